@@ -1,0 +1,1 @@
+"""Puente: a hub where agencies and operators of two countries exchange signed threat indicators."""

@@ -1,0 +1,239 @@
+"""Acts that change who takes part and by which rules. Each is one transaction with its entry; each is refused whole.
+
+`actor` names the account that acts, as entries carry it: an operator at the hub's own machine, or a member's account.
+"""
+
+import uuid
+from dataclasses import replace
+from hashlib import sha256
+
+import orjson
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.keys import thumbprint
+from certs.trust import TrustFault, TrustList
+from exchange.clock import Clock, as_datetime
+from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
+from exchange.governance.credentials import certificate_credential, new_token
+from exchange.ledger.entry import Entry
+from exchange.ledger.sequencer import Sequencer
+from exchange.model.member import Collection, Credential, Member, SigningCert, Status
+from exchange.rules import RuleBook, Rules
+from exchange.store.contract import (
+    Act,
+    AgreementRow,
+    Change,
+    Done,
+    EndCredential,
+    Record,
+    RevokeSigningCert,
+    TrustListRow,
+)
+from policies.agreement import AgreementError, run_tests
+from policies.agreement import load as load_agreement
+
+APPROVAL_TYPE = "sharing-policy-approval+jws"
+
+
+class Governance:
+    """Enrol, suspend, rotate, adopt. Cross-border rights are at stake in all of it, so every entry goes to `both`."""
+
+    def __init__(self, sequencer: Sequencer, rulebook: RuleBook, clock: Clock) -> None:
+        self._sequencer = sequencer
+        self._rulebook = rulebook
+        self._clock = clock
+
+    # --- credentials ---
+
+    async def create_token(self, actor: str, member: str, *, days: int, note: str = "") -> tuple[Credential, str]:
+        """A new API token for a member: its credential, and the text to hand over, which is kept nowhere."""
+        await self._member(member)
+        credential, text = new_token(member, now_us=self._clock.now_us(), days=days, note=note)
+        pub = {"account": credential.id, "member": member, "kind": "token", "days": days}
+        await self._act(actor, "acct.add", f"member:{member}", pub, credential)
+        return credential, text
+
+    async def enrol_certificate(self, actor: str, member: str, certificate: x509.Certificate, note: str = "") -> Credential:
+        """Let a TLS client certificate speak for a member. It must lead to the root of the member's own country."""
+        rules = await self._rulebook.current()
+        found = await self._member(member)
+        if rules.trust is None:
+            raise _no_trust()
+        now_us = self._clock.now_us()
+        try:
+            rules.trust.check_tls(certificate, found.country, at=as_datetime(now_us))
+        except TrustFault as fault:
+            raise NotPermitted(fault.en, fault.es, code=fault.code, field="certificate") from None
+        credential = certificate_credential(member, certificate, now_us=now_us, note=note)
+        pub = {"account": credential.id, "member": member, "kind": "certificate", "sha256": credential.digest.hex()}
+        await self._act(actor, "acct.add", f"member:{member}", pub, credential)
+        return credential
+
+    async def end_credential(self, actor: str, credential_id: str) -> None:
+        """Revoke a token or certificate: refused from the next request on."""
+        rules = await self._rulebook.current()
+        credential = rules.registry.credentials.get(credential_id)
+        if credential is None:
+            raise NotFound(f"There is no credential {credential_id}.", f"No existe la credencial {credential_id}.")
+        pub = {"account": credential_id, "member": credential.member, "kind": credential.kind}
+        await self._act(actor, "acct.end", f"member:{credential.member}", pub, EndCredential(credential_id))
+
+    async def add_signing_cert(self, actor: str, member: str, certificate: x509.Certificate) -> SigningCert:
+        """Enrol an object-signing certificate. Its path is judged whenever the keyring is built, so here it is only kept."""
+        await self._member(member)
+        der = certificate.public_bytes(Encoding.DER)
+        cert = SigningCert(thumbprint(certificate), member, der, self._clock.now_us())
+        await self._act(actor, "key.add", f"member:{member}", {"key": cert.thumbprint, "purpose": "signing"}, cert)
+        return cert
+
+    async def revoke_signing_cert(
+        self, actor: str, key: str, *, reason: str, compromised_since_us: int | None = None
+    ) -> None:
+        """No signature by it is accepted from now on; with a compromise date, none received since then counts either."""
+        rules = await self._rulebook.current()
+        cert = next((one for one in rules.registry.signing if one.thumbprint == key), None)
+        if cert is None:
+            raise NotFound(f"There is no signing certificate {key}.", f"No existe el certificado de firma {key}.")
+        change = RevokeSigningCert(key, self._clock.now_us(), compromised_since_us, reason)
+        await self._act(actor, "key.revoke", f"member:{cert.member}", {"key": key, "reason": reason}, change)
+
+    # --- members and collections ---
+
+    async def put_member(self, actor: str, member: Member) -> None:
+        """Add a member, or change one. Country and identity stay what they were: they are what trust hangs on."""
+        rules = await self._rulebook.current()
+        known = rules.registry.members.get(member.slug)
+        if known and (known.country, known.identity_id) != (member.country, member.identity_id):
+            raise Conflict(
+                "A member's country and identity cannot change; add another member.",
+                "El país y la identidad de un miembro no pueden cambiar; agregue otro miembro.",
+                field="country",
+            )
+        pub = {
+            "member": member.slug,
+            "country": member.country,
+            "kind": member.kind,
+            "roles": list(member.roles),
+            "sectors": list(member.sectors),
+            "status": member.status,
+        }
+        await self._act(actor, "role.change" if known else "acct.enrol", f"member:{member.slug}", pub, member)
+
+    async def set_status(self, actor: str, slug: str, status: Status) -> None:
+        """Suspend, reinstate or withdraw a member: in force from its next request on."""
+        member = await self._member(slug)
+        pub = {"member": slug, "from": member.status, "to": status}
+        await self._act(actor, "acct.status", f"member:{slug}", pub, replace(member, status=status))
+
+    async def put_collection(self, actor: str, collection: Collection) -> None:
+        """Add a collection or change its audiences. Titles must be unique and free of `.` and `*`: clients pick by title."""
+        rules = await self._rulebook.current()
+        if any(sign in collection.title for sign in ".*"):
+            raise Malformed(
+                "A title may not contain “.” or “*”.", "Un título no puede contener «.» ni «*».", field="title"
+            )
+        others = [one for one in rules.registry.collections if one.id != collection.id]
+        if any(one.title == collection.title or one.alias == collection.alias for one in others):
+            raise Conflict(
+                "Another collection has this title or alias.", "Otra colección tiene este título o alias.", field="title"
+            )
+        pub = {"collection": collection.id, "alias": collection.alias, "readers": list(collection.readers), "writers": list(collection.writers)}
+        await self._act(actor, "admin", f"coll:{collection.id}", pub, collection)
+
+    # --- what both countries sign ---
+
+    async def adopt_trust_list(self, actor: str, document: bytes) -> TrustList:
+        """Take a new trust list into force: both countries' approvals, the next version, not expired."""
+        rules = await self._rulebook.current()
+        try:
+            trust = TrustList.parse(document)
+            trust.verify(rules.trust, now=as_datetime(self._clock.now_us()))
+        except TrustFault as fault:
+            raise NotPermitted(fault.en, fault.es, code=fault.code) from None
+        pub = {"version": trust.version, "sha256": sha256(document).hexdigest()}
+        await self._act(actor, "key.trust", "trust-list", pub, TrustListRow(trust.version, document))
+        return trust
+
+    async def adopt_agreement(self, actor: str, document: bytes, approvals: dict[str, list[str]]) -> AgreementRow:
+        """Take an agreement into force: it parses, its own tests pass, it follows the one in force, both countries approve."""
+        rules = await self._rulebook.current()
+        try:
+            agreement = load_agreement(document)
+        except AgreementError as error:
+            first = error.findings[0]
+            raise Malformed(first.en, first.es, code=first.code, field=first.where) from None
+        failed = [result.name for result in run_tests(agreement) if not result.passed]
+        if failed:
+            raise NotPermitted(
+                f"The agreement's own test fails: {failed[0]}",
+                f"Falla la propia prueba del acuerdo: {failed[0]}",
+                code="agreement-test",
+            )
+        self._must_follow(rules, agreement.version, agreement.prev_sha256)
+        payload = approval_payload(agreement.agreement_id, agreement.version, agreement.sha256, agreement.effective_from)
+        if rules.trust is None:
+            raise _no_trust()
+        try:
+            approvers = rules.trust.check_approvals(payload, approvals, typ=APPROVAL_TYPE)
+        except TrustFault as fault:
+            raise NotPermitted(fault.en, fault.es, code=fault.code) from None
+        row = AgreementRow(
+            rules.number + 1,
+            agreement.agreement_id,
+            agreement.version,
+            document,
+            orjson.dumps(approvals, option=orjson.OPT_SORT_KEYS),
+            self._clock.now_us(),
+        )
+        pub = {"agreement": row.name, "sha256": agreement.sha256, "approvers": {cc: list(keys) for cc, keys in approvers.items()}}
+        await self._act(actor, "policy.activate", f"agreement:{agreement.agreement_id}", pub, row)
+        return row
+
+    @staticmethod
+    def _must_follow(rules: Rules, version: int, prev_sha256: str | None) -> None:
+        current = rules.agreement
+        expected = (current.version + 1, current.sha256) if current else (version, prev_sha256)
+        if (version, prev_sha256) != expected:
+            raise NotPermitted(
+                f"The agreement must be version {expected[0]} and name the digest of the one in force as prev_sha256.",
+                f"El acuerdo debe ser la versión {expected[0]} y nombrar en prev_sha256 la huella del vigente.",
+                code="agreement-order",
+                field="version",
+            )
+
+    # --- common ---
+
+    async def note(self, actor: str, t: str, on: str, pub: dict[str, object]) -> Done:
+        """An entry of its own: start and stop of the hub, a feed's run, a privileged command."""
+        return await self._act(actor, t, on, pub)
+
+    async def _member(self, slug: str) -> Member:
+        rules = await self._rulebook.current()
+        member = rules.registry.members.get(slug)
+        if member is None:
+            raise NotFound(f"There is no member {slug}.", f"No existe el miembro {slug}.", field="member")
+        return member
+
+    async def _act(self, actor: str, t: str, on: str, pub: dict[str, object], *changes: Change) -> Done:
+        entry = Entry("both", t, actor, on, pub)
+        return await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=tuple(changes)))
+
+
+def approval_payload(agreement_id: str, version: int, digest: str, effective_from: str) -> dict[str, object]:
+    """What an approver signs: this agreement, this version, these bytes, from this date (agreements design, A7)."""
+    return {
+        "agreement_id": agreement_id,
+        "version": version,
+        "policy_sha256": digest,
+        "effective_from": effective_from,
+        "decision": "approve",
+    }
+
+
+def _no_trust() -> NotPermitted:
+    return NotPermitted(
+        "There is no trust list yet; adopt one first.",
+        "Todavía no hay lista de confianza; adopte una primero.",
+        code="no-trust-list",
+    )

@@ -1,0 +1,180 @@
+"""The one place where the parts of the hub meet: built from settings and a clock, started, and stopped in order."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from certs.keys import load_secret
+from exchange.api.routes import ROUTES as API_ROUTES
+from exchange.clock import Clock
+from exchange.errors import LedgerFault, Unavailable
+from exchange.governance.registry import Governance
+from exchange.intake.submit import Intake
+from exchange.intake.warninglists import Warninglists
+from exchange.ledger.entry import HUB, LOGS
+from exchange.ledger.note import LogKey, Policy
+from exchange.ledger.publisher import Anchors, Publisher, Publishing
+from exchange.ledger.sequencer import Sequencer
+from exchange.release.page import Release
+from exchange.rules import RuleBook
+from exchange.settings import Settings
+from exchange.store.contract import Store
+from exchange.store.sqlite import SqliteStore
+from exchange.taxii.routes import ROUTES as TAXII_ROUTES
+from exchange.web.routes import application
+from exchange.web.services import Services
+
+_log = structlog.get_logger("puente.hub")
+
+
+def open_store(settings: Settings, clock: Clock) -> Store:
+    """The store that the settings name."""
+    return SqliteStore(settings.database, clock)
+
+
+def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
+    """Put the parts together. Nothing runs yet."""
+    sequencer = Sequencer(store)
+    rulebook = RuleBook(store, clock)
+    publishing = Publishing(
+        keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
+        policies={log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS},
+        anchors=Anchors(settings.anchors),
+        witnesses=settings.witnesses,
+        interval_seconds=settings.checkpoint_interval_seconds,
+        witness_interval_seconds=settings.witness_interval_seconds,
+        witness_timeout_seconds=settings.witness_timeout_seconds,
+    )
+    return Services(
+        settings=settings,
+        clock=clock,
+        store=store,
+        sequencer=sequencer,
+        publisher=Publisher(store, clock, publishing, sequencer.committed),
+        rulebook=rulebook,
+        intake=Intake(store, sequencer, rulebook, clock, settings, Warninglists.packaged()),
+        release=Release(store, sequencer, rulebook, clock),
+        governance=Governance(sequencer, rulebook, clock),
+        cursor_key=load_secret(settings.keys / "cursor.key"),
+    )
+
+
+@contextlib.asynccontextmanager
+async def working(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
+    """The hub without its doors: for commands that act on the hub's own files, and under `running`.
+
+    Raises LedgerFault when the database does not agree with its anchors.
+    """
+    store = open_store(settings, clock)
+    services = build_services(settings, clock, store)
+    try:
+        await services.publisher.start()
+        sequencing = asyncio.get_running_loop().create_task(services.sequencer.run())
+        try:
+            yield services
+        finally:
+            services.sequencer.close()
+            await sequencing
+            services.intake.close()
+    finally:
+        await store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A hub that answers: where, and with what."""
+
+    services: Services
+    port: int
+    mtls_port: int
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
+    """The whole hub: two TLS listeners, the publisher and the minute's sums, until the block ends.
+
+    Stopping is in order: no new connections, what was accepted is finished, sums are written, the last head is signed.
+    """
+    async with working(settings, clock) as services:
+        app = application(services, [*TAXII_ROUTES, *API_ROUTES])
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=settings.shutdown_seconds, keepalive_timeout=75.0, max_line_size=16384
+        )
+        await runner.setup()
+        await services.governance.note(HUB, "log.start", "hub", {"software": "puente/0.1.0"})
+        background = asyncio.get_running_loop().create_task(_background(services))
+        try:
+            port = await _listen(runner, settings, settings.port, server_context(settings))
+            mtls_port = await _listen(runner, settings, settings.mtls_port, await _mutual_context(services))
+            _log.info("listening", port=port, mtls_port=mtls_port)
+            yield Running(services, port, mtls_port)
+        finally:
+            await runner.cleanup()
+            background.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await background
+            await _last_words(services)
+
+
+async def _background(services: Services) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(services.publisher.run())
+        tasks.create_task(_poll_sums(services))
+
+
+async def _poll_sums(services: Services) -> None:
+    while True:
+        await asyncio.sleep(services.settings.poll_sum_interval_seconds)
+        with contextlib.suppress(Unavailable):
+            await services.release.flush_polls()
+
+
+async def _last_words(services: Services) -> None:
+    try:
+        await services.release.flush_polls()
+        await services.governance.note(HUB, "log.stop", "hub", {})
+        await services.publisher.publish_once()
+    except (Unavailable, LedgerFault) as fault:
+        _log.error("the hub stopped without its last entries", reason=str(fault))
+
+
+# --- TLS ---
+
+
+def server_context(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 and 1.3 as the Mozilla intermediate profile; no 0-RTT, which TAXII forbids and OpenSSL leaves off."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context
+
+
+async def _mutual_context(services: Services) -> ssl.SSLContext:
+    """The same, asking for a client certificate that leads to one of the two countries' roots."""
+    context = server_context(services.settings)
+    context.verify_mode = ssl.CERT_REQUIRED
+    rules = await services.rulebook.current()
+    if rules.trust is not None:
+        context.load_verify_locations(cadata="".join(rules.trust.tls_anchors_pem()))
+    return context
+
+
+async def _listen(runner: web.AppRunner, settings: Settings, port: int, context: ssl.SSLContext) -> int:
+    site = web.TCPSite(runner, settings.host, port, ssl_context=context, reuse_port=port != 0)
+    await site.start()
+    server = site._server
+    if not isinstance(server, asyncio.Server):
+        raise OSError("the listener did not start")
+    return int(server.sockets[0].getsockname()[1])
+
+

@@ -1,0 +1,90 @@
+"""The one encoding of each auditable event: canonical JSON, salted commitments, and which of the three logs it goes to."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from certs.jcs import canonical
+from exchange.clock import as_text
+
+LOGS = ("both", "us", "mx")
+"""`both` is visible to both countries; a country's domestic events are only in its own log."""
+
+LEAF_LIMIT_BYTES = 4096
+"""Far under the 65,535 bytes that a tlog-tiles entry bundle can frame."""
+
+_COMMIT_DOMAIN = b"hub-commit-v1\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event before it has a place in a log. It names organisations and accounts, never people."""
+
+    log: str
+    t: str
+    actor: str
+    on: str
+    pub: Mapping[str, Any] = field(default_factory=dict)
+    out: str = "ok"
+    private: Mapping[str, Any] | None = None
+    """What only a commitment of goes into the log; the opening lies in a table that can be erased."""
+
+
+def encode(
+    entry: Entry,
+    *,
+    time_us: int,
+    req: str,
+    pol: str,
+    seq: int | None = None,
+    commitment_b64: str | None = None,
+) -> bytes:
+    """The leaf bytes (RFC 8785). `seq`, the hub-wide number, goes into national logs only: in `both` it would
+    leak how much domestic traffic there is. Raises ValueError for a leaf over LEAF_LIMIT_BYTES."""
+    leaf: dict[str, Any] = {
+        "v": 1,
+        "log": entry.log,
+        "t": entry.t,
+        "time": as_text(time_us),
+        "req": req,
+        "actor": entry.actor,
+        "on": entry.on,
+        "out": entry.out,
+        "pol": pol,
+        "pub": entry.pub,
+    }
+    if seq is not None and entry.log != "both":
+        leaf["seq"] = seq
+    if commitment_b64 is not None:
+        leaf["c"] = commitment_b64
+    data = canonical(leaf)
+    if len(data) > LEAF_LIMIT_BYTES:
+        raise ValueError(f"a {entry.t} leaf of {len(data)} bytes is over {LEAF_LIMIT_BYTES}")
+    return data
+
+
+def commitment(salt: bytes, payload: bytes) -> bytes:
+    """SHA-256 over a domain tag, 32 bytes of salt and the canonical payload (ledger design, 4)."""
+    if len(salt) != 32:
+        raise ValueError("a commitment needs 32 bytes of salt")
+    return sha256(_COMMIT_DOMAIN + salt + payload).digest()
+
+
+def national(country: str) -> str:
+    """The log of one country's own events."""
+    return country.lower()
+
+
+def route(actor_country: str, touched: Iterable[str]) -> str:
+    """`both` as soon as another country is touched, else the actor's own log (ledger design, 2.1)."""
+    return national(actor_country) if set(touched) <= {actor_country} else "both"
+
+
+def actor(country: str, member: str, account: str) -> str:
+    """`us:us-cyber:acct:7f3a`: an account of an organisation."""
+    return f"{country.lower()}:{member}:acct:{account}"
+
+
+HUB = "hub:puente:acct:hub"
+"""The actor of what the hub does by itself (start, stop, anchor, degraded)."""

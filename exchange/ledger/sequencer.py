@@ -1,0 +1,111 @@
+"""The sequencer: everything that changes the hub queues here, and is committed in groups, in order, with its entries.
+
+While one group is being committed the next one gathers: the running commit is the batching window, so a lone act waits for
+nobody and a thousand at once share one fsync (ledger design, 3.3).
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from exchange.errors import Unavailable
+from exchange.store.contract import Act, Done, Halted, Outdated, Store
+
+GROUP_ACTS = 500
+GROUP_OBJECTS = 4000
+"""A group holds the lock for some 40 µs an object: larger ones would make a poll's release leaf wait too long."""
+
+QUEUE_ACTS = 10_000
+"""Beyond this the hub says 503 rather than gather a backlog it cannot drain."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    act: Act
+    future: asyncio.Future[Done]
+
+
+class Sequencer:
+    """Owns the order of all writes of this process. `run` must be running; `append` then returns durable results."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self.committed = asyncio.Event()
+        """Set after each group that wrote something; the publisher clears it."""
+
+    async def append(self, act: Act) -> Done:
+        """Commit one act. Returns when it is durable.
+
+        Raises Outdated when the agreement changed meanwhile (decide again), Unavailable when the ledger cannot be
+        written (nothing may be shown or sent then), and whatever the act's own `record` raised.
+        """
+        if self._closing or len(self._queue) >= QUEUE_ACTS:
+            raise _unavailable()
+        waiting = _Waiting(act, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._arrived.set()
+        return await waiting.future
+
+    async def run(self) -> None:
+        """Commit groups until `close`; what was accepted before closing is still committed."""
+        while not (self._closing and not self._queue):
+            await self._arrived.wait()
+            group = self._take()
+            if group:
+                await self._commit(group)
+
+    def close(self) -> None:
+        """Accept nothing more; `run` ends when the queue is empty."""
+        self._closing = True
+        self._arrived.set()
+
+    def _take(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        objects = 0
+        while self._queue and len(group) < GROUP_ACTS:
+            size = len(self._queue[0].act.objects)
+            if group and objects + size > GROUP_OBJECTS:
+                break
+            objects += size
+            group.append(self._queue.popleft())
+        if not self._queue and not self._closing:
+            self._arrived.clear()
+        return group
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            results = await self._store.extend([waiting.act for waiting in group])
+        except Exception as error:  # noqa: BLE001  # the group's fault is every waiter's answer; the loop must live on
+            # The outcome is unknown: it may be committed. Nobody is told success; a retry finds duplicates.
+            for waiting in group:
+                _settle(waiting.future, _unavailable(error))
+            return
+        self.committed.set()
+        for waiting, result in zip(group, results, strict=True):
+            _settle(waiting.future, result)
+
+
+def _settle(future: asyncio.Future[Done], result: Done | Exception) -> None:
+    if future.done():  # its caller went away; the act stands all the same
+        return
+    if isinstance(result, Done):
+        future.set_result(result)
+    else:
+        future.set_exception(result)
+
+
+def _unavailable(cause: Exception | None = None) -> Unavailable:
+    code = "ledger-halted" if isinstance(cause, Halted) else "ledger-busy"
+    refusal = Unavailable(
+        "The exchange log cannot be written now, so nothing was done. Try again shortly.",
+        "El registro del intercambio no puede escribirse ahora, por lo que no se hizo nada. Intente de nuevo en breve.",
+        code=code,
+    )
+    refusal.__cause__ = cause
+    return refusal
+
+
+__all__ = ["Outdated", "Sequencer"]

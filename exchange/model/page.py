@@ -1,0 +1,52 @@
+"""What a reader asks of a collection, and what one page of the answer holds."""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """TAXII 2.1, 3.4: the part of a request that decides which versions match. Empty tuples do not filter."""
+
+    added_after_us: int | None = None
+    ids: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ("last",)
+    """"first", "last", "all", or instants (the sortable form of `exchange.model.instant`)."""
+    spec_versions: tuple[str, ...] = ()
+
+    def only(self, object_id: str) -> "Filter":
+        """The same filter for a single object: on its endpoints no other id or type applies (5.6)."""
+        return replace(self, ids=(object_id,), types=())
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in one member's walk of one collection: everything up to and including `tick` was seen."""
+
+    member: str
+    collection: str
+    filter: Filter
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object version as it lies in a collection. `tick` is its `date_added` in microseconds."""
+
+    tick: int
+    label: int
+    id: str
+    version: str
+    item: bytes = field(repr=False)
+    body: bytes = field(repr=False)
+    sha256: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in ascending tick order. `more` says that others match behind the last one."""
+
+    rows: tuple[Row, ...]
+    more: bool
+    low_us: int
+    """The effective lower bound: what an empty page reports as its date-added headers."""

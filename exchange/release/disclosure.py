@@ -1,0 +1,82 @@
+"""What was shown to whom, as ledger entries: one per page and log, and one a minute for polls that found nothing."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from exchange.clock import as_text
+from exchange.ledger.entry import Entry, national, route
+from exchange.ledger.merkle import root
+from exchange.model.member import Collection
+from exchange.model.page import Row
+from exchange.rules import Caller
+
+
+def release_entries(
+    caller: Caller, collection: Collection, kind: str, rows: Sequence[Row], countries: dict[int, str]
+) -> tuple[Entry, ...]:
+    """One `release` entry for each log that the page touches.
+
+    `countries` maps label ids to the originators' countries. A page that mixes own and foreign objects gives two entries
+    with the same request id. `items_root` is the RFC 6962 root over the page's item lines, so that a single object's
+    release can be proved; the private part lists the ticks, which name the rows.
+    """
+    by_log: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_log[route(caller.member.country, (countries[row.label],))].append(row)
+    return tuple(
+        Entry(
+            log=log,
+            t="release",
+            actor=caller.actor,
+            on=f"coll:{collection.id}",
+            pub={
+                "kind": kind,
+                "first": as_text(part[0].tick),
+                "last": as_text(part[-1].tick),
+                "count": len(part),
+                "items_root": root([row.item for row in part]).hex(),
+            },
+            private={**caller.private, "ticks": tick_runs(part)},
+        )
+        for log, part in sorted(by_log.items())
+    )
+
+
+def tick_runs(rows: Sequence[Row]) -> list[list[int]]:
+    """The rows' ticks as [first, count] runs of consecutive microseconds: a batch is one run."""
+    runs: list[list[int]] = []
+    for row in rows:
+        if runs and row.tick == runs[-1][0] + runs[-1][1]:
+            runs[-1][1] += 1
+        else:
+            runs.append([row.tick, 1])
+    return runs
+
+
+@dataclass(slots=True)
+class PollSums:
+    """Polls that found nothing write no entry of their own; they are counted per account and collection until flushed."""
+
+    _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    _since_us: int = 0
+
+    def count(self, caller: Caller, collection: Collection, now_us: int) -> None:
+        self._since_us = self._since_us or now_us
+        self._counts[national(caller.member.country), caller.actor, collection.id] += 1
+
+    def drain(self, now_us: int) -> tuple[Entry, ...]:
+        """The entries for what was counted so far; counting starts anew."""
+        entries = tuple(
+            Entry(
+                log=log,
+                t="poll.sum",
+                actor=who,
+                on=f"coll:{collection}",
+                pub={"count": count, "first": as_text(self._since_us), "last": as_text(now_us)},
+            )
+            for (log, who, collection), count in sorted(self._counts.items())
+        )
+        self._counts.clear()
+        self._since_us = 0
+        return entries

@@ -1,0 +1,88 @@
+"""Every knob of the hub, its default and its unit, from one TOML file. Unknown keys are refused."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from exchange.errors import Malformed
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Read once, passed in. Paths are relative to the directory of the settings file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = "puente.hub.example"
+    """First part of the three log origins: `<name>/audit/both`, `/us`, `/mx`. Never changes once the hub has run."""
+    title: str = "Puente"
+    api_root: str = "us-mx"
+    """Path segment of the one API root: /taxii2/<api_root>/."""
+    public_url: str = "https://localhost:8443"
+    """What discovery advertises; scheme, host and port as clients reach them."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8443, ge=0, le=65535)
+    mtls_port: int = Field(default=8444, ge=0, le=65535)
+    """Client certificates are asked for here only, so that browsers and firewalls are not asked on the other port."""
+
+    body_limit_bytes: Positive = 10_000_000
+    """TAXII max_content_length: larger bodies get 413."""
+    envelope_limit_objects: Positive = 5_000
+    page_default_objects: Positive = 1_000
+    page_limit_objects: Positive = 5_000
+    object_limit_bytes: Positive = 1_000_000
+    depth_limit: Positive = 32
+    future_limit_seconds: Positive = 300
+    """How far ahead of the hub's clock `created` and `modified` may lie."""
+
+    rate_per_second: Positive = 200
+    """Requests a member may make per second, on average; one page walk of a million objects must fit."""
+    rate_burst: Positive = 2_000
+    token_days: Positive = 90
+    header_timeout_seconds: Positive = 20
+    body_timeout_seconds: Positive = 60
+    shutdown_seconds: Positive = 20
+
+    checkpoint_interval_seconds: float = Field(default=1.0, gt=0)
+    witness_interval_seconds: float = Field(default=10.0, gt=0)
+    witness_timeout_seconds: float = Field(default=5.0, gt=0)
+    poll_sum_interval_seconds: float = Field(default=60.0, gt=0)
+
+    database: Path = Path("hub.sqlite")
+    anchors: Path = Path("anchors")
+    """Directory of the anchor files. In production: another volume, in no backup set."""
+    keys: Path = Path("keys")
+    tls_certificate: Path = Path("tls/server.pem")
+    tls_key: Path = Path("keys/server.key")
+    witness_policy: Path = Path("witness-policy")
+    """Directory with one C2SP policy file per log: both, us, mx."""
+    witnesses: dict[str, str] = Field(default_factory=dict)
+    """Witness name to its submission URL prefix."""
+
+    @classmethod
+    def load(cls, path: Path) -> "Settings":
+        """Read the TOML file. Raises Malformed naming the offending key."""
+        try:
+            values = tomllib.loads(path.read_text())
+            for key in ("database", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy"):
+                default = cls.model_fields[key].default
+                values[key] = path.parent.absolute() / str(values.get(key, default))
+            return cls.model_validate(values)
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise Malformed(
+                f"The settings file {path} cannot be read: {error}",
+                f"No se puede leer el archivo de configuración {path}: {error}",
+                code="settings",
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise Malformed(
+                f"Settings: {name}: {first['msg']}",
+                f"Configuración: {name} no es válido ({first['type']})",
+                code="settings",
+                field=name,
+            ) from None

@@ -1,0 +1,322 @@
+"""Every question and every write the hub has. An act comes with its ledger entries, or not at all.
+
+What all stores promise (ledger design, 3.2): leaf indices are 0..size-1 without gaps; ticks strictly rise in commit
+order and are unique; a visible row implies that its leaf is visible; when `extend` returns, everything in the batch is durable.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from exchange.ledger.entry import Entry
+from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.page import Filter, Page
+from exchange.model.stix import StixObject
+from exchange.model.versions import Verdict
+
+# --- what is written ---
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object version to be placed in a collection under a label."""
+
+    object: StixObject
+    owner: str
+    holder: str
+    collection: str
+    label: str
+    country: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Versions of an object that its owner takes out of a collection."""
+
+    collection: str
+    id: str
+    owner: str
+    versions: tuple[str, ...] = ("all",)
+    """"all", "first", "last", or instants."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCredential:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeSigningCert:
+    thumbprint: str
+    revoked_us: int
+    compromised_since_us: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRow:
+    """An adopted agreement. `number` counts adoptions; it is what releases and cursors are bound to."""
+
+    number: int
+    agreement_id: str
+    version: int
+    document: bytes
+    approvals: bytes
+    adopted_us: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.agreement_id}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustListRow:
+    version: int
+    document: bytes
+
+
+Change = (
+    Member | Credential | EndCredential | SigningCert | RevokeSigningCert | Collection | AgreementRow | TrustListRow
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """A TAXII status resource as its submitter will read it."""
+
+    id: str
+    member: str
+    created_us: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of one NewObject: its verdict, and its tick when it was stored."""
+
+    verdict: Verdict
+    tick: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an act learns under the lock."""
+
+    time_us: int
+    placed: tuple[Placed, ...] = ()
+    removed: tuple[int, ...] = ()
+    """How many versions each Removal took out; -1 when the object is another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The entries that belong to an act's effect, and the status resource its submitter will ask for."""
+
+    entries: tuple[Entry, ...]
+    status: StatusRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One atomic effect with its entries: all of it is committed, or none.
+
+    `record` is called under the lock with the stamp; it must be quick, pure, and never wait.
+    `agreement` is the adoption number the act was decided under, None when no agreement bears on it.
+    """
+
+    req: str
+    record: Callable[[Stamp], Record]
+    agreement: int | None = None
+    objects: tuple[NewObject, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeafRef:
+    log: str
+    index: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An act is durable: its stamp, and where its entries lie in the logs."""
+
+    stamp: Stamp
+    leaves: tuple[LeafRef, ...]
+
+
+class Outdated(Exception):
+    """The agreement changed between decision and commit: decide again. Nothing was written."""
+
+
+class Halted(Exception):
+    """The head says that this hub must not append (halted, fenced, or an unknown state)."""
+
+
+# --- what is read ---
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """Numbers that change when something does: the cheapest question, asked on every request."""
+
+    state: str
+    last_tick: int
+    agreement: int
+    registry: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """An interned label. One label belongs to one collection."""
+
+    id: int
+    collection: str
+    facets: str
+    country: str
+    placements: int
+    last_tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedCert:
+    thumbprint: str
+    revoked_us: int
+    compromised_since_us: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Members, credentials, signing certificates and collections as of one registry epoch."""
+
+    epoch: int
+    members: dict[str, Member]
+    credentials: dict[str, Credential]
+    signing: tuple[SigningCert, ...]
+    revoked: dict[str, RevokedCert]
+    collections: tuple[Collection, ...]
+    trust_list: TrustListRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRow:
+    log: str
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    log: str
+    size: int
+    root: bytes
+    note: bytes
+    signed_us: int
+    cosignatures: tuple[tuple[str, str], ...] = field(default=())
+    """(witness name, note signature line)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The private part of a leaf: what its commitment opens to, until it is erased."""
+
+    index: int
+    salt: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HeldObject:
+    """One held version, wherever it is placed: for explaining, and for graph rules."""
+
+    id: str
+    version: str
+    type: str
+    owner: str
+    sha256: bytes
+    body: bytes
+    placements: tuple[tuple[int, int], ...]
+    """(tick, label id) of each placement."""
+
+
+class Store(Protocol):
+    """Reads may lag a write of another process by nothing: they see every commit that returned before they began."""
+
+    async def close(self) -> None: ...
+
+    # writes
+    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
+        """Commit the acts in order in one transaction, under the head lock, each with its entries.
+
+        An act that is Outdated or that raises is left out whole; the others are committed. When the transaction itself
+        fails, this raises and nothing of the batch is in the log *as far as we know*: the caller answers "unavailable".
+        """
+        ...
+
+    async def add_checkpoint(self, row: CheckpointRow) -> None:
+        """Keep a checkpoint before it leaves the hub. A second root for a size that has one raises LedgerFault."""
+        ...
+
+    async def add_cosignature(self, log: str, size: int, witness: str, line: str) -> None: ...
+
+    async def halt(self, reason: str) -> None:
+        """Set the head's state so that no process appends or signs; only an operator's recovery undoes it."""
+        ...
+
+    # reads
+    async def epochs(self) -> Epochs: ...
+
+    async def registry(self) -> Registry: ...
+
+    async def agreement(self, number: int | None = None) -> AgreementRow | None:
+        """The agreement of that adoption number, or the newest."""
+        ...
+
+    async def labels(self) -> list[LabelRow]: ...
+
+    async def page(
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        bodies: bool = True,
+    ) -> Page:
+        """Up to `limit` rows with tick > after_us whose label is allowed and that match, in tick order.
+
+        "first" and "last" are judged over what the allowed labels show, restricted to ticks > match.added_after_us
+        (TAXII 2.1, 3.4.1: among what matches the remainder of the request).
+        """
+        ...
+
+    async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
+        """Whether any version of the object is placed there under one of these labels."""
+        ...
+
+    async def held(self, object_id: str) -> list[HeldObject]: ...
+
+    async def status(self, status_id: str) -> StatusRow | None: ...
+
+    # the ledger
+    async def trees(self) -> dict[str, TreeRow]: ...
+
+    async def leaves(self, log: str, start: int, end: int) -> list[bytes]: ...
+
+    async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
+
+    async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Hashes of complete subtrees (level, n): 2**level leaves from n * 2**level; from tiles and leaf hashes."""
+        ...
+
+    async def tile(self, log: str, level: int, n: int, width: int) -> bytes: ...
+
+    async def checkpoint(self, log: str, size: int | None = None) -> CheckpointRow | None:
+        """The newest checkpoint, or the smallest one that covers `size` leaves, with its cosignatures."""
+        ...
+
+    async def checkpoints(self, log: str, from_size: int) -> list[CheckpointRow]: ...

@@ -1,0 +1,88 @@
+-- The lock, the three logs, what they speak of, and what can be read. Times are microseconds since the epoch.
+
+CREATE TABLE head (                 -- one row: whoever appends holds it
+    k INTEGER PRIMARY KEY CHECK (k = 0),
+    state TEXT NOT NULL,            -- open, or why not
+    last_tick INTEGER NOT NULL,
+    last_time INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    agreement INTEGER NOT NULL,     -- adoption number in force
+    pol TEXT NOT NULL,              -- its name, as leaves carry it
+    registry INTEGER NOT NULL       -- rises with every change of members, credentials, collections, trust
+);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0);
+
+CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
+INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
+    ('both', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X''),
+    ('us', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X''),
+    ('mx', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X'');
+
+CREATE TABLE leaf (
+    log TEXT NOT NULL, idx INTEGER NOT NULL, data BLOB NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (log, idx)
+) WITHOUT ROWID;
+
+CREATE TABLE leaf_private (         -- deletable: erasing a row leaves the tree whole
+    log TEXT NOT NULL, idx INTEGER NOT NULL, salt BLOB NOT NULL, payload BLOB NOT NULL,
+    PRIMARY KEY (log, idx)
+) WITHOUT ROWID;
+
+CREATE TABLE tile (                 -- full tiles only: 256 hashes, 8,192 bytes
+    log TEXT NOT NULL, level INTEGER NOT NULL, n INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (log, level, n)
+);
+
+CREATE TABLE checkpoint (           -- the key makes a second root for one size impossible
+    log TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL,
+    PRIMARY KEY (log, size)
+);
+CREATE TABLE cosignature (
+    log TEXT NOT NULL, size INTEGER NOT NULL, witness TEXT NOT NULL, line TEXT NOT NULL,
+    PRIMARY KEY (log, size, witness)
+);
+
+CREATE TABLE member (
+    slug TEXT PRIMARY KEY, identity_id TEXT NOT NULL UNIQUE, country TEXT NOT NULL, kind TEXT NOT NULL,
+    roles TEXT NOT NULL, sectors TEXT NOT NULL, name_en TEXT NOT NULL, name_es TEXT NOT NULL,
+    status TEXT NOT NULL, default_tlp TEXT NOT NULL, consents INTEGER NOT NULL
+);
+CREATE TABLE credential (
+    id TEXT PRIMARY KEY, member TEXT NOT NULL REFERENCES member, kind TEXT NOT NULL, digest BLOB NOT NULL,
+    created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL, ended_us INTEGER, note TEXT NOT NULL,
+    certificate BLOB NOT NULL
+);
+CREATE TABLE signing_cert (
+    thumbprint TEXT PRIMARY KEY, member TEXT NOT NULL REFERENCES member, certificate BLOB NOT NULL, added_us INTEGER NOT NULL,
+    revoked_us INTEGER, compromised_since_us INTEGER, reason TEXT
+);
+CREATE TABLE collection (
+    position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, alias TEXT NOT NULL UNIQUE, title TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL, readers TEXT NOT NULL, writers TEXT NOT NULL
+);
+CREATE TABLE agreement (
+    number INTEGER PRIMARY KEY, agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
+    approvals BLOB NOT NULL, adopted_us INTEGER NOT NULL, UNIQUE (agreement_id, version)
+);
+CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
+
+CREATE TABLE label (
+    id INTEGER PRIMARY KEY, collection TEXT NOT NULL, facets TEXT NOT NULL UNIQUE, country TEXT NOT NULL,
+    placements INTEGER NOT NULL, last_tick INTEGER NOT NULL
+);
+CREATE TABLE object (
+    vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
+    version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
+    sha256 BLOB NOT NULL, item BLOB NOT NULL, body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX object_version ON object (id, instant, holder);
+
+CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
+    collection TEXT NOT NULL, tick INTEGER NOT NULL, label INTEGER NOT NULL, vid INTEGER NOT NULL,
+    newer INTEGER NOT NULL,         -- 1: some later version (or twin) is or was placed here too; 0: surely the latest
+    PRIMARY KEY (collection, tick)
+) WITHOUT ROWID;
+CREATE INDEX placement_label ON placement (label, tick);
+CREATE INDEX placement_vid ON placement (vid);
+
+CREATE TABLE status (id TEXT PRIMARY KEY, member TEXT NOT NULL, created_us INTEGER NOT NULL, body BLOB NOT NULL);

@@ -1,0 +1,211 @@
+"""The embedded store: one SQLite file, one writer thread, a few readers, durable when a commit returns."""
+
+import asyncio
+import os
+import queue
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from exchange.clock import Clock
+from exchange.errors import LedgerFault
+from exchange.model.page import Filter, Page
+from exchange.store import sqlite_append, sqlite_read
+from exchange.store.contract import (
+    Act,
+    AgreementRow,
+    CheckpointRow,
+    Done,
+    Epochs,
+    HeldObject,
+    LabelRow,
+    Opening,
+    Registry,
+    StatusRow,
+    TreeRow,
+)
+
+T = TypeVar("T")
+
+_MIGRATIONS = Path(__file__).parent / "migrations" / "sqlite"
+_READERS = 2
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the settings that durability rests on. `synchronous=NORMAL` is not allowed: a power cut could
+    drop the last commits after their checkpoint left the machine, and the next start would sign a fork."""
+    target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout = 10000")
+    if not read_only:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cache_size = -32000")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, migrations: Path = _MIGRATIONS) -> None:
+    """Apply the numbered .sql files that are still missing, each in one transaction, in order."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        have = connection.execute("PRAGMA user_version").fetchone()[0]
+        files = sorted(migrations.glob("*.sql"))
+        if have > len(files):
+            raise LedgerFault("schema-newer", f"the database is at schema {have}, this program knows {len(files)}")
+        for number, file in enumerate(files[have:], start=have + 1):
+            for statement in _statements(file.read_text()):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    plain = "\n".join(line.split("--")[0] for line in script.splitlines())
+    return [statement for statement in plain.split(";") if statement.strip()]
+
+
+class SqliteStore:
+    """SQLite allows one writer, so there is one writer thread; readers see every commit that returned before."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        existed = path.exists()
+        if not existed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._write = connect(path)
+        migrate(self._write)
+        # Asked on every request, answered on the loop's own thread: 5 µs, and WAL readers never wait for the writer.
+        self._glance = connect(path, read_only=True)
+        self._writer = ThreadPoolExecutor(1, "sqlite-writer")
+        self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for _ in range(_READERS):
+            self._idle.put(connect(path, read_only=True))
+
+    async def close(self) -> None:
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+        self._glance.close()
+        self._write.close()
+
+    # --- writes ---
+
+    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
+        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us()))
+
+    async def add_checkpoint(self, row: CheckpointRow) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            held = db.execute("SELECT root FROM checkpoint WHERE log = ? AND size = ?", (row.log, row.size)).fetchone()
+            if held is not None and held[0] != row.root:
+                raise LedgerFault("fork", f"log {row.log}: another root is signed for size {row.size}")
+            db.execute(
+                "INSERT INTO checkpoint (log, size, root, note, signed_us) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (log, size) DO UPDATE SET note = excluded.note, signed_us = excluded.signed_us",
+                (row.log, row.size, row.root, row.note, row.signed_us),
+            )
+
+        await self._transact(work)
+
+    async def add_cosignature(self, log: str, size: int, witness: str, line: str) -> None:
+        await self._transact(
+            lambda db: db.execute(
+                "INSERT INTO cosignature (log, size, witness, line) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (log, size, witness) DO UPDATE SET line = excluded.line",
+                (log, size, witness, line),
+            )
+        )
+
+    async def halt(self, reason: str) -> None:
+        await self._transact(lambda db: db.execute("UPDATE head SET state = ? WHERE state = 'open'", (reason,)))
+
+    # --- reads ---
+
+    async def epochs(self) -> Epochs:
+        row = self._glance.execute("SELECT state, last_tick, agreement, registry FROM head").fetchone()
+        return Epochs(*row)
+
+    async def registry(self) -> Registry:
+        return await self._read(sqlite_read.registry)
+
+    async def agreement(self, number: int | None = None) -> AgreementRow | None:
+        return await self._read(lambda db: sqlite_read.agreement(db, number))
+
+    async def labels(self) -> list[LabelRow]:
+        return await self._read(sqlite_read.labels)
+
+    async def page(
+        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, bodies: bool = True
+    ) -> Page:
+        query = sqlite_read.PageQuery(collection, tuple(labels), match, after_us, limit, bodies)
+        return await self._read(lambda db: sqlite_read.page(db, query))
+
+    async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
+        return await self._read(lambda db: sqlite_read.has_object(db, collection, labels, object_id))
+
+    async def held(self, object_id: str) -> list[HeldObject]:
+        return await self._read(lambda db: sqlite_read.held(db, object_id))
+
+    async def status(self, status_id: str) -> StatusRow | None:
+        return await self._read(lambda db: sqlite_read.status(db, status_id))
+
+    # --- the ledger ---
+
+    async def trees(self) -> dict[str, TreeRow]:
+        return await self._read(sqlite_read.trees)
+
+    async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
+        return await self._read(lambda db: sqlite_read.leaves(db, log, start, end))
+
+    async def openings(self, log: str, start: int, end: int) -> list[Opening]:
+        return await self._read(lambda db: sqlite_read.openings(db, log, start, end))
+
+    async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        return await self._read(lambda db: sqlite_read.subtree_hashes(db, log, wanted))
+
+    async def tile(self, log: str, level: int, n: int, width: int) -> bytes:
+        return await self._read(lambda db: sqlite_read.tile(db, log, level, n, width))
+
+    async def checkpoint(self, log: str, size: int | None = None) -> CheckpointRow | None:
+        return await self._read(lambda db: sqlite_read.checkpoint(db, log, size))
+
+    async def checkpoints(self, log: str, from_size: int) -> list[CheckpointRow]:
+        return await self._read(lambda db: sqlite_read.checkpoints(db, log, from_size))
+
+    # --- threads ---
+
+    async def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work in one IMMEDIATE transaction: all of it commits, or none."""
+
+        def run() -> T:
+            self._write.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._write)
+                self._write.execute("COMMIT")
+            except BaseException:
+                if self._write.in_transaction:
+                    self._write.execute("ROLLBACK")
+                raise
+            return result
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            db = self._idle.get()
+            try:
+                return work(db)
+            finally:
+                self._idle.put(db)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)

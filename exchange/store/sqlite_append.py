@@ -1,0 +1,350 @@
+"""The append transaction on SQLite: stamp, judge, place, record, hash; the body that `extend` runs under the lock.
+
+A crash anywhere in here is a rollback: the caller saw no answer, the log has no entry, the objects are not there.
+The frontier is read inside the transaction and never kept across commits, so several processes may append to one file.
+"""
+
+import secrets
+import sqlite3
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from typing import Any
+
+from certs.jcs import canonical
+
+from exchange.ledger.entry import Entry, commitment, encode
+from exchange.ledger.merkle import Frontier, leaf_hash
+from exchange.ledger.tiles import full_tiles
+from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.versions import Known, Verdict, judge
+from exchange.store.contract import (
+    Act,
+    AgreementRow,
+    Change,
+    Done,
+    EndCredential,
+    Halted,
+    LeafRef,
+    NewObject,
+    Outdated,
+    Placed,
+    Record,
+    Removal,
+    RevokeSigningCert,
+    Stamp,
+    TrustListRow,
+)
+from exchange.store.sqlite_read import tile_from_leaves
+
+_Mark = tuple[int, int, int, str, int, int, int, dict[str, int], dict[int, list[int]]]
+"""What `reset` needs to forget an act that failed."""
+
+
+def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Done | Exception]:
+    """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
+    transaction = _Transaction(db, now_us)
+    results: list[Done | Exception] = []
+    for act in batch:
+        db.execute("SAVEPOINT act")
+        undo = transaction.mark()
+        try:
+            results.append(transaction.apply(act))
+        except Exception as error:  # noqa: BLE001  # one act's fault is told to its caller; the others go on
+            db.execute("ROLLBACK TO act")
+            transaction.reset(undo)
+            results.append(error)
+        db.execute("RELEASE act")
+    transaction.finish()
+    return results
+
+
+class _Transaction:
+    """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
+
+    def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
+        self.db = db
+        row = db.execute("SELECT state, last_tick, last_time, seq, agreement, pol, registry FROM head").fetchone()
+        state, self.last_tick, last_time, self.seq, self.agreement, self.pol, self.registry = row
+        if state != "open":
+            raise Halted(state)
+        # The clock may step back; order may not (ledger design, 3.8).
+        self.time_us = max(now_us, last_time)
+        self.sizes: dict[str, int] = {}
+        self.frontiers: dict[str, Frontier] = {}
+        for log, size, frontier in db.execute("SELECT log, size, frontier FROM tree"):
+            self.sizes[log] = size
+            self.frontiers[log] = Frontier.decode(size, frontier)
+        self.added: dict[str, list[bytes]] = {log: [] for log in self.sizes}
+        self.leaf_rows: list[tuple[str, int, bytes, bytes]] = []
+        self.private_rows: list[tuple[str, int, bytes, bytes]] = []
+        self.label_ids: dict[str, int] = {}
+        self.label_news: dict[int, list[int]] = {}
+
+    def mark(self) -> _Mark:
+        return (
+            self.last_tick, self.seq, self.agreement, self.pol, self.registry, len(self.leaf_rows), len(self.private_rows),
+            {log: len(hashes) for log, hashes in self.added.items()}, {k: list(v) for k, v in self.label_news.items()},
+        )  # fmt: skip
+
+    def reset(self, mark: _Mark) -> None:
+        self.last_tick, self.seq, self.agreement, self.pol, self.registry, leaves, private, added, self.label_news = (
+            mark
+        )
+        del self.leaf_rows[leaves:]
+        del self.private_rows[private:]
+        self.label_ids.clear()  # a label interned by the failed act is rolled back too
+        for log, count in added.items():
+            del self.added[log][count:]
+
+    def apply(self, act: Act) -> Done:
+        if act.agreement is not None and act.agreement != self.agreement:
+            raise Outdated
+        placed = self._place(act.objects)
+        removed = tuple(self._remove(removal) for removal in act.removals)
+        for change in act.changes:
+            self._change(change)
+        stamp = Stamp(self.time_us, placed, removed)
+        record = act.record(stamp)
+        leaves = self._append(act.req, record)
+        if record.status is not None:
+            self.db.execute(
+                "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
+            )
+        return Done(stamp, leaves)
+
+    # --- objects ---
+
+    def _place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
+        return tuple(self._place_one(new) for new in objects)
+
+    def _place_one(self, new: NewObject) -> Placed:
+        obj = new.object
+        held = self.db.execute(
+            "SELECT vid, instant, created, revoked, owner, holder, sha256 FROM object WHERE id = ?", (obj.id,)
+        ).fetchall()
+        verdict = Verdict.STORED
+        vid = None
+        if held:
+            known = [
+                Known(instant, created, bool(revoked), owner, holder, sha)
+                for _, instant, created, revoked, owner, holder, sha in held
+            ]
+            verdict = judge(obj, new.owner, new.holder, known)
+            vid = next((row[0] for row in held if row[1] == obj.instant and row[5] == new.holder), None)
+        if not verdict.success:
+            return Placed(verdict)
+        if vid is None:
+            vid = self._insert_object(new)
+        elif self.db.execute(
+            "SELECT 1 FROM placement WHERE vid = ? AND collection = ?", (vid, new.collection)
+        ).fetchone():
+            return Placed(Verdict.DUPLICATE)
+        return Placed(Verdict.STORED, self._insert_placement(new, vid, [row[0] for row in held], held))
+
+    def _insert_object(self, new: NewObject) -> int:
+        obj = new.object
+        cursor = self.db.execute(
+            "INSERT INTO object (id, instant, holder, type, version, created, revoked, owner, sha256, item, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (obj.id, obj.instant, new.holder, obj.type, obj.version, obj.created, obj.revoked, new.owner,
+             obj.sha256, obj.item, obj.body),
+        )  # fmt: skip
+        if cursor.lastrowid is None:
+            raise sqlite3.DatabaseError("no row id after an insert")
+        return cursor.lastrowid
+
+    def _insert_placement(self, new: NewObject, vid: int, held: list[int], rows: list[tuple[object, ...]]) -> int:
+        label = self._label(new)
+        self.last_tick = tick = max(self.time_us, self.last_tick + 1)
+        newer = 0
+        others = [other for other in held if other != vid]
+        if others:
+            marks = ",".join("?" * len(others))
+            self.db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({marks})", others)  # noqa: S608  # only marks
+            # a late old version, or a twin of another holder: what the reader may see decides which is the latest
+            newer = int(any(str(row[1]) >= new.object.instant for row in rows if row[0] != vid))
+        self.db.execute(
+            "INSERT INTO placement (collection, tick, label, vid, newer) VALUES (?, ?, ?, ?, ?)",
+            (new.collection, tick, label, vid, newer),
+        )
+        news = self.label_news.setdefault(label, [0, 0])
+        news[0] += 1
+        news[1] = tick
+        return tick
+
+    def _label(self, new: NewObject) -> int:
+        known = self.label_ids.get(new.label)
+        if known is None:
+            row = self.db.execute("SELECT id FROM label WHERE facets = ?", (new.label,)).fetchone()
+            if row is None:
+                row = self.db.execute(
+                    "INSERT INTO label (collection, facets, country, placements, last_tick) VALUES (?, ?, ?, 0, 0) RETURNING id",
+                    (new.collection, new.label, new.country),
+                ).fetchone()
+            known = self.label_ids[new.label] = int(row[0])
+        return known
+
+    def _remove(self, removal: Removal) -> int:
+        rows = self.db.execute(
+            "SELECT o.vid, o.instant, o.owner, p.label FROM object o JOIN placement p ON p.vid = o.vid"
+            " WHERE o.id = ? AND p.collection = ? ORDER BY o.instant",
+            (removal.id, removal.collection),
+        ).fetchall()
+        own = [row for row in rows if row[2] == removal.owner]
+        if rows and not own:
+            return -1
+        chosen = own
+        if "all" not in removal.versions:
+            wanted = {
+                own[0][1] if word == "first" else own[-1][1] if word == "last" else word
+                for word in removal.versions
+                if own
+            }
+            chosen = [row for row in own if row[1] in wanted]
+        for vid, _, _, label in chosen:
+            self.db.execute("DELETE FROM placement WHERE vid = ? AND collection = ?", (vid, removal.collection))
+            self.db.execute("UPDATE label SET placements = placements - 1 WHERE id = ?", (label,))
+            # The version row goes with its last placement, so that the owner may submit it again.
+            self.db.execute(
+                "DELETE FROM object WHERE vid = ? AND NOT EXISTS (SELECT 1 FROM placement WHERE vid = ?)", (vid, vid)
+            )
+        return len(chosen)
+
+    # --- registry and agreements ---
+
+    def _change(self, change: Change) -> None:
+        if isinstance(change, AgreementRow):
+            self._adopt(change)
+            return
+        self.registry += 1
+        _CHANGES[type(change)](self.db, change)
+
+    def _adopt(self, row: AgreementRow) -> None:
+        if row.number != self.agreement + 1:
+            raise Outdated
+        self.db.execute(
+            "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us) VALUES (?, ?, ?, ?, ?, ?)",
+            (row.number, row.agreement_id, row.version, row.document, row.approvals, self.time_us),
+        )
+        self.agreement = row.number
+        self.pol = f"{row.name}@{row.number}"
+
+    # --- the logs ---
+
+    def _append(self, req: str, record: Record) -> tuple[LeafRef, ...]:
+        opened: dict[int, tuple[bytes, bytes, str]] = {}
+        return tuple(self._append_one(req, entry, opened) for entry in record.entries)
+
+    def _append_one(self, req: str, entry: Entry, opened: dict[int, tuple[bytes, bytes, str]]) -> LeafRef:
+        index = self.sizes[entry.log] + len(self.added[entry.log])
+        self.seq += 1
+        committed = None
+        if entry.private is not None:
+            # Entries of one act that share their private part share one commitment, opened once.
+            if id(entry.private) not in opened:
+                salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
+                opened[id(entry.private)] = (salt, payload, b64encode(commitment(salt, payload)).decode())
+                self.private_rows.append((entry.log, index, salt, payload))
+            committed = opened[id(entry.private)][2]
+        data = encode(entry, time_us=self.time_us, req=req, pol=self.pol, seq=self.seq, commitment_b64=committed)
+        digest = leaf_hash(data)
+        self.added[entry.log].append(digest)
+        self.leaf_rows.append((entry.log, index, data, digest))
+        return LeafRef(entry.log, index, digest)
+
+    def finish(self) -> None:
+        db = self.db
+        db.executemany("INSERT INTO leaf (log, idx, data, hash) VALUES (?, ?, ?, ?)", self.leaf_rows)
+        db.executemany("INSERT INTO leaf_private (log, idx, salt, payload) VALUES (?, ?, ?, ?)", self.private_rows)
+        for log, hashes in self.added.items():
+            if hashes:
+                self._grow(log, hashes)
+        db.executemany(
+            "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
+            [(count, tick, label) for label, (count, tick) in self.label_news.items()],
+        )
+        db.execute(
+            "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?",
+            (self.last_tick, self.time_us, self.seq, self.agreement, self.pol, self.registry),
+        )
+
+    def _grow(self, log: str, hashes: list[bytes]) -> None:
+        old, new = self.sizes[log], self.sizes[log] + len(hashes)
+        frontier = self.frontiers[log].extend(hashes)
+        changed = self.db.execute(
+            "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
+            (new, frontier.root(), frontier.encode(), log, old),
+        )
+        if changed.rowcount != 1:
+            raise sqlite3.IntegrityError(f"log {log} is not at the size it was read at")
+        for level, n in full_tiles(old, new):
+            data = tile_from_leaves(self.db, log, level, n, 256)
+            self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (log, level, n, data))
+
+
+def _words(words: Sequence[str]) -> str:
+    return " ".join(words)
+
+
+def _put_member(db: sqlite3.Connection, m: Member) -> None:
+    db.execute(
+        "INSERT INTO member (slug, identity_id, country, kind, roles, sectors, name_en, name_es, status, default_tlp, consents)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slug) DO UPDATE SET kind = excluded.kind,"
+        " roles = excluded.roles, sectors = excluded.sectors, name_en = excluded.name_en, name_es = excluded.name_es,"
+        " status = excluded.status, default_tlp = excluded.default_tlp, consents = excluded.consents",
+        (m.slug, m.identity_id, m.country, m.kind, _words(m.roles), _words(m.sectors), m.name_en, m.name_es, m.status,
+         m.default_tlp, m.consents),
+    )  # fmt: skip
+
+
+def _put_credential(db: sqlite3.Connection, c: Credential) -> None:
+    db.execute(
+        "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (c.id, c.member, c.kind, c.digest, c.created_us, c.expires_us, c.ended_us, c.note, c.certificate),
+    )
+
+
+def _end_credential(db: sqlite3.Connection, change: EndCredential) -> None:
+    db.execute(
+        "UPDATE credential SET ended_us = (SELECT last_time FROM head) WHERE id = ? AND ended_us IS NULL", (change.id,)
+    )
+
+
+def _put_signing(db: sqlite3.Connection, cert: SigningCert) -> None:
+    db.execute(
+        "INSERT INTO signing_cert (thumbprint, member, certificate, added_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (cert.thumbprint, cert.member, cert.certificate, cert.added_us),
+    )
+
+
+def _revoke_signing(db: sqlite3.Connection, change: RevokeSigningCert) -> None:
+    db.execute(
+        "UPDATE signing_cert SET revoked_us = coalesce(revoked_us, ?), compromised_since_us = ?, reason = ? WHERE thumbprint = ?",
+        (change.revoked_us, change.compromised_since_us, change.reason, change.thumbprint),
+    )
+
+
+def _put_collection(db: sqlite3.Connection, c: Collection) -> None:
+    db.execute(
+        "INSERT INTO collection (id, alias, title, description, readers, writers) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET title = excluded.title, description = excluded.description,"
+        " readers = excluded.readers, writers = excluded.writers",
+        (c.id, c.alias, c.title, c.description, _words(c.readers), _words(c.writers)),
+    )
+
+
+def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
+    db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
+
+
+_CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
+    Member: _put_member,
+    Credential: _put_credential,
+    EndCredential: _end_credential,
+    SigningCert: _put_signing,
+    RevokeSigningCert: _revoke_signing,
+    Collection: _put_collection,
+    TrustListRow: _put_trust_list,
+}

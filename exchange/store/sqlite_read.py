@@ -1,0 +1,331 @@
+"""What the hub asks of SQLite: pages, registries, and the ledger's rows. Plain SQL, each query with its plan written down."""
+
+import heapq
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from exchange.ledger.merkle import Frontier, leaf_hash, root
+from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
+from exchange.model.page import Filter, Page, Row
+from exchange.store.contract import (
+    AgreementRow,
+    CheckpointRow,
+    HeldObject,
+    LabelRow,
+    Opening,
+    Registry,
+    RevokedCert,
+    StatusRow,
+    TreeRow,
+    TrustListRow,
+)
+
+SCAN_SHARE = 0.2
+"""With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
+
+
+# --- pages ---
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    collection: str
+    labels: tuple[int, ...]
+    match: Filter
+    after_us: int
+    limit: int
+    bodies: bool
+
+
+def page(db: sqlite3.Connection, query: PageQuery) -> Page:
+    """See Store.page. SQLite's planner is never left the choice: the wrong plan costs a hundred times the right one."""
+    low = query.match.added_after_us or 0
+    if not query.labels:
+        return Page((), False, max(low, query.after_us))
+    db.execute("BEGIN")  # one snapshot for the plan and the rows
+    try:
+        rows = list(_rows(db, query, low))
+    finally:
+        db.execute("COMMIT")
+    more = len(rows) > query.limit
+    return Page(tuple(Row(*row) for row in rows[: query.limit]), more, max(low, query.after_us))
+
+
+def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[object, ...]]:
+    conditions, values = _conditions(query, low)
+    columns = f"p.tick, p.label, o.id, o.version, o.item, {'o.body' if query.bodies else "x''"}, o.sha256"
+    wanted = query.limit + 1
+    bound = max(query.after_us, low)
+    if query.match.ids:
+        marks = ",".join("?" * len(query.match.ids))
+        sql = (
+            f"SELECT {columns} FROM object o CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
+            f" WHERE o.id IN ({marks}) AND p.collection = ? AND p.tick > ?"
+            f" AND p.label IN ({_list(query.labels)}){conditions} ORDER BY p.tick LIMIT ?"
+        )
+        yield from db.execute(sql, (*query.match.ids, query.collection, bound, *values, wanted))
+        return
+    share, every = _share(db, query)
+    if share >= SCAN_SHARE:
+        allowed = "" if every else f" AND p.label IN ({_list(query.labels)})"
+        sql = (
+            f"SELECT {columns} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
+            f" WHERE p.collection = ? AND p.tick > ?{allowed}{conditions} ORDER BY p.tick LIMIT ?"
+        )
+        yield from db.execute(sql, (query.collection, bound, *values, wanted))
+        return
+    sql = (
+        f"SELECT {columns} FROM placement p INDEXED BY placement_label CROSS JOIN object o ON o.vid = p.vid"
+        f" WHERE p.label = ? AND p.tick > ?{conditions} ORDER BY p.tick LIMIT ?"
+    )
+    ranges = [db.execute(sql, (label, bound, *values, wanted)) for label in query.labels]
+    # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
+    for _, row in zip(range(wanted), heapq.merge(*ranges), strict=False):
+        yield row
+
+
+def _share(db: sqlite3.Connection, query: PageQuery) -> tuple[float, bool]:
+    counts = db.execute(
+        f"SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id IN ({_list(query.labels)})), 0)"
+        " FROM label WHERE collection = ?",
+        (query.collection,),
+    ).fetchone()
+    total, allowed = int(counts[0]), int(counts[1])
+    return (allowed / total if total else 1.0), allowed == total
+
+
+def _conditions(query: PageQuery, low: int) -> tuple[str, list[object]]:
+    match = query.match
+    sql, values = "", []
+    if match.types:
+        sql += f" AND o.type IN ({','.join('?' * len(match.types))})"
+        values += match.types
+    if match.spec_versions and "2.1" not in match.spec_versions:
+        sql += " AND 0"  # everything held is STIX 2.1
+    if "all" in match.versions:
+        return sql, values
+    # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
+    rival = (
+        "SELECT 1 FROM object o2 CROSS JOIN placement p2 INDEXED BY placement_vid ON p2.vid = o2.vid WHERE o2.id = o.id"
+        f" AND p2.collection = p.collection AND p2.tick > {int(low)} AND p2.label IN ({_list(query.labels)})"
+    )
+    parts = []
+    instants = [word for word in match.versions if word not in ("first", "last")]
+    if "last" in match.versions:
+        parts.append(
+            f"p.newer = 0 OR NOT EXISTS ({rival} AND (o2.instant > o.instant OR o2.instant = o.instant AND p2.tick < p.tick))"
+        )
+    if "first" in match.versions:
+        parts.append(
+            f"NOT EXISTS ({rival} AND (o2.instant < o.instant OR o2.instant = o.instant AND p2.tick < p.tick))"
+        )
+    if instants:
+        parts.append(f"o.instant IN ({','.join('?' * len(instants))})")
+        values += instants
+    return f"{sql} AND ({' OR '.join(parts)})", values
+
+
+def _list(labels: Sequence[int]) -> str:
+    return ",".join(str(int(label)) for label in labels)
+
+
+def has_object(db: sqlite3.Connection, collection: str, labels: Sequence[int], object_id: str) -> bool:
+    row = db.execute(
+        "SELECT 1 FROM object o CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
+        f" WHERE o.id = ? AND p.collection = ? AND p.label IN ({_list(labels)}) LIMIT 1",
+        (object_id, collection),
+    ).fetchone()
+    return row is not None
+
+
+def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
+    versions = db.execute(
+        "SELECT vid, id, version, type, owner, sha256, body FROM object WHERE id = ? ORDER BY instant, holder",
+        (object_id,),
+    ).fetchall()
+    return [
+        HeldObject(
+            *row[1:],
+            placements=tuple(db.execute("SELECT tick, label FROM placement WHERE vid = ? ORDER BY tick", row[:1])),
+        )
+        for row in versions
+    ]
+
+
+def status(db: sqlite3.Connection, status_id: str) -> StatusRow | None:
+    row = db.execute("SELECT id, member, created_us, body FROM status WHERE id = ?", (status_id,)).fetchone()
+    return StatusRow(*row) if row else None
+
+
+def labels(db: sqlite3.Connection) -> list[LabelRow]:
+    return [
+        LabelRow(*row)
+        for row in db.execute("SELECT id, collection, facets, country, placements, last_tick FROM label ORDER BY id")
+    ]
+
+
+# --- registry ---
+
+
+def registry(db: sqlite3.Connection) -> Registry:
+    db.execute("BEGIN")
+    try:
+        return Registry(
+            epoch=db.execute("SELECT registry FROM head").fetchone()[0],
+            members={m.slug: m for m in _members(db)},
+            credentials={c.id: c for c in _credentials(db)},
+            signing=tuple(
+                SigningCert(*row)
+                for row in db.execute("SELECT thumbprint, member, certificate, added_us FROM signing_cert")
+            ),
+            revoked={
+                row[0]: RevokedCert(*row)
+                for row in db.execute(
+                    "SELECT thumbprint, revoked_us, compromised_since_us, reason FROM signing_cert WHERE revoked_us IS NOT NULL"
+                )
+            },
+            collections=tuple(_collections(db)),
+            trust_list=_trust_list(db),
+        )
+    finally:
+        db.execute("COMMIT")
+
+
+def _members(db: sqlite3.Connection) -> Iterator[Member]:
+    for row in db.execute(
+        "SELECT slug, identity_id, country, kind, roles, sectors, name_en, name_es, status, default_tlp, consents"
+        " FROM member ORDER BY slug"
+    ):
+        slug, identity, country, kind, roles, sectors, en, es, status, tlp, consents = row
+        yield Member(slug, identity, Country(country), kind, tuple(roles.split()), tuple(sectors.split()), en, es,
+                     Status(status), tlp, bool(consents))  # fmt: skip
+
+
+def _credentials(db: sqlite3.Connection) -> Iterator[Credential]:
+    for row in db.execute(
+        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate FROM credential"
+    ):
+        yield Credential(*row)
+
+
+def _collections(db: sqlite3.Connection) -> Iterator[Collection]:
+    for id_, alias, title, description, readers, writers in db.execute(
+        "SELECT id, alias, title, description, readers, writers FROM collection ORDER BY position"
+    ):
+        yield Collection(id_, alias, title, description, tuple(readers.split()), tuple(writers.split()))
+
+
+def _trust_list(db: sqlite3.Connection) -> TrustListRow | None:
+    row = db.execute("SELECT version, document FROM trust_list ORDER BY version DESC LIMIT 1").fetchone()
+    return TrustListRow(*row) if row else None
+
+
+def agreement(db: sqlite3.Connection, number: int | None) -> AgreementRow | None:
+    row = db.execute(
+        "SELECT number, agreement_id, version, document, approvals, adopted_us FROM agreement"
+        " WHERE ? IS NULL OR number = ? ORDER BY number DESC LIMIT 1",
+        (number, number),
+    ).fetchone()
+    return AgreementRow(*row) if row else None
+
+
+# --- the ledger ---
+
+
+def trees(db: sqlite3.Connection) -> dict[str, TreeRow]:
+    return {row[0]: TreeRow(*row) for row in db.execute("SELECT log, size, root FROM tree")}
+
+
+def leaves(db: sqlite3.Connection, log: str, start: int, end: int) -> list[bytes]:
+    rows = db.execute("SELECT data FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx", (log, start, end))
+    return [row[0] for row in rows]
+
+
+def openings(db: sqlite3.Connection, log: str, start: int, end: int) -> list[Opening]:
+    rows = db.execute(
+        "SELECT idx, salt, payload FROM leaf_private WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx",
+        (log, start, end),
+    )
+    return [Opening(*row) for row in rows]
+
+
+def subtree_hashes(db: sqlite3.Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+    return [_subtree(db, log, level, n) for level, n in wanted]
+
+
+def _subtree(db: sqlite3.Connection, log: str, level: int, n: int) -> bytes:
+    if level == 0:
+        row = db.execute("SELECT hash FROM leaf WHERE log = ? AND idx = ?", (log, n)).fetchone()
+        if row is None:
+            raise LookupError(f"log {log} has no leaf {n}")
+        return bytes(row[0])
+    # A stored tile at level t holds the hashes of subtrees of 2**(8t) leaves.
+    tile_level, above = divmod(level, 8)
+    first = n << above
+    data = _stored_tile(db, log, tile_level, first // 256)
+    if data is not None:
+        offset = first % 256 * 32
+        hashes = [data[i : i + 32] for i in range(offset, offset + (32 << above), 32)]
+        return root(hashes)
+    if tile_level == 0:
+        rows = db.execute(
+            "SELECT hash FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx",
+            (log, first, first + (1 << above)),
+        )
+        return root([row[0] for row in rows])
+    return root([_subtree(db, log, tile_level * 8, first + i) for i in range(1 << above)])
+
+
+def _stored_tile(db: sqlite3.Connection, log: str, level: int, n: int) -> bytes | None:
+    row = db.execute("SELECT data FROM tile WHERE log = ? AND level = ? AND n = ?", (log, level, n)).fetchone()
+    return bytes(row[0]) if row else None
+
+
+def tile_from_leaves(db: sqlite3.Connection, log: str, level: int, n: int, width: int) -> bytes:
+    """Hash tile (level, n) of `width` hashes, built from the leaves (level 0) or from the full tiles below."""
+    if level == 0:
+        rows = db.execute(
+            "SELECT hash FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx", (log, n * 256, n * 256 + width)
+        )
+        hashes = [row[0] for row in rows]
+    else:
+        below = (_stored_tile(db, log, level - 1, n * 256 + i) for i in range(width))
+        hashes = [root([t[i : i + 32] for i in range(0, 8192, 32)]) for t in below if t]
+    if len(hashes) != width:
+        raise LookupError(f"log {log} has no tile {level}/{n} of width {width}")
+    return b"".join(hashes)
+
+
+def tile(db: sqlite3.Connection, log: str, level: int, n: int, width: int) -> bytes:
+    full = _stored_tile(db, log, level, n)
+    if full is not None:
+        return full[: width * 32]
+    return tile_from_leaves(db, log, level, n, width)
+
+
+def checkpoint(db: sqlite3.Connection, log: str, size: int | None) -> CheckpointRow | None:
+    row = db.execute(
+        "SELECT log, size, root, note, signed_us FROM checkpoint WHERE log = ? AND size >= ?"
+        f" ORDER BY size {'DESC' if size is None else 'ASC'} LIMIT 1",
+        (log, size or 0),
+    ).fetchone()
+    return _with_cosignatures(db, row) if row else None
+
+
+def checkpoints(db: sqlite3.Connection, log: str, from_size: int) -> list[CheckpointRow]:
+    rows = db.execute(
+        "SELECT log, size, root, note, signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size",
+        (log, from_size),
+    ).fetchall()
+    return [_with_cosignatures(db, row) for row in rows]
+
+
+def _with_cosignatures(db: sqlite3.Connection, row: tuple[str, int, bytes, bytes, int]) -> CheckpointRow:
+    lines = db.execute("SELECT witness, line FROM cosignature WHERE log = ? AND size = ? ORDER BY witness", row[:2])
+    return CheckpointRow(*row, cosignatures=tuple((witness, line) for witness, line in lines))
+
+
+def reread_root(db: sqlite3.Connection, log: str, frontier: Frontier, end: int) -> bytes:
+    """The root after re-hashing the stored leaf bytes from frontier.size to end: what a publisher trusts, not the hash column."""
+    return frontier.extend([leaf_hash(data) for data in leaves(db, log, frontier.size, end)]).root()

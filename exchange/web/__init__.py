@@ -1,0 +1,1 @@
+"""HTTP itself, once: routes and their guard, who calls, how fast, and how a refusal is told."""

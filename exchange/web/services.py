@@ -1,0 +1,33 @@
+"""What request handlers are handed: the parts of the hub, put together in hub.py and nowhere else."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from exchange.clock import Clock
+from exchange.governance.registry import Governance
+from exchange.intake.submit import Intake
+from exchange.ledger.publisher import Publisher
+from exchange.ledger.sequencer import Sequencer
+from exchange.release.page import Release
+from exchange.rules import RuleBook
+from exchange.settings import Settings
+from exchange.store.contract import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    clock: Clock
+    store: Store
+    sequencer: Sequencer
+    publisher: Publisher
+    rulebook: RuleBook
+    intake: Intake
+    release: Release
+    governance: Governance
+    cursor_key: bytes
+    """Signs `next` cursors; the same in every process of the hub."""
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
