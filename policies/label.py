@@ -1,0 +1,164 @@
+"""The label of an object version: the few facets an agreement can speak of, and the recipient it is judged against."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Final, Protocol
+
+from pydantic import ConfigDict, TypeAdapter
+
+from policies.markings import (
+    CAVEAT_EXTENSION,
+    CAVEAT_MARKINGS,
+    PAP_ORDER,
+    TLP_IDS,
+    TLP_ORDER,
+    Marks,
+    resolve_markings,
+    strictest,
+)
+
+__all__ = [
+    "ASSURANCE_ORDER",
+    "CAVEAT_EXTENSION",
+    "CAVEAT_MARKINGS",
+    "CONFIDENCE_ORDER",
+    "OBJECT_CLASSES",
+    "PAP_ORDER",
+    "TLP_IDS",
+    "TLP_ORDER",
+    "Label",
+    "Marks",
+    "Recipient",
+    "confidence_band",
+    "object_class",
+    "resolve_markings",
+    "strictest",
+]
+
+CONFIDENCE_ORDER: Final = ("none", "low", "med", "high", "confirmed")
+ASSURANCE_ORDER: Final = ("unsigned", "imported", "gateway-signed", "originator-signed")
+
+OBJECT_CLASSES: Final = (
+    "indicator",
+    "malware",
+    "infrastructure",
+    "observed",
+    "vulnerability",
+    "context",
+    "relation",
+    "report",
+    "other",
+)
+
+_CLASS_OF_TYPE: Final = {
+    **dict.fromkeys(("indicator",), "indicator"),
+    **dict.fromkeys(
+        ("malware", "malware-analysis", "tool", "attack-pattern", "campaign", "threat-actor", "intrusion-set"),
+        "malware",
+    ),
+    **dict.fromkeys(("infrastructure",), "infrastructure"),
+    **dict.fromkeys(
+        (
+            "observed-data", "artifact", "autonomous-system", "directory", "domain-name", "email-addr",
+            "email-message", "file", "ipv4-addr", "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process",
+            "software", "url", "user-account", "windows-registry-key", "x509-certificate",
+        ),
+        "observed",
+    ),
+    **dict.fromkeys(("vulnerability", "course-of-action"), "vulnerability"),
+    **dict.fromkeys(
+        ("identity", "location", "marking-definition", "extension-definition", "language-content"), "context"
+    ),
+    **dict.fromkeys(("relationship", "sighting"), "relation"),
+    **dict.fromkeys(("report", "grouping", "note", "opinion", "incident"), "report"),
+}  # fmt: skip
+
+
+def object_class(stix_type: str) -> str:
+    """The class of a STIX type. Total: a type nobody here knows is "other", which a permit must name to share."""
+    return _CLASS_OF_TYPE.get(stix_type, "other")
+
+
+def confidence_band(value: int | None) -> str:
+    """The band of a STIX confidence (0..100), cut as STIX 2.1 Appendix A cuts None/Low/Med/High.
+
+    "confirmed" starts at 90, the value by which the Appendix's Admiralty scale writes "confirmed by other sources"
+    (None/Low/Med/High writes "High" as 85). An absent or out-of-range value is "none": a sender who says nothing has
+    not vouched for anything.
+    """
+    if value is None or not 1 <= value <= 100:
+        return "none"
+    return "low" if value < 30 else "med" if value < 70 else "high" if value < 90 else "confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What an agreement can know of one object version. Low cardinality by design: labels are interned and judged once."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    collection: str
+    originator: str
+    """Member slug."""
+    country: str
+    """The originator's country, "US" or "MX"."""
+    roles: tuple[str, ...]
+    """The originator's roles."""
+    sectors: tuple[str, ...]
+    """Sorted."""
+    tlp: str
+    """One of TLP_ORDER, after defaults were applied. Any other value makes every decision an error, hence a denial."""
+    pap: str
+    """One of PAP_ORDER; "clear" when the object bears no PAP."""
+    caveats: tuple[str, ...]
+    """Sorted: "noforn", "orcon", "proprietary", "pii-possible", "classified", "opaque:<marking id>"."""
+    rel_to: tuple[str, ...] | None
+    """The only countries it may be released to; None when the originator named none."""
+    object_class: str
+    confidence: str
+    """One of CONFIDENCE_ORDER."""
+    assurance: str
+    """One of ASSURANCE_ORDER."""
+    consent: str
+    """"named" when the originator agrees to be named to the recipients, else "none"."""
+    feed: str
+    """The feed's slug, or ""."""
+
+    def encode(self) -> str:
+        """The canonical JSON text by which the label is interned: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def decode(cls, text: str) -> "Label":
+        """The label that `encode` wrote. Raises ValueError for any other text, unknown keys included."""
+        return _LABEL.validate_json(text)
+
+
+_LABEL: Final = TypeAdapter(Label)
+
+
+class _Distinguishes(Protocol):
+    def distinguishes(self, member: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who asks: the facets of a member that an agreement can speak of."""
+
+    member: str
+    country: str
+    roles: tuple[str, ...]
+    sectors: tuple[str, ...]
+    status: str
+    """"active", "suspended" or "withdrawn"; anything but "active" receives nothing."""
+
+    def klass(self, agreement: _Distinguishes) -> str:
+        """The recipient class: recipients of equal class get equal decisions on every label under `agreement`.
+
+        The member's slug is part of it only where the agreement can tell members apart: it names the member, or lets
+        members read back their own objects.
+        """
+        parts = [self.country, ",".join(sorted(self.roles)), ",".join(sorted(self.sectors)), self.status]
+        if agreement.distinguishes(self.member):
+            parts.append(self.member)
+        return "|".join(parts)
