@@ -1,7 +1,9 @@
-"""Strict JSON: one loader for everything untrusted, and the one canonical form that is signed, hashed, stored and served."""
+"""Strict JSON: one loader for everything untrusted, and the one canonical form that is signed, hashed and served."""
 
 import json
 import re
+from array import array
+from itertools import accumulate
 from typing import Any, NoReturn
 
 import orjson
@@ -23,88 +25,103 @@ class JsonError(ValueError):
         self.en = en
         self.es = es
         self.pointer = pointer
+        """The name at fault, where one is known; else ""."""
 
 
 def load(data: bytes, *, max_bytes: int, max_depth: int = 32) -> Json:
-    """Parse untrusted JSON. Raises JsonError.
+    """Parse untrusted JSON. Raises JsonError and nothing else.
 
-    Refused by name: too many bytes, not UTF-8, a byte order mark, nesting deeper than `max_depth` (found by a linear scan
-    before anything is parsed), duplicate member names at any depth, NaN, Infinity, numbers out of double range, integers
-    beyond ±(2^53 - 1), lone surrogates, NUL characters.
+    Refused by name: too many bytes, not UTF-8, a byte order mark, nesting deeper than `max_depth` (found by a linear
+    scan before anything is parsed), duplicate member names at any depth, NaN, Infinity, numbers out of double range,
+    integers beyond ±(2^53 - 1), minus zero, lone surrogates, NUL characters.
     """
     if len(data) > max_bytes:
-        raise JsonError("json-too-large", f"The text has {len(data)} bytes; at most {max_bytes} are accepted.", f"El texto tiene {len(data)} bytes; se aceptan como máximo {max_bytes}.")  # fmt: skip
+        raise JsonError(
+            "json-too-large",
+            f"The text has {len(data)} bytes; at most {max_bytes} are accepted.",
+            f"El texto tiene {len(data)} bytes; se aceptan como máximo {max_bytes}.",
+        )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise JsonError("json-encoding", f"Byte {error.start} is not UTF-8.", f"El byte {error.start} no es UTF-8.") from None
+        raise JsonError(
+            "json-encoding", f"Byte {error.start} is not UTF-8.", f"El byte {error.start} no es UTF-8."
+        ) from None
     if text.startswith("\ufeff"):
-        raise JsonError("json-encoding", "The text begins with a byte order mark.", "El texto comienza con una marca de orden de bytes.")
+        raise JsonError(
+            "json-encoding",
+            "The text begins with a byte order mark.",
+            "El texto comienza con una marca de orden de bytes.",
+        )
     _check_depth(data, max_depth)
     if b"\\u" in data:
-        _check_escapes(text)
+        _check_escapes(data)
     try:
         return _decode(text)
     except json.JSONDecodeError as error:
-        raise JsonError("json-syntax", f"Not JSON at character {error.pos}: {error.msg}.", f"No es JSON en el carácter {error.pos}.") from None
+        raise JsonError(
+            "json-syntax",
+            f"Not JSON at character {error.pos}: {error.msg}.",
+            f"No es JSON en el carácter {error.pos}.",
+        ) from None
 
 
 def _check_depth(data: bytes, max_depth: int) -> None:
-    # Brackets alone, innermost pairs struck out pass by pass: done in C, and what is left nothing cannot be too deep.
-    # Brackets inside strings may keep some; only then is the text scanned exactly.
-    brackets = data.translate(None, _NOT_BRACKETS)
-    for _ in range(max_depth):
-        if not brackets:
-            return
-        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if len(fewer) == len(brackets):
-            break
-        brackets = fewer
+    if data.count(b"[") + data.count(b"{") <= max_depth:
+        return  # the usual single object: it cannot be too deep
+    # A bracket inside a string must not count: ["]",["]",… hides its depth from a scan that takes it for one. So keep
+    # quotes and brackets only (escapes first, or \" would end its string), then drop every second part between quotes.
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = data.translate(_STEPS, _NEITHER).replace(b'""', b"")
+    steps = b"".join(marks.split(b'"')[::2])
     depth = 0
-    for match in _STRUCTURE.finditer(data):
-        byte = match.group()[0]
-        if byte in b"{[":
-            depth += 1
-            if depth > max_depth:
-                raise JsonError("json-depth", f"The text is nested deeper than {max_depth} levels.", f"El texto está anidado a más de {max_depth} niveles.")
-        elif byte in b"}]":
-            depth -= 1
+    for start in range(0, len(steps), _STEPS_AT_ONCE):
+        depths = list(accumulate(array("b", steps[start : start + _STEPS_AT_ONCE]), initial=depth))
+        if max(depths) > max_depth:
+            raise JsonError(
+                "json-depth",
+                f"The text is nested deeper than {max_depth} levels.",
+                f"El texto está anidado a más de {max_depth} niveles.",
+            )
+        depth = depths[-1]
 
 
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
+_NEITHER = bytes(byte for byte in range(256) if byte not in b'{}[]"')
+_STEPS_AT_ONCE = 65_536  # a hostile text is refused after its first part
 
 
-def _check_escapes(text: str) -> None:
-    high = -1  # end of an unpaired high surrogate
-    for match in _ESCAPE.finditer(text):
-        if match.group(1) is None:
-            if match.start() == high:
-                _lone()
-            continue
-        unit = int(match.group(1), 16)
-        if high >= 0 and (match.start() != high or not 0xDC00 <= unit < 0xE000):
-            _lone()
-        if unit == 0:
-            raise JsonError("json-string", "A string holds a NUL character.", "Una cadena contiene un carácter NUL.")
-        if high < 0 and 0xDC00 <= unit < 0xE000:
-            _lone()
-        high = match.end() if 0xD800 <= unit < 0xDC00 else -1
-    if high >= 0:
-        _lone()
+def _check_escapes(data: bytes) -> None:
+    # Only these three beginnings can be at fault; Spanish text escaped to ASCII has none of them.
+    if not (b"\\u0000" in data or b"\\ud" in data or b"\\uD" in data):
+        return
+    rest = _PAIR.sub(b"  ", data.replace(b"\\\\", b"  "))
+    fault = _HALF_OR_NUL.search(rest)
+    if fault is None:
+        return
+    if fault.group(1) == b"0000":
+        raise JsonError("json-string", "A string holds a NUL character.", "Una cadena contiene un carácter NUL.")
+    raise JsonError(
+        "json-string", "A string holds half of a surrogate pair.", "Una cadena contiene la mitad de un par sustituto."
+    )
 
 
-def _lone() -> NoReturn:
-    raise JsonError("json-string", "A string holds half of a surrogate pair.", "Una cadena contiene la mitad de un par sustituto.")
+_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_HALF_OR_NUL = re.compile(rb"\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
 
 
 def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        name = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise JsonError("json-duplicate-key", f"The name {name!r} occurs twice in one object.", f"El nombre {name!r} aparece dos veces en un objeto.", name)
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise JsonError(
+            "json-duplicate-key",
+            f"The name {twice[:64]!r} occurs twice in one object.",
+            f"El nombre {twice[:64]!r} aparece dos veces en un objeto.",
+            twice,
+        )
     return found
 
 
@@ -113,57 +130,93 @@ def _constant(name: str) -> NoReturn:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 17:
-        _number(digits)
+    if len(digits) > 17 or digits == "-0":  # 17: a sign and the sixteen digits of 2^53 - 1
+        _lossy(digits)
     value = int(digits)
-    if not -SAFE_INTEGER <= value <= SAFE_INTEGER or digits == "-0":
-        _number(digits)
+    if not -SAFE_INTEGER <= value <= SAFE_INTEGER:
+        _lossy(digits)
     return value
 
 
 def _real(text: str) -> float:
     value = float(text)
-    if value in (float("inf"), float("-inf")) or (value == 0 and text.startswith("-")):
-        _number(text)
+    if value in (float("inf"), float("-inf")):
+        _lossy(text)
+    if value == 0 and (text.startswith("-") or text.lower().partition("e")[0].strip("0.")):
+        _lossy(text)  # minus zero, or a number too small to be anything but zero
     return value
 
 
-def _number(text: str) -> NoReturn:
-    raise JsonError("json-number", f"The number {text[:40]} cannot be carried without loss.", f"El número {text[:40]} no puede transmitirse sin pérdida.")
+def _lossy(text: str) -> NoReturn:
+    raise JsonError(
+        "json-number",
+        f"The number {text[:40]} cannot be carried without loss.",
+        f"El número {text[:40]} no puede transmitirse sin pérdida.",
+    )
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_real).decode
+_decode = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_real
+).decode
 
 
 def canonical(value: Json) -> bytes:
-    """The RFC 8785 form of a JSON value. Raises JsonError for what has none (NaN, unsafe integers, lone surrogates).
+    """The RFC 8785 form of a JSON value.
 
-    orjson with sorted keys gives the same bytes sixty times faster when keys are ASCII and there is no float, no null
-    and no integer beyond 2^53 - 1; everything else goes to the reference implementation.
+    Raises JsonError ("json-canonical") for what has none: NaN, unsafe integers, lone surrogates, other types.
+
+    orjson with sorted keys gives the same bytes some sixty times faster unless there is a float (written otherwise)
+    or a name beyond ASCII (sorted by code point, not by UTF-16 unit); those go to the reference implementation.
     """
     try:
-        fast = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, ValueError) as error:
-        raise JsonError("json-canonical", f"The value has no canonical form: {error}.", "El valor no tiene forma canónica.") from None
-    if _plain(value, fast.isascii()):
-        return fast
-    try:
+        fast = orjson.dumps(value, option=_SORTED)
+        if _plain_ascii(value) if fast.isascii() else _plain(value):
+            return fast
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
-        raise JsonError("json-canonical", f"The value has no canonical form: {error}.", "El valor no tiene forma canónica.") from None
+    except (TypeError, ValueError, RecursionError, rfc8785.CanonicalizationError) as error:
+        raise JsonError(
+            "json-canonical", f"The value has no canonical form: {error}.", "El valor no tiene forma canónica."
+        ) from None
 
 
-def _plain(value: Json, ascii_keys: bool) -> bool:
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+
+
+def _plain_ascii(value: Json) -> bool:
+    """Whether the value is made of JSON's own types without a float. Types are compared exactly: orjson also writes
+    dates, dataclasses and enumerations, which JSON does not have."""
     kind = type(value)
-    if kind is dict:
-        for key, item in value.items():
-            if not (ascii_keys or key.isascii()):
+    if kind is not dict and kind is not list:
+        return kind in _PLAIN
+    for item in value.values() if kind is dict else value:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is dict or kind is list:
+            if not _plain_ascii(item):
                 return False
-            if type(item) is not str and not _plain(item, ascii_keys):
+        elif kind not in _PLAIN:
+            return False
+    return True
+
+
+def _plain(value: Json) -> bool:
+    """The same for a text that is not all ASCII, whose names must be."""
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return kind in _PLAIN
+    if kind is dict and not all(map(str.isascii, value)):
+        return False
+    for item in value.values() if kind is dict else value:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is dict or kind is list:
+            if not _plain(item):
                 return False
-        return True
-    if kind is list:
-        return all(type(item) is str or _plain(item, ascii_keys) for item in value)
-    if kind is int:
-        return -SAFE_INTEGER <= value <= SAFE_INTEGER
-    return kind is str or kind is bool
+        elif kind not in _PLAIN:
+            return False
+    return True
+
+
+_PLAIN = frozenset((str, int, bool, type(None)))

@@ -10,7 +10,7 @@ from policies.markings import (
     CAVEAT_EXTENSION,
     CAVEAT_MARKINGS,
     PAP_ORDER,
-    TLP_IDS,
+    TLP_DEFINITIONS,
     TLP_ORDER,
     Marks,
     resolve_markings,
@@ -24,7 +24,7 @@ __all__ = [
     "CONFIDENCE_ORDER",
     "OBJECT_CLASSES",
     "PAP_ORDER",
-    "TLP_IDS",
+    "TLP_DEFINITIONS",
     "TLP_ORDER",
     "Label",
     "Marks",
@@ -93,7 +93,7 @@ def confidence_band(value: int | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What an agreement can know of one object version. Low cardinality by design: labels are interned and judged once."""
+    """What an agreement can know of one object version. Few values by design: a label is interned and judged once."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 

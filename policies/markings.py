@@ -9,7 +9,7 @@ from policies.acs import ACS_EXTENSION, read_acs
 TLP_ORDER: Final = ("clear", "green", "amber", "amber+strict", "red")
 PAP_ORDER: Final = ("clear", "green", "amber", "red")
 
-TLP_IDS: Final[Mapping[str, str]] = {
+TLP_DEFINITIONS: Final[Mapping[str, str]] = {
     # TLP 1: STIX 2.1, 7.2.1.4. "white" became "clear".
     "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9": "clear",
     "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da": "green",
@@ -85,14 +85,14 @@ class _Gathered:
 def resolve_markings(ids: Iterable[str], definitions: Mapping[str, Mapping[str, Any]]) -> Marks:
     """The marks of an object whose object and granular markings together cite `ids`.
 
-    `definitions` holds the marking-definition objects at hand, by id. Precedence is ours, since STIX 2.1 section 7.2 has none:
-    of one ordered kind the strictest wins, restriction flags add up, permission sets intersect, statements say nothing,
-    and a marking that is unknown or not understood is the caveat "opaque:<id>", never nothing.
+    `definitions` holds the marking-definition objects at hand, by id. STIX 2.1 section 7.2 gives no precedence; ours
+    is: of one ordered kind the strictest wins, restriction flags add up, permission sets intersect, statements say
+    nothing, and a marking that is unknown or not understood is the caveat "opaque:<id>", never nothing.
     """
     found = _Gathered(set(), set(), set(), None)
     for marking in set(ids):
-        if marking in TLP_IDS:
-            found.tlp.add(TLP_IDS[marking])
+        if marking in TLP_DEFINITIONS:
+            found.tlp.add(TLP_DEFINITIONS[marking])
         elif marking in _CAVEAT_BY_ID:
             found.caveats.add(_CAVEAT_BY_ID[marking])
         elif not _read(definitions.get(marking), found):
@@ -114,7 +114,8 @@ def _read(definition: Mapping[str, Any] | None, found: _Gathered) -> bool:
         return definition.get("definition_type") == "statement"
     if not isinstance(extensions, Mapping):
         return False
-    return all([_read_extension(key, body, found) for key, body in extensions.items()])
+    understood = [_read_extension(key, body, found) for key, body in extensions.items()]  # read them all, then judge
+    return all(understood)
 
 
 def _read_extension(key: str, body: object, found: _Gathered) -> bool:

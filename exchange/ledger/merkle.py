@@ -1,4 +1,4 @@
-"""RFC 6962 Merkle trees as arithmetic: hashes, roots, growth, and proofs that a reader checks without trusting anybody."""
+"""RFC 6962 Merkle trees as arithmetic: hashes, roots, growth, and proofs that a reader checks for himself."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def root(hashes: Sequence[bytes]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """The right edge of a tree: the roots of its complete subtrees, largest first. Enough to grow it, and to know its root."""
+    """The right edge of a tree: the roots of its complete subtrees, largest first. With it the tree can grow."""
 
     size: int
     hashes: tuple[bytes, ...]
@@ -54,13 +54,12 @@ class Frontier:
             size += 1
         return Frontier(size, tuple(stack))
 
+    def push(self, leaf: bytes) -> "Frontier":
+        """The frontier after one more leaf hash."""
+        return self.extend((leaf,))
+
     def root(self) -> bytes:
-        if not self.hashes:
-            return EMPTY_ROOT
-        node = self.hashes[-1]
-        for left in reversed(self.hashes[:-1]):
-            node = node_hash(left, node)
-        return node
+        return _fold(self.hashes) if self.hashes else EMPTY_ROOT
 
     def encode(self) -> bytes:
         return b"".join(self.hashes)
@@ -73,11 +72,20 @@ class Frontier:
         return cls(size, tuple(data[i : i + 32] for i in range(0, len(data), 32)))
 
 
+EMPTY = Frontier(0, ())
+"""Where every tree begins."""
+
+
+def reader_of(leaves: Sequence[bytes]) -> HashReader:
+    """A HashReader over leaf hashes in memory: for small trees, such as the items of one page."""
+    return lambda asked: [root(leaves[n << level : (n + 1) << level]) for level, n in asked]
+
+
 # --- making proofs ---
 
 
 def _span(start: int, end: int) -> list[tuple[int, int]]:
-    """The complete subtrees that leaves [start, end) fall into, from the left; start is aligned as RFC 6962 splits it."""
+    """The complete subtrees that leaves [start, end) fall into, from the left; start lies where RFC 6962 splits."""
     parts = []
     while start < end:
         level = min((start & -start).bit_length() - 1 if start else 63, (end - start).bit_length() - 1)
@@ -123,7 +131,7 @@ def inclusion_proof(index: int, size: int, read: HashReader) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, read: HashReader) -> list[bytes]:
-    """RFC 6962, 2.1.2: that the tree of `new` leaves begins with the tree of `old`. Raises ValueError unless 0 < old <= new."""
+    """RFC 6962, 2.1.2: that the tree of `new` leaves begins with that of `old`. ValueError unless 0 < old <= new."""
     if not 0 < old <= new:
         raise ValueError(f"no consistency proof from {old} to {new}")
     spans: list[tuple[int, int]] = []
@@ -171,20 +179,25 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
     if old == new:
         return not proof and old_root == new_root
     if old == 0:
+        # The empty tree is the beginning of any other: there is nothing to prove.
         return not proof and old_root == EMPTY_ROOT
-    path = list(proof)
-    if old & (old - 1) == 0:
-        path.insert(0, old_root)
+    # When the old tree is itself a complete subtree of the new one, its root is not repeated in the proof.
+    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
+    roots = _climb(old - 1, new - 1, path)
+    return roots == (old_root, new_root)
+
+
+def _climb(first: int, last: int, path: Sequence[bytes]) -> tuple[bytes, bytes] | None:
+    """The old and the new root that a consistency path leads to, or None when it has not the right length."""
     if not path:
-        return False
-    first, last = old - 1, new - 1
+        return None
     while first & 1:
         first >>= 1
         last >>= 1
     before = after = path[0]
     for node in path[1:]:
         if last == 0:
-            return False
+            return None
         if first & 1 or first == last:
             before, after = node_hash(node, before), node_hash(node, after)
             while not first & 1 and first:
@@ -194,4 +207,4 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
             after = node_hash(after, node)
         first >>= 1
         last >>= 1
-    return last == 0 and before == old_root and after == new_root
+    return (before, after) if last == 0 else None

@@ -1,4 +1,4 @@
-"""C2SP signed notes: text with signature lines, the checkpoints of a log, and the policy that says whose signatures count.
+"""C2SP signed notes: text with signature lines, the checkpoints of a log, and the policy that says whose count.
 
 A note is text that ends in a newline, a blank line, and one line per signature (c2sp.org/signed-note):
 
@@ -9,8 +9,8 @@ A note is text that ends in a newline, a blank line, and one line per signature 
     — puente.hub.example/audit/both Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRD...
     — witness.us.example/a jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3...
 
-The log signs the text itself (type 0x01); a witness signs the text and the time at which this was the largest tree it had
-seen (type 0x04, c2sp.org/tlog-cosignature). Lines of unknown keys are ignored, so that keys and kinds can be added later.
+The log signs the text itself (type 0x01); a witness signs the text and the time at which this was the largest tree it
+had seen (type 0x04, c2sp.org/tlog-cosignature). Lines of unknown keys are ignored, so that keys can be added later.
 """
 
 import re
@@ -21,6 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -91,14 +92,22 @@ class Checkpoint:
         """Raises NoteFault. Extension lines are refused: nobody could audit what they say."""
         lines = body.split("\n")
         if len(lines) > 4:
-            raise NoteFault("checkpoint-extension", "The checkpoint has extension lines.", "El punto de control tiene líneas de extensión.")  # fmt: skip
+            raise NoteFault(
+                "checkpoint-extension",
+                "The checkpoint has extension lines.",
+                "El punto de control tiene líneas de extensión.",
+            )
         try:
             origin, size, root, end = lines
             if not origin or end:
                 raise ValueError("no origin, or no final newline")
             return cls(origin, decimal(size), strict_base64(root, 32))
         except ValueError:
-            raise NoteFault("checkpoint-malformed", "The text is not a checkpoint: origin, size and root hash.", "El texto no es un punto de control: origen, tamaño y hash raíz.") from None  # fmt: skip
+            raise NoteFault(
+                "checkpoint-malformed",
+                "The text is not a checkpoint: origin, size and root hash.",
+                "El texto no es un punto de control: origen, tamaño y hash raíz.",
+            ) from None
 
 
 # --- keys ---
@@ -110,7 +119,10 @@ def _key_id(name: str, kind: int, public: bytes) -> bytes:
 
 def _check_name(name: str) -> None:
     if not name or "+" in name or any(sign.isspace() or sign < " " for sign in name):
-        raise _bad_key("a key name must not be empty nor contain spaces or “+”", "un nombre de llave no puede estar vacío ni contener espacios ni «+»")  # fmt: skip
+        raise _bad_key(
+            "a key name must not be empty nor contain spaces or “+”",
+            "un nombre de llave no puede estar vacío ni contener espacios ni «+»",
+        )
 
 
 @dataclass(frozen=True)
@@ -159,7 +171,7 @@ class _SecretKey:
     name: str
     _seed: bytes = field(repr=False)
 
-    KIND = 0
+    KIND: ClassVar[int]
 
     @cached_property
     def _private(self) -> Ed25519PrivateKey:
@@ -179,6 +191,11 @@ class _SecretKey:
         data = b64encode(bytes([self.KIND]) + self._seed).decode()
         return f"PRIVATE+KEY+{self.name}+{self.verifier.key_id.hex()}+{data}"
 
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` wrote. Raises NoteFault, which never quotes the secret."""
+        return cls(*_decode_secret(text, cls.KIND))
+
     def _line(self, signature: bytes) -> str:
         return f"{_DASH}{self.name} {b64encode(self.verifier.key_id + signature).decode()}"
 
@@ -188,11 +205,6 @@ class LogKey(_SecretKey):
     """The key a log signs its checkpoints with. Its name is the log's origin."""
 
     KIND = LOG_TYPE
-
-    @classmethod
-    def decode(cls, text: str) -> "LogKey":
-        """Read what `encode` wrote. Raises NoteFault, which never quotes the secret."""
-        return cls(*_decode_secret(text, cls.KIND))
 
     def line(self, body: str) -> str:
         """The signature line over a note text."""
@@ -208,11 +220,6 @@ class WitnessKey(_SecretKey):
     """The key a witness cosigns checkpoints with."""
 
     KIND = WITNESS_TYPE
-
-    @classmethod
-    def decode(cls, text: str) -> "WitnessKey":
-        """Read what `encode` wrote. Raises NoteFault, which never quotes the secret."""
-        return cls(*_decode_secret(text, cls.KIND))
 
     def cosign(self, body: str, time_seconds: int) -> str:
         """The cosignature line: at this POSIX time, this was the largest consistent tree this witness had seen."""
@@ -315,8 +322,8 @@ def split_note(data: bytes) -> tuple[str, list[str]]:
 def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
     """Check a note under the known keys (c2sp.org/signed-note). Raises NoteFault.
 
-    Lines of unknown keys are ignored. One bad line of a known key spoils the note, and so does a second line of one key:
-    nobody honest makes either. A note without any known signature is refused.
+    Lines of unknown keys are ignored. One bad line of a known key spoils the note, and so does a second line of one
+    key: nobody honest makes either. A note without any known signature is refused.
     """
     body, lines = split_note(data)
     known = {(key.name, key.key_id): key for key in verifiers}
@@ -331,7 +338,9 @@ def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
         try:
             found[key] = Signature(key, line, key.check(body, signature))
         except InvalidSignature:
-            raise NoteFault("note-bad-signature", f"The signature of {name} does not verify.", f"La firma de {name} no es válida.") from None  # fmt: skip
+            raise NoteFault(
+                "note-bad-signature", f"The signature of {name} does not verify.", f"La firma de {name} no es válida."
+            ) from None
     if not found:
         raise NoteFault("note-unsigned", "No known key signed the note.", "Ninguna llave conocida firmó la nota.")
     return Note(body, tuple(found.values()))
@@ -515,7 +524,7 @@ class _PolicyReader:
             raise PolicyFault(number, "expected: log <vkey> [<url>]", "se esperaba: log <vkey> [<url>]")
         key = self._key(number, words[0], LOG_TYPE)
         self.logs.append(key)
-        self.urls.update({key.name: url for url in words[1:]})
+        self._url(key.name, words[1:])
 
     def _witness(self, number: int, words: list[str]) -> None:
         if len(words) not in (2, 3):
@@ -524,11 +533,15 @@ class _PolicyReader:
             )
         name = self._new_name(number, words[0])
         self.witnesses[name] = self._key(number, words[1], WITNESS_TYPE)
-        self.urls.update({name: url for url in words[2:]})
+        self._url(name, words[2:])
 
     def _group(self, number: int, words: list[str]) -> None:
         if len(words) < 3:
-            raise PolicyFault(number, "expected: group <name> all|any|<k> <member>…", "se esperaba: group <name> all|any|<k> <member>…")  # fmt: skip
+            raise PolicyFault(
+                number,
+                "expected: group <name> all|any|<k> <member>…",
+                "se esperaba: group <name> all|any|<k> <member>…",
+            )
         name, members = self._new_name(number, words[0]), words[2:]
         for member in members:
             self._defined(number, member)
@@ -541,7 +554,11 @@ class _PolicyReader:
         except ValueError:
             threshold = 0
         if not 1 <= threshold <= len(members):
-            raise PolicyFault(number, "the threshold must lie between 1 and the number of members", "el umbral debe estar entre 1 y el número de integrantes")  # fmt: skip
+            raise PolicyFault(
+                number,
+                "the threshold must lie between 1 and the number of members",
+                "el umbral debe estar entre 1 y el número de integrantes",
+            )
         self.groups[name] = Group(threshold, tuple(members))
 
     def _quorum(self, number: int, words: list[str]) -> None:
@@ -550,6 +567,10 @@ class _PolicyReader:
         if words[0] != "none":
             self._defined(number, words[0])
         self.quorum = words[0]
+
+    def _url(self, name: str, words: list[str]) -> None:
+        if words:
+            self.urls[name] = words[0]
 
     def _defined(self, number: int, name: str) -> None:
         if name not in self.witnesses and name not in self.groups:
@@ -566,7 +587,11 @@ class _PolicyReader:
         except NoteFault as fault:
             raise PolicyFault(number, fault.en.removesuffix("."), fault.es.removesuffix(".")) from None
         if key.kind != kind:
-            raise PolicyFault(number, f"a key of type 0x{key.kind:02x} may not stand here", f"una llave de tipo 0x{key.kind:02x} no puede estar aquí")  # fmt: skip
+            raise PolicyFault(
+                number,
+                f"a key of type 0x{key.kind:02x} may not stand here",
+                f"una llave de tipo 0x{key.kind:02x} no puede estar aquí",
+            )
         # The same key under two names or types would be one voice counted twice.
         if key.public in self.publics:
             raise PolicyFault(number, "this public key is listed already", "esta llave pública ya está en la lista")

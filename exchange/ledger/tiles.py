@@ -1,8 +1,10 @@
 """C2SP tlog-tiles: how a log's hashes and entries are cut into static files that never change once full."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+from exchange.ledger.merkle import HashReader, root
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -90,3 +92,26 @@ def unbundle(data: bytes) -> list[bytes]:
         entries.append(data[position + 2 : end])
         position = end
     return entries
+
+
+def tile_reader(size: int, read: Callable[[Tile], bytes]) -> HashReader:
+    """The hashes of complete subtrees in a log of `size` leaves, each cut from a single tile.
+
+    `read` answers with the bytes of the tiles that `tiles_of(size)` lists. Nothing here verifies them.
+    """
+
+    def hashes(asked: list[tuple[int, int]]) -> list[bytes]:
+        return [_from_tile(size, read, level, n) for level, n in asked]
+
+    return hashes
+
+
+def _from_tile(size: int, read: Callable[[Tile], bytes], level: int, n: int) -> bytes:
+    # A tile of level t holds the hashes of subtrees of 2**(8t) leaves; up to eight levels above grow out of one tile.
+    tile_level, above = divmod(level, HEIGHT)
+    start, count = n << above, size >> (HEIGHT * tile_level)
+    tile = Tile(tile_level, start // WIDTH, min(WIDTH, count - start // WIDTH * WIDTH))
+    data, first = read(tile), start % WIDTH
+    if len(data) != tile.width * HASH_BYTES or first + (1 << above) > tile.width:
+        raise ValueError(f"{tile.path()} does not hold hash {n} of level {level}")
+    return root([data[i * HASH_BYTES : (i + 1) * HASH_BYTES] for i in range(first, first + (1 << above))])

@@ -150,9 +150,10 @@ class _Transaction:
             (obj.id, obj.instant, new.holder, obj.type, obj.version, obj.created, obj.revoked, new.owner,
              obj.sha256, obj.item, obj.body),
         )  # fmt: skip
-        if cursor.lastrowid is None:
+        rowid: int | None = cursor.lastrowid
+        if rowid is None:
             raise sqlite3.DatabaseError("no row id after an insert")
-        return cursor.lastrowid
+        return rowid
 
     def _insert_placement(self, new: NewObject, vid: int, held: list[int], rows: list[tuple[object, ...]]) -> int:
         label = self._label(new)

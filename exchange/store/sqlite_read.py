@@ -4,6 +4,7 @@ import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from exchange.ledger.merkle import Frontier, leaf_hash, root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
@@ -52,9 +53,10 @@ def page(db: sqlite3.Connection, query: PageQuery) -> Page:
     return Page(tuple(Row(*row) for row in rows[: query.limit]), more, max(low, query.after_us))
 
 
-def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[object, ...]]:
+def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[Any, ...]]:
     conditions, values = _conditions(query, low)
-    columns = f"p.tick, p.label, o.id, o.version, o.item, {'o.body' if query.bodies else "x''"}, o.sha256"
+    body = "o.body" if query.bodies else "x''"
+    columns = f"p.tick, p.label, o.id, o.version, o.item, {body}, o.sha256"
     wanted = query.limit + 1
     bound = max(query.after_us, low)
     if query.match.ids:
@@ -95,9 +97,10 @@ def _share(db: sqlite3.Connection, query: PageQuery) -> tuple[float, bool]:
     return (allowed / total if total else 1.0), allowed == total
 
 
-def _conditions(query: PageQuery, low: int) -> tuple[str, list[object]]:
+def _conditions(query: PageQuery, low: int) -> tuple[str, list[Any]]:
     match = query.match
-    sql, values = "", []
+    sql = ""
+    values: list[Any] = []
     if match.types:
         sql += f" AND o.type IN ({','.join('?' * len(match.types))})"
         values += match.types
@@ -146,8 +149,7 @@ def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
     ).fetchall()
     return [
         HeldObject(
-            *row[1:],
-            placements=tuple(db.execute("SELECT tick, label FROM placement WHERE vid = ? ORDER BY tick", row[:1])),
+            *row[1:7], tuple(db.execute("SELECT tick, label FROM placement WHERE vid = ? ORDER BY tick", row[:1]))
         )
         for row in versions
     ]
@@ -265,16 +267,24 @@ def _subtree(db: sqlite3.Connection, log: str, level: int, n: int) -> bytes:
     first = n << above
     data = _stored_tile(db, log, tile_level, first // 256)
     if data is not None:
-        offset = first % 256 * 32
-        hashes = [data[i : i + 32] for i in range(offset, offset + (32 << above), 32)]
-        return root(hashes)
+        return root(_hashes(data)[first % 256 : first % 256 + (1 << above)])
     if tile_level == 0:
         rows = db.execute(
             "SELECT hash FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx",
             (log, first, first + (1 << above)),
         )
         return root([row[0] for row in rows])
+    if above == 0:
+        # The tile that would hold it is not full yet; the one below it is, and its root is the hash asked for.
+        below = _stored_tile(db, log, tile_level - 1, first)
+        if below is None:
+            raise LookupError(f"log {log} has no complete subtree {level}/{n}")
+        return root(_hashes(below))
     return root([_subtree(db, log, tile_level * 8, first + i) for i in range(1 << above)])
+
+
+def _hashes(tile_data: bytes) -> list[bytes]:
+    return [tile_data[i : i + 32] for i in range(0, len(tile_data), 32)]
 
 
 def _stored_tile(db: sqlite3.Connection, log: str, level: int, n: int) -> bytes | None:
@@ -291,7 +301,7 @@ def tile_from_leaves(db: sqlite3.Connection, log: str, level: int, n: int, width
         hashes = [row[0] for row in rows]
     else:
         below = (_stored_tile(db, log, level - 1, n * 256 + i) for i in range(width))
-        hashes = [root([t[i : i + 32] for i in range(0, 8192, 32)]) for t in below if t]
+        hashes = [root(_hashes(data)) for data in below if data]
     if len(hashes) != width:
         raise LookupError(f"log {log} has no tile {level}/{n} of width {width}")
     return b"".join(hashes)

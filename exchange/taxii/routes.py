@@ -1,0 +1,275 @@
+"""The nine TAXII 2.1 endpoints. Each asks one door, release or intake, and gives what it answers a form."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+import structlog
+from aiohttp import hdrs, web
+
+from exchange.clock import as_text
+from exchange.errors import NotFound, NotPermitted
+from exchange.model.member import Access, Collection
+from exchange.model.page import Cursor, Page
+from exchange.release.page import Released
+from exchange.rules import Caller
+from exchange.taxii import resources
+from exchange.taxii.cursor import ForeignCursor, decode, encode, start
+from exchange.taxii.query import Asked, asked, versions
+from exchange.web.body import read_body
+from exchange.web.evidence import AUDIT_LEAF, audit_leaf
+from exchange.web.negotiate import TAXII, language, must_be_readable
+from exchange.web.routes import Query, Route
+from exchange.web.services import SERVICES, Services
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_log = structlog.get_logger("puente.taxii")
+
+Render = Callable[[Page, str | None], bytes]
+
+
+# --- what is there ---
+
+
+async def get_discovery(request: web.Request, caller: Caller) -> web.Response:
+    """What this server offers (TAXII 2.1, 4.1)."""
+    return _taxii(resources.discovery(request.app[SERVICES].settings))
+
+
+async def get_api_root(request: web.Request, caller: Caller) -> web.Response:
+    """The API root's title, versions and limits (TAXII 2.1, 4.2)."""
+    services = _services(request)
+    return _taxii(resources.api_root(services.settings))
+
+
+async def get_status(request: web.Request, caller: Caller) -> web.Response:
+    """What became of a submission (TAXII 2.1, 4.3). Only its submitter may ask."""
+    services = _services(request)
+    status_id = request.match_info["status"]
+    row = await services.store.status(status_id) if _UUID.fullmatch(status_id) else None
+    if row is None or row.member != caller.member.slug:
+        raise NotFound("There is no such status.", "No existe ese estado.", field="status-id")
+    return _taxii(row.body)
+
+
+async def get_collections(request: web.Request, caller: Caller) -> web.Response:
+    """The collections the caller may read or write (TAXII 2.1, 5.1)."""
+    rules = await _services(request).rulebook.current()
+    return _taxii(resources.collections(rules.registry.collections, caller.member))
+
+
+async def get_collection(request: web.Request, caller: Caller) -> web.Response:
+    """One collection, by its id or its alias (TAXII 2.1, 5.2)."""
+    collection = await find_collection(_services(request), caller, request.match_info["collection"])
+    return _taxii(orjson.dumps(resources.collection(collection, caller.member)))
+
+
+# --- reading ---
+
+
+async def get_manifest(request: web.Request, caller: Caller) -> web.Response:
+    """Which versions a collection holds (TAXII 2.1, 5.3)."""
+    return await _page(request, caller, _asked(request), "manifest", resources.manifest)
+
+
+async def get_objects(request: web.Request, caller: Caller) -> web.Response:
+    """The objects of a collection (TAXII 2.1, 5.4)."""
+    return await _page(request, caller, _asked(request), "objects", resources.envelope)
+
+
+async def get_object(request: web.Request, caller: Caller) -> web.Response:
+    """The versions of one object (TAXII 2.1, 5.6): the latest, unless others are asked for."""
+    return await _page(request, caller, _asked(request), "objects", resources.envelope, request.match_info["object"])
+
+
+async def get_versions(request: web.Request, caller: Caller) -> web.Response:
+    """The version texts of one object, oldest addition first (TAXII 2.1, 5.8). `match[version]` does not apply."""
+    question = replace(_asked(request), versions=("all",))
+    return await _page(request, caller, question, "versions", resources.versions, request.match_info["object"])
+
+
+async def _page(
+    request: web.Request, caller: Caller, question: Asked, kind: str, render: Render, only: str | None = None
+) -> web.Response:
+    services = _services(request)
+    collection = await readable_collection(services, caller, request.match_info["collection"])
+    begin = start(question, _cursor(services, caller, question), collection=collection.id, only=only)
+    released = await services.release.page(
+        caller, collection, begin.match, begin.after_us, question.limit, kind=kind
+    )
+    page = released.page
+    if only is not None and not page.rows:
+        # 5.6: an object that is not here is 404; one whose versions the filters leave out is an empty envelope.
+        await services.release.must_hold(caller, collection, only)
+    following = None
+    if page.more:
+        place = Cursor(caller.member.slug, collection.id, begin.match, page.rows[-1].tick)
+        following = encode(place, services.cursor_key)
+    response = _taxii(render(page, following))
+    _stamp(response, services, released)
+    return response
+
+
+def _asked(request: web.Request) -> Asked:
+    settings = request.app[SERVICES].settings
+    return asked(
+        request.rel_url.query, default_limit=settings.page_default_objects, highest_limit=settings.page_limit_objects
+    )
+
+
+def _cursor(services: Services, caller: Caller, question: Asked) -> Cursor | None:
+    if question.next is None:
+        return None
+    try:
+        return decode(question.next, services.cursor_key, member=caller.member.slug)
+    except ForeignCursor as refusal:
+        _log.warning("cursor refused", member=caller.member.slug, account=caller.account, reason=refusal.reason)
+        raise
+
+
+def _stamp(response: web.Response, services: Services, released: Released) -> None:
+    """TAXII 2.1, 3.2. An empty page repeats its lower bound: who keeps it as a new cursor loses nothing, re-reads nothing."""
+    page = released.page
+    response.headers["X-TAXII-Date-Added-First"] = as_text(page.rows[0].tick if page.rows else page.low_us)
+    response.headers["X-TAXII-Date-Added-Last"] = as_text(page.rows[-1].tick if page.rows else page.low_us)
+    if released.leaves:
+        response.headers[AUDIT_LEAF] = audit_leaf(released.leaves, services.publisher.origins)
+
+
+# --- writing ---
+
+
+async def add_objects(request: web.Request, caller: Caller) -> web.Response:
+    """Submit objects (TAXII 2.1, 5.5). The answer is complete: what it calls a success can be read at once."""
+    services = _services(request)
+    collection = await writable_collection(services, caller, request.match_info["collection"])
+    must_be_readable(request)
+    body = await read_body(request, services.settings)
+    spoken = language(request)
+    submitted = await services.intake.submit(caller, collection, body, language=spoken)
+    response = _taxii(orjson.dumps(submitted.body), status=202)
+    response.headers[hdrs.CONTENT_LANGUAGE] = spoken
+    if submitted.leaves:
+        response.headers[AUDIT_LEAF] = audit_leaf(submitted.leaves, services.publisher.origins)
+    return response
+
+
+async def delete_object(request: web.Request, caller: Caller) -> web.Response:
+    """Take one's own object out of a collection (TAXII 2.1, 5.7): all its versions, unless some are named."""
+    services = _services(request)
+    query = request.rel_url.query
+    chosen = versions(query) or ("all",)
+    question = _asked(request)
+    # 5.7: 404 with neither right, 403 with only one of them.
+    collection = await writable_collection(services, caller, request.match_info["collection"])
+    _must_read(collection, caller)
+    object_id = request.match_info["object"]
+    if question.spec_versions and "2.1" not in question.spec_versions:
+        raise _no_object()
+    try:
+        await services.intake.remove(caller, collection, object_id, chosen)
+    except NotPermitted:
+        # Another's object: that it exists is told only to those who may see it.
+        await services.release.must_hold(caller, collection, object_id)
+        raise
+    return _taxii(b"")
+
+
+# --- collections, and who may do what with them ---
+
+
+async def find_collection(services: Services, caller: Caller, name: str) -> Collection:
+    """The collection of that id or alias. Raises NotFound for an unknown one and, alike, for one hidden from the caller."""
+    found = (await services.rulebook.current()).collection(name)
+    if found is None or not resources.visible(found, caller.member):
+        raise NotFound("There is no such collection.", "No existe esa colección.", field="collection-id")
+    return found
+
+
+async def readable_collection(services: Services, caller: Caller, name: str) -> Collection:
+    """The same, for reading: raises NotPermitted for one that the caller may only write."""
+    found = await find_collection(services, caller, name)
+    _must_read(found, caller)
+    return found
+
+
+async def writable_collection(services: Services, caller: Caller, name: str) -> Collection:
+    """The same, for writing: raises NotPermitted for one that the caller may only read."""
+    found = await find_collection(services, caller, name)
+    if not found.can_write(caller.member):
+        raise NotPermitted(
+            "Your organisation may not write to this collection.",
+            "Su organización no puede escribir en esta colección.",
+            code="collection-read-only",
+        )
+    return found
+
+
+def _must_read(collection: Collection, caller: Caller) -> None:
+    if not collection.can_read(caller.member):
+        raise NotPermitted(
+            "Your organisation may not read this collection.",
+            "Su organización no puede leer esta colección.",
+            code="collection-write-only",
+        )
+
+
+def _services(request: web.Request) -> Services:
+    """The hub's parts, once the API root in the path is known to be ours."""
+    services = request.app[SERVICES]
+    if request.match_info["root"] != services.settings.api_root:
+        raise NotFound("There is no such API root.", "No existe esa raíz de API.", field="api-root")
+    return services
+
+
+def _no_object() -> NotFound:
+    return NotFound("There is no such object in this collection.", "No existe ese objeto en esta colección.")
+
+
+def _taxii(body: bytes, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=body, headers={hdrs.CONTENT_TYPE: TAXII})
+
+
+# --- the table ---
+
+_ROOT = "/taxii2/{root}/"
+_COLLECTION = f"{_ROOT}collections/{{collection}}/"
+_OBJECT = f"{_COLLECTION}objects/{{object}}/"
+
+_AFTER = Query("added_after", "Only what was added after this UTC timestamp.")
+_LIMIT = Query("limit", "At most so many.")
+_NEXT = Query("next", "The value of next in the page before.")
+_ID = Query("match[id]", "Ids, separated by commas.")
+_TYPE = Query("match[type]", "STIX types, separated by commas.")
+_VERSION = Query("match[version]", "first, last, all or timestamps, separated by commas.")
+_SPEC = Query("match[spec_version]", "STIX versions, separated by commas.")
+
+_ONE = (_AFTER, _LIMIT, _NEXT, _VERSION, _SPEC)
+_MANY = (*_ONE, _ID, _TYPE)
+
+_PLAN = (
+    ("GET", resources.DISCOVERY_PATH, get_discovery, "Discovery", ()),
+    ("GET", _ROOT, get_api_root, "ApiRoot", ()),
+    ("GET", f"{_ROOT}status/{{status}}/", get_status, "Status", ()),
+    ("GET", f"{_ROOT}collections/", get_collections, "Collections", ()),
+    ("GET", _COLLECTION, get_collection, "Collection", ()),
+    ("GET", f"{_COLLECTION}manifest/", get_manifest, "Manifest", _MANY),
+    ("GET", f"{_COLLECTION}objects/", get_objects, "Envelope", _MANY),
+    ("GET", _OBJECT, get_object, "Envelope", _ONE),
+    ("GET", f"{_OBJECT}versions/", get_versions, "Versions", (_AFTER, _LIMIT, _NEXT, _SPEC)),
+    ("DELETE", _OBJECT, delete_object, "", (_VERSION, _SPEC)),
+)
+
+ROUTES: tuple[Route, ...] = (
+    *(
+        Route(method, path, Access.MEMBER, handler, media=TAXII, query=query, answer=answer)
+        for method, path, handler, answer, query in _PLAN
+    ),
+    Route(
+        "POST", f"{_COLLECTION}objects/", Access.MEMBER, add_objects,
+        media=TAXII, answer="Status", success=202, takes="Envelope",
+    ),
+)  # fmt: skip
+"""Discovery and the API root need a credential like the rest: who takes part is not told to strangers."""

@@ -1,0 +1,259 @@
+"""Routes and the one guard in front of them: who asks, may they, not too fast, and every answer in one form."""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+import structlog
+from aiohttp import hdrs, web
+
+from exchange.errors import LedgerFault, NotFound, Refusal, Unavailable
+from exchange.model.member import Access
+from exchange.rules import Caller, Rules
+from exchange.web.auth import NOBODY, identify, must_be_allowed
+from exchange.web.body import close_if_unread
+from exchange.web.limits import Limits, Rate
+from exchange.web.negotiate import JSON, TAXII, must_accept_taxii
+from exchange.web.problems import fault, no_method, problem
+from exchange.web.services import SERVICES, Services
+
+Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+Identify = Callable[[web.BaseRequest, Rules, int], Caller]
+
+_log = structlog.get_logger("puente.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query parameter, as the API's document describes it."""
+
+    name: str
+    about: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path. There is no default for `allows`: a route must say who may call it.
+
+    `path` is a template: `{name}` stands for one segment, `{name*}` at the end for the rest. Handlers find the values
+    in `request.match_info`; routes for ANYONE are handed NOBODY. The last four describe it for the API's document.
+    """
+
+    method: str
+    path: str
+    allows: Access
+    handler: Handler
+    media: str = JSON
+    """Of its answers and its errors. TAXII routes answer 406 to clients that cannot read them."""
+    query: tuple[Query, ...] = ()
+    answer: str = ""
+    """Name of the schema of a successful answer; "" for bytes."""
+    success: int = 200
+    takes: str = ""
+    """Name of the schema of the request's body; "" when it has none."""
+
+
+# --- finding the route ---
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """All methods of one path template."""
+
+    template: str
+    pattern: re.Pattern[str]
+    methods: dict[str, Route] = field(default_factory=dict)
+
+    @property
+    def allowed(self) -> str:
+        """The value of an Allow header: HEAD goes wherever GET does."""
+        return ", ".join(sorted({*self.methods, *(["HEAD"] if "GET" in self.methods else [])}))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    resource: Resource
+    values: Mapping[str, str]
+
+    def route(self, method: str) -> Route | None:
+        return self.resource.methods.get("GET" if method == "HEAD" else method)
+
+
+class Table:
+    """Every route of the hub, in the order given: the first template that fits a path wins."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._resources: dict[str, Resource] = {}
+        for route in routes:
+            resource = self._resources.setdefault(route.path, Resource(route.path, _compiled(route.path)))
+            if route.method in resource.methods:
+                raise ValueError(f"two routes for {route.method} {route.path}")
+            resource.methods[route.method] = route
+        self._guarded = {_first(route.path) for route in routes if route.allows is not Access.ANYONE}
+        self._media = {_first(route.path): route.media for route in reversed(routes)}
+
+    def find(self, raw_path: str) -> Found | None:
+        """The resource of a path, with or without its last slash, `//` read as `/`; None when there is none."""
+        path = canonical_path(raw_path)
+        if path is None:
+            return None
+        for resource in self._resources.values():
+            match = resource.pattern.fullmatch(path)
+            if match is not None:
+                return Found(resource, match.groupdict())
+        return None
+
+    def guarded(self, raw_path: str) -> bool:
+        """Whether an unknown path lies where a credential is needed: nobody else learns that it is unknown."""
+        return _first(canonical_path(raw_path) or "") in self._guarded
+
+    def media(self, raw_path: str) -> str:
+        """The media type of errors for a path that has no route."""
+        return self._media.get(_first(canonical_path(raw_path) or ""), JSON)
+
+
+def canonical_path(raw_path: str) -> str | None:
+    """Segments decoded, empty ones dropped. None for what no resource is called by: broken UTF-8, an encoded slash."""
+    try:
+        segments = [unquote(segment, errors="strict") for segment in raw_path.split("/") if segment]
+    except UnicodeDecodeError:
+        return None
+    if any("/" in segment or "\0" in segment for segment in segments):
+        return None
+    return "/" + "/".join(segments)
+
+
+def _compiled(template: str) -> re.Pattern[str]:
+    parts = []
+    for segment in template.strip("/").split("/"):
+        name = re.fullmatch(r"\{([a-z_]+)(\*?)\}", segment)
+        if name is None:
+            parts.append(re.escape(segment))
+        else:
+            parts.append(f"(?P<{name[1]}>{'.+' if name[2] else '[^/]+'})")
+    return re.compile("/" + "/".join(parts), re.DOTALL)
+
+
+def _first(path: str) -> str:
+    return path.strip("/").partition("/")[0]
+
+
+# --- the guard ---
+
+
+class Guard:
+    """Stands before every handler. What it cannot let through, it answers itself."""
+
+    def __init__(self, services: Services, table: Table, identify: Identify = identify) -> None:
+        self._services = services
+        self._table = table
+        self._identify = identify
+        settings = services.settings
+        self._limits = Limits(Rate(settings.rate_per_second, settings.rate_burst))
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The response to any request at all, and one event in the log for it."""
+        began = time.perf_counter()
+        raw_path = request.rel_url.raw_path
+        found = self._table.find(raw_path)
+        route = found.route(request.method) if found else None
+        media = route.media if route else self._table.media(raw_path)
+        event: dict[str, object] = {"method": request.method, "path": found.resource.template if found else "(unknown)"}
+        try:
+            response = await self._serve(request, found, event, media)
+        except Refusal as refusal:
+            event["code"], event["error_id"] = refusal.code, str(uuid.uuid4())
+            response = problem(refusal, request, media=media, error_id=str(event["error_id"]))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client learns an id and no text
+            event["code"], event["error_id"] = "internal", str(uuid.uuid4())
+            response = _failed(error, request, media, event)
+        _finish(request, response)
+        event["status"] = response.status
+        event["ms"] = round((time.perf_counter() - began) * 1000, 2)
+        event["bytes"] = response.content_length or 0
+        _log.info("request", **event)
+        return response
+
+    async def _serve(
+        self, request: web.Request, found: Found | None, event: dict[str, object], media: str
+    ) -> web.StreamResponse:
+        route = found.route(request.method) if found else None
+        caller = NOBODY
+        # 1. Who asks: before the body, the media types or even the path are looked at.
+        if not self._open(request, found, route):
+            caller = await self._admitted(request, route, event)
+        # 2. What is asked for.
+        if found is None:
+            raise NotFound("There is no such resource.", "No existe ese recurso.", code="no-such-resource")
+        if route is None:
+            return no_method(request, found.resource.allowed, media=media)
+        if media == TAXII:
+            must_accept_taxii(request)
+        request.match_info.update(found.values)
+        return await route.handler(request, caller)
+
+    async def _admitted(self, request: web.Request, route: Route | None, event: dict[str, object]) -> Caller:
+        rules = await self._services.rulebook.current()
+        now_us = self._services.clock.now_us()
+        caller = self._identify(request, rules, now_us)
+        event["member"] = caller.member.slug
+        must_be_allowed(route.allows if route else Access.MEMBER, caller.member)
+        self._limits.must_admit(caller.member.slug, now_us)
+        return caller
+
+    def _open(self, request: web.Request, found: Found | None, route: Route | None) -> bool:
+        if route is not None:
+            return route.allows is Access.ANYONE
+        if found is not None:
+            return all(one.allows is Access.ANYONE for one in found.resource.methods.values())
+        return not self._table.guarded(request.rel_url.raw_path)
+
+
+def _failed(error: Exception, request: web.Request, media: str, event: dict[str, object]) -> web.Response:
+    error_id = str(event["error_id"])
+    _log.error("a handler failed", error_id=error_id, path=event["path"], exc_info=error)
+    if isinstance(error, LedgerFault):
+        refusal = Unavailable(
+            "The exchange log has halted; nothing can be exchanged until its operators act.",
+            "El registro del intercambio está detenido; nada puede intercambiarse hasta que actúen sus operadores.",
+            code="ledger-halted",
+            retry_after_seconds=60,
+        )
+        return problem(refusal, request, media=media, error_id=error_id)
+    return fault(request, error_id, media=media)
+
+
+def _finish(request: web.Request, response: web.StreamResponse) -> None:
+    close_if_unread(request, response)
+    if not response.prepared:
+        response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault(hdrs.SERVER, "puente")
+
+
+TABLE: web.AppKey[Table] = web.AppKey("table", Table)
+
+
+def application(services: Services, routes: Sequence[Route]) -> web.Application:
+    """The web application of the hub: every path leads to the guard, and only the guard leads to a handler."""
+    table = Table(routes)
+    guard = Guard(services, table)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await guard.answer(request)
+
+    app = web.Application()
+    app[SERVICES] = services
+    app[TABLE] = table
+    # Paths are matched by our table: aiohttp would redirect to add a slash, and a redirected POST loses its body.
+    app.router.add_route("*", "/{path:.*}", answer, expect_handler=_wait)
+    return app
+
+
+async def _wait(request: web.Request) -> None:
+    """Leave `Expect: 100-continue` unanswered: web/body.py invites the body once the request was let through."""

@@ -1,0 +1,254 @@
+"""What every store promises, asked of each engine: order, atomicity, versions, pages, and a log that re-hashes to its root."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from certs.jcs import canonical
+from exchange.clock import FixedClock, as_text
+from exchange.errors import LedgerFault
+from exchange.ledger.entry import Entry
+from exchange.ledger.merkle import inclusion_proof, leaf_hash, root, verify_inclusion
+from exchange.ledger.sequencer import Sequencer
+from exchange.model.page import Filter
+from exchange.model.stix import StixObject
+from exchange.model.versions import Verdict
+from exchange.store.contract import Act, CheckpointRow, Done, NewObject, Outdated, Record, Removal, Stamp, Store
+from exchange.store.sqlite import SqliteStore
+
+COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = SqliteStore(tmp_path / "hub.sqlite", FixedClock())
+    yield opened
+    await opened.close()
+
+
+def made(number: int, version: int = 0, **more: object) -> StixObject:
+    value = {
+        "type": "indicator",
+        "spec_version": "2.1",
+        "id": f"indicator--{uuid.UUID(int=number, version=4)}",
+        "created": "2026-01-01T00:00:00.000Z",
+        "modified": f"2026-01-01T00:00:00.{version:03d}Z",
+        "name": f"n{number}",
+        **more,
+    }
+    return StixObject.of(value, canonical(value))
+
+
+def new(obj: StixObject, label: str = "a", owner: str = "us-cyber", holder: str = "") -> NewObject:
+    return NewObject(obj, owner, holder, COLLECTION, label, "US")
+
+
+def act(*objects: NewObject, log: str = "us", agreement: int | None = None, removals: tuple[Removal, ...] = ()) -> Act:
+    def record(stamp: Stamp) -> Record:
+        stored = [o for o, p in zip(objects, stamp.placed, strict=True) if p.verdict is Verdict.STORED]
+        entries = [Entry(log, "submit", "us:us-cyber:acct:1", "coll", {"object": o.object.id}) for o in stored]
+        return Record(tuple(entries))
+
+    return Act(str(uuid.uuid4()), record, agreement=agreement, objects=objects, removals=removals)
+
+
+async def check_log(store: Store) -> None:
+    """Every log's leaves re-hash to its root, and every leaf can be proved (invariants I1, I4)."""
+    for log, tree in (await store.trees()).items():
+        leaves = await store.leaves(log, 0, tree.size + 10)
+        assert len(leaves) == tree.size
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        assert root(hashes) == tree.root
+        for index in {0, tree.size // 2, tree.size - 1} if tree.size else set():
+            wanted: list[tuple[int, int]] = []
+            inclusion_proof(index, tree.size, lambda asked: wanted.extend(asked) or [bytes(32)] * len(asked))
+            found = dict(zip(wanted, await store.subtree_hashes(log, wanted), strict=True))
+            proof = inclusion_proof(index, tree.size, lambda asked: [found[one] for one in asked])
+            assert verify_inclusion(hashes[index], index, tree.size, proof, tree.root)
+
+
+async def done(store: Store, one: Act) -> Done:
+    [result] = await store.extend([one])
+    assert isinstance(result, Done)
+    return result
+
+
+async def test_ticks_rise_with_a_frozen_clock_and_leaves_follow(store: Store) -> None:
+    first = await done(store, act(new(made(1)), new(made(2))))
+    second = await done(store, act(new(made(3))))
+    ticks = [placed.tick for placed in (*first.stamp.placed, *second.stamp.placed)]
+    assert ticks == sorted(set(ticks))
+    assert [leaf.index for leaf in (*first.leaves, *second.leaves)] == [0, 1, 2]
+    await check_log(store)
+
+
+async def test_ticks_rise_when_the_clock_steps_back(tmp_path: Path) -> None:
+    clock = FixedClock()
+    store = SqliteStore(tmp_path / "hub.sqlite", clock)
+    first = await done(store, act(new(made(1))))
+    clock.advance(seconds=-3600)
+    second = await done(store, act(new(made(2))))
+    assert second.stamp.placed[0].tick > first.stamp.placed[0].tick
+    assert second.stamp.time_us >= first.stamp.time_us
+    await store.close()
+
+
+async def test_a_failing_act_leaves_no_trace_and_does_not_stop_its_group(store: Store) -> None:
+    def refuse(stamp: Stamp) -> Record:
+        raise RuntimeError("no")
+
+    bad = Act("bad", refuse, objects=(new(made(2), label="never seen"),))
+    results = await store.extend([act(new(made(1))), bad, act(new(made(3)))])
+    assert isinstance(results[1], RuntimeError)
+    assert isinstance(results[0], Done)
+    assert isinstance(results[2], Done)
+    assert await store.held(made(2).id) == []
+    assert {row.facets for row in await store.labels()} == {"a"}
+    assert results[2].leaves[0].index == 1
+    await check_log(store)
+
+
+async def test_an_act_decided_under_another_agreement_is_not_written(store: Store) -> None:
+    [result] = await store.extend([act(new(made(1)), agreement=7)])
+    assert isinstance(result, Outdated)
+    assert (await store.trees())["us"].size == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [
+        (new(made(1)), new(made(1)), Verdict.DUPLICATE),
+        (new(made(1)), new(made(1, name="other")), Verdict.CONFLICT),
+        (new(made(1)), new(made(1, 5), owner="mx-ciber"), Verdict.NOT_OWNER),
+        (new(made(1)), new(made(1, 5, created="2025-01-01T00:00:00.000Z")), Verdict.CREATED_CHANGED),
+        (new(made(1, 3, revoked=True)), new(made(1, 5)), Verdict.AFTER_REVOCATION),
+        (new(made(1, 3, revoked=True)), new(made(1, 1)), Verdict.STORED),
+        (new(made(1)), new(made(1, 5)), Verdict.STORED),
+        (new(made(1)), new(made(1, 5), owner="mx-ciber", holder="mx-ciber"), Verdict.NOT_OWNER),
+        (new(made(1), holder="us-cyber"), new(made(1, name="x"), owner="mx-ciber", holder="mx-ciber"), Verdict.STORED),
+    ],
+)
+async def test_version_rules(store: Store, first: NewObject, second: NewObject, verdict: Verdict) -> None:
+    """TIM-06, TIM-09, TIM-10, TIM-11, ADD-03, ADD-13: judged under the lock."""
+    await done(store, act(first))
+    assert (await done(store, act(second))).stamp.placed[0].verdict is verdict
+
+
+async def test_the_same_object_twice_in_one_envelope_is_stored_once(store: Store) -> None:
+    """ADD-17."""
+    result = await done(store, act(new(made(1)), new(made(1))))
+    assert [placed.verdict for placed in result.stamp.placed] == [Verdict.STORED, Verdict.DUPLICATE]
+
+
+async def test_deleting_and_adding_again_gives_a_later_tick(store: Store) -> None:
+    """DEL-07, DEL-12."""
+    first = await done(store, act(new(made(1))))
+    removal = Removal(COLLECTION, made(1).id, "us-cyber")
+    assert (await done(store, act(removals=(removal,)))).stamp.removed == (1,)
+    assert (await done(store, act(removals=(removal,)))).stamp.removed == (0,)
+    again = await done(store, act(new(made(1))))
+    assert again.stamp.placed[0].tick > first.stamp.placed[0].tick
+    foreign = Removal(COLLECTION, made(1).id, "mx-ciber")
+    assert (await done(store, act(removals=(foreign,)))).stamp.removed == (-1,)
+
+
+async def test_a_second_root_for_a_size_cannot_be_kept(store: Store) -> None:
+    """Invariant I5."""
+    await store.add_checkpoint(CheckpointRow("us", 4, b"a" * 32, b"note", 1))
+    await store.add_checkpoint(CheckpointRow("us", 4, b"a" * 32, b"note", 2))
+    with pytest.raises(LedgerFault, match="fork"):
+        await store.add_checkpoint(CheckpointRow("us", 4, b"b" * 32, b"note", 3))
+
+
+async def test_tiles_become_full_and_prove(store: Store) -> None:
+    for start in range(0, 700, 175):
+        await done(store, act(*(new(made(n)) for n in range(start, start + 175))))
+    await check_log(store)
+    assert len(await store.tile("us", 0, 1, 256)) == 8192
+    assert len(await store.tile("us", 0, 2, 188)) == 188 * 32
+    assert len(await store.tile("us", 1, 0, 2)) == 64
+
+
+async def test_two_stores_on_one_file_share_one_order(tmp_path: Path) -> None:
+    stores = [SqliteStore(tmp_path / "hub.sqlite", FixedClock()) for _ in range(2)]
+    results = await asyncio.gather(*(stores[n % 2].extend([act(new(made(n)))]) for n in range(40)))
+    ticks = [r.stamp.placed[0].tick for [r] in results if isinstance(r, Done)]
+    assert len(set(ticks)) == 40
+    await check_log(stores[0])
+    for store in stores:
+        await store.close()
+
+
+async def test_the_sequencer_finishes_what_it_accepted(store: Store) -> None:
+    sequencer = Sequencer(store)
+    running = asyncio.get_running_loop().create_task(sequencer.run())
+    waiting = [asyncio.get_running_loop().create_task(sequencer.append(act(new(made(n))))) for n in range(50)]
+    await asyncio.sleep(0)
+    sequencer.close()
+    results = await asyncio.gather(*waiting)
+    await running
+    assert sorted(r.leaves[0].index for r in results) == list(range(50))
+
+
+# --- pages against a small reference model ---
+
+VERSIONS = st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from("abc"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    versions=st.lists(VERSIONS, max_size=25),
+    labels=st.sets(st.sampled_from("abc")),
+    match=st.sampled_from([("last",), ("first",), ("all",), ("first", "last"), ("2026-01-01T00:00:00.002",)]),
+    limit=st.integers(1, 7),
+    after=st.integers(0, 20),
+    by_id=st.booleans(),
+)
+async def test_pages_are_what_the_model_says(
+    tmp_path_factory: pytest.TempPathFactory,
+    versions: list[tuple[int, int, str]],
+    labels: set[str],
+    match: tuple[str, ...],
+    limit: int,
+    after: int,
+    by_id: bool,
+) -> None:
+    """FLT-01, 20, 28-33, 43, 46; PAG-02, 22: "first" and "last" among what the reader may see and asked for."""
+    store = SqliteStore(tmp_path_factory.mktemp("page") / "hub.sqlite", FixedClock())
+    placed: list[tuple[int, int, int, str]] = []
+    for number, version, label in versions:
+        stamp = (await done(store, act(new(made(number, version), label=label)))).stamp
+        if stamp.placed[0].verdict is Verdict.STORED:
+            placed.append((stamp.placed[0].tick, number, version, label))
+    low = placed[after][0] if after < len(placed) else 0
+    wanted = {0, 3} if by_id else set(range(6))
+    seen = [row for row in placed if row[3] in labels and row[0] > low and row[1] in wanted]
+
+    def matches(row: tuple[int, int, int, str]) -> bool:
+        family = [other[2] for other in seen if other[1] == row[1]]
+        return (
+            "all" in match
+            or ("last" in match and row[2] == max(family))
+            or ("first" in match and row[2] == min(family))
+            or f"2026-01-01T00:00:00.00{row[2]}" in match
+        )
+
+    expected = [row[0] for row in seen if matches(row)]
+    ids = tuple(made(number).id for number in sorted(wanted)) if by_id else ()
+    allowed = [row.id for row in await store.labels() if row.facets in labels]
+    got: list[int] = []
+    position = 0
+    while True:
+        page = await store.page(COLLECTION, allowed, Filter(low, ids=ids, versions=match), position, limit)
+        got += [row.tick for row in page.rows]
+        assert len(page.rows) == limit or not page.more
+        if not page.more:
+            break
+        position = page.rows[-1].tick
+    await store.close()
+    assert got == expected, as_text(low)
