@@ -52,11 +52,7 @@ def as_millis_text(us: int) -> str:
 def parse_us(text: str) -> int:
     """Microseconds since the epoch for an RFC 3339 UTC time; finer digits are cut. Raises ValueError."""
     whole, _, fraction = text.removesuffix("Z").partition(".")
-    if (
-        not text.endswith("Z")
-        or (fraction and not fraction.isascii())
-        or (fraction and not fraction.isdigit())
-    ):
+    if not text.endswith("Z") or (fraction and not fraction.isascii()) or (fraction and not fraction.isdigit()):
         raise ValueError("not an RFC 3339 time in UTC")
     moment = datetime.strptime(whole + "+0000", "%Y-%m-%dT%H:%M:%S%z")
     return (moment - _EPOCH) // timedelta(seconds=1) * 1_000_000 + int(f"{fraction:0<6}"[:6] or 0)

@@ -107,7 +107,11 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
     async with working(settings, clock) as services:
         app = application(services, [*TAXII_ROUTES, *API_ROUTES])
         runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=settings.shutdown_seconds, keepalive_timeout=75.0, max_line_size=16384
+            app,
+            access_log=None,
+            shutdown_timeout=settings.shutdown_seconds,
+            keepalive_timeout=75.0,
+            max_line_size=16384,
         )
         await runner.setup()
         await services.governance.note(HUB, "log.start", "hub", {"software": "puente/0.1.0"})
@@ -176,5 +180,3 @@ async def _listen(runner: web.AppRunner, settings: Settings, port: int, context:
     if not isinstance(server, asyncio.Server):
         raise OSError("the listener did not start")
     return int(server.sockets[0].getsockname()[1])
-
-

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import cached_property
 
-from certs.signature import Keyring, KeyringEntry
+from certs.signature import Keyring, KeyringEntry, Revocation
 from certs.trust import TrustList
 from exchange.clock import Clock, as_datetime, as_text
 from exchange.errors import Unavailable
@@ -123,7 +123,9 @@ class RuleBook:
         now_us = self._clock.now_us()
         trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
         entries = [
-            KeyringEntry(cert.certificate, registry.members[cert.member].identity_id, registry.members[cert.member].country)
+            KeyringEntry(
+                cert.certificate, registry.members[cert.member].identity_id, registry.members[cert.member].country
+            )
             for cert in registry.signing
         ]
         return Rules(
@@ -131,6 +133,16 @@ class RuleBook:
             agreement=load_agreement(adopted.document) if adopted else None,
             registry=registry,
             trust=trust,
-            keyring=Keyring.build(entries, trust, revocations(registry), at=as_datetime(now_us)),
+            keyring=Keyring.build(entries, trust, _revocations(registry), at=as_datetime(now_us)),
             now=as_text(now_us),
         )
+
+
+def _revocations(registry: Registry) -> dict[str, Revocation]:
+    return {
+        key: Revocation(
+            as_datetime(row.revoked_us),
+            as_datetime(row.compromised_since_us) if row.compromised_since_us is not None else None,
+        )
+        for key, row in registry.revoked.items()
+    }

@@ -32,8 +32,8 @@ class Limits:
 
     anywhere: tuple[int, int]
     """Greatest (TLP, PAP)."""
-    cross_border: Mapping[str, tuple[int, int]]
-    """The same by recipient role."""
+    cross_border: Mapping[str, tuple[str, int, int]]
+    """By recipient role: the ceiling's id, greatest TLP, greatest PAP."""
     assurance_cross_border: int
     assurance_in_country: int
     known_markings: frozenset[str]
@@ -137,7 +137,10 @@ def _limits(document: Document) -> Limits:
     ceilings, defaults = document.ceilings, document.defaults
     return Limits(
         anywhere=(TLP_RANK[ceilings.anywhere.tlp], PAP_RANK[ceilings.anywhere.pap]),
-        cross_border={role: (TLP_RANK[top.tlp], PAP_RANK[top.pap]) for role, top in ceilings.cross_border.items()},
+        cross_border={
+            role: (f"ceilings.cross_border.{role}", TLP_RANK[top.tlp], PAP_RANK[top.pap])
+            for role, top in ceilings.cross_border.items()
+        },
         assurance_cross_border=ASSURANCE_RANK[defaults.min_assurance.cross_border],
         assurance_in_country=ASSURANCE_RANK[defaults.min_assurance.in_country],
         known_markings=known_markings(document),

@@ -1,1 +1,1 @@
-""
+"""`puente`: the hub, its members and its auditors at a terminal."""

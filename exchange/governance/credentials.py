@@ -36,7 +36,13 @@ def authenticate_token(rules: Rules, text: str, now_us: int) -> tuple[Member, Cr
     digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
     known = credential.digest if credential is not None else bytes(32)
     right = hmac.compare_digest(digest, known)
-    if prefix != _PREFIX or credential is None or credential.kind != "token" or not right or not _live(credential, now_us):
+    if (
+        prefix != _PREFIX
+        or credential is None
+        or credential.kind != "token"
+        or not right
+        or not _live(credential, now_us)
+    ):
         return None
     return rules.registry.members[credential.member], credential
 
@@ -71,7 +77,11 @@ def authenticate_certificate(rules: Rules, der: bytes, now_us: int) -> tuple[Mem
         raise _refused("certificate-revoked", "has been revoked or has expired", "fue revocado o ha vencido")
     member = rules.registry.members[credential.member]
     if rules.trust is None:
-        raise _refused("certificate-untrusted", "cannot be checked without a trust list", "no puede verificarse sin lista de confianza")
+        raise _refused(
+            "certificate-untrusted",
+            "cannot be checked without a trust list",
+            "no puede verificarse sin lista de confianza",
+        )
     try:
         rules.trust.check_tls(x509.load_der_x509_certificate(der), member.country, at=as_datetime(now_us))
     except TrustFault as fault:

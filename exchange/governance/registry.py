@@ -4,7 +4,9 @@
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 
 import orjson
@@ -54,7 +56,9 @@ class Governance:
         await self._act(actor, "acct.add", f"member:{member}", pub, credential)
         return credential, text
 
-    async def enrol_certificate(self, actor: str, member: str, certificate: x509.Certificate, note: str = "") -> Credential:
+    async def enrol_certificate(
+        self, actor: str, member: str, certificate: x509.Certificate, note: str = ""
+    ) -> Credential:
         """Let a TLS client certificate speak for a member. It must lead to the root of the member's own country."""
         rules = await self._rulebook.current()
         found = await self._member(member)
@@ -136,9 +140,16 @@ class Governance:
         others = [one for one in rules.registry.collections if one.id != collection.id]
         if any(one.title == collection.title or one.alias == collection.alias for one in others):
             raise Conflict(
-                "Another collection has this title or alias.", "Otra colección tiene este título o alias.", field="title"
+                "Another collection has this title or alias.",
+                "Otra colección tiene este título o alias.",
+                field="title",
             )
-        pub = {"collection": collection.id, "alias": collection.alias, "readers": list(collection.readers), "writers": list(collection.writers)}
+        pub = {
+            "collection": collection.id,
+            "alias": collection.alias,
+            "readers": list(collection.readers),
+            "writers": list(collection.writers),
+        }
         await self._act(actor, "admin", f"coll:{collection.id}", pub, collection)
 
     # --- what both countries sign ---
@@ -171,11 +182,13 @@ class Governance:
                 code="agreement-test",
             )
         self._must_follow(rules, agreement.version, agreement.prev_sha256)
-        payload = approval_payload(agreement.agreement_id, agreement.version, agreement.sha256, agreement.effective_from)
+        payload = approval_payload(
+            agreement.agreement_id, agreement.version, agreement.sha256, agreement.effective_from
+        )
         if rules.trust is None:
             raise _no_trust()
         try:
-            approvers = rules.trust.check_approvals(payload, approvals, typ=APPROVAL_TYPE)
+            approvers = rules.trust.check_approvals(payload, approvals, typ=APPROVAL_TYPE, at=self._now())
         except TrustFault as fault:
             raise NotPermitted(fault.en, fault.es, code=fault.code) from None
         row = AgreementRow(
@@ -186,7 +199,11 @@ class Governance:
             orjson.dumps(approvals, option=orjson.OPT_SORT_KEYS),
             self._clock.now_us(),
         )
-        pub = {"agreement": row.name, "sha256": agreement.sha256, "approvers": {cc: list(keys) for cc, keys in approvers.items()}}
+        pub = {
+            "agreement": row.name,
+            "sha256": agreement.sha256,
+            "approvers": {cc: list(keys) for cc, keys in approvers.items()},
+        }
         await self._act(actor, "policy.activate", f"agreement:{agreement.agreement_id}", pub, row)
         return row
 
@@ -204,7 +221,10 @@ class Governance:
 
     # --- common ---
 
-    async def note(self, actor: str, t: str, on: str, pub: dict[str, object]) -> Done:
+    def _now(self) -> datetime:
+        return as_datetime(self._clock.now_us())
+
+    async def note(self, actor: str, t: str, on: str, pub: Mapping[str, object]) -> Done:
         """An entry of its own: start and stop of the hub, a feed's run, a privileged command."""
         return await self._act(actor, t, on, pub)
 
@@ -215,7 +235,7 @@ class Governance:
             raise NotFound(f"There is no member {slug}.", f"No existe el miembro {slug}.", field="member")
         return member
 
-    async def _act(self, actor: str, t: str, on: str, pub: dict[str, object], *changes: Change) -> Done:
+    async def _act(self, actor: str, t: str, on: str, pub: Mapping[str, object], *changes: Change) -> Done:
         entry = Entry("both", t, actor, on, pub)
         return await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=tuple(changes)))
 

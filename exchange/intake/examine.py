@@ -220,7 +220,12 @@ def _signature_and_label(
         label=label.encode(),
         country=desk.member.country,
     )
-    facts = {"signer": proof.thumbprint, "assurance": proof.assurance, "tlp": label.tlp, "markings": list(marking_ids(value))[:8]}
+    facts = {
+        "signer": proof.thumbprint,
+        "assurance": proof.assurance,
+        "tlp": label.tlp,
+        "markings": list(marking_ids(value))[:8],
+    }
     if proof.attestation:
         facts["attestation"] = proof.attestation
     if proof.prev_sha256:

@@ -1,4 +1,4 @@
-"""From the bytes of a request to the objects in it: an envelope, a bundle, or one bare object. Every limit is refused by name."""
+"""From the bytes of a request to its objects: an envelope, a bundle, or one object. Every limit is refused by name."""
 
 from typing import Any
 

@@ -35,7 +35,9 @@ VERSION_TEXTS = {
         "This version is already here with other content. The first content stands, and the contradiction is recorded.",
         "Esta versión ya existe con otro contenido. Prevalece el primero y la contradicción queda registrada.",
     ),
-    Verdict.NOT_OWNER: Text("This id belongs to another originator.", "Este identificador pertenece a otro originador."),
+    Verdict.NOT_OWNER: Text(
+        "This id belongs to another originator.", "Este identificador pertenece a otro originador."
+    ),
     Verdict.CREATED_CHANGED: Text(
         "A new version must keep the value of created.", "Una versión nueva debe conservar el valor de created."
     ),
@@ -85,9 +87,7 @@ class Intake:
     def close(self) -> None:
         self._workers.shutdown(wait=True)
 
-    async def submit(
-        self, caller: Caller, collection: Collection, body: bytes, *, language: str = "en"
-    ) -> Submitted:
+    async def submit(self, caller: Caller, collection: Collection, body: bytes, *, language: str = "en") -> Submitted:
         """Judge and store an envelope, a bundle or one object.
 
         Raises Malformed, NotStix or TooLarge for faults of the body as a whole, Unavailable when the ledger cannot be
@@ -136,7 +136,9 @@ class Intake:
         count = done.stamp.removed[0]
         if count < 0:
             raise NotPermitted(
-                "Only its originator may delete an object.", "Solo su originador puede eliminar un objeto.", code="not-owner"
+                "Only its originator may delete an object.",
+                "Solo su originador puede eliminar un objeto.",
+                code="not-owner",
             )
         if count == 0:
             raise NotFound("There is no such object in this collection.", "No existe ese objeto en esta colección.")
@@ -295,13 +297,17 @@ class _Draft:
         ]  # fmt: skip
         rest = len(failures) - len(entries)
         if rest > 0:
-            entries.append(Entry(log, "submit.refuse", self.caller.actor, on, {"count": rest}, out="refused", private=private))
+            entries.append(
+                Entry(log, "submit.refuse", self.caller.actor, on, {"count": rest}, out="refused", private=private)
+            )
         return entries
 
 
 def _refused(new: NewObject, verdict: Verdict) -> Failure:
     field = "modified" if verdict is Verdict.CONFLICT else "created" if verdict is Verdict.CREATED_CHANGED else "id"
-    return Failure(new.object.id, new.object.version, verdict.value, VERSION_TEXTS[verdict], field, new.object.sha256.hex())
+    return Failure(
+        new.object.id, new.object.version, verdict.value, VERSION_TEXTS[verdict], field, new.object.sha256.hex()
+    )
 
 
 def _status(

@@ -1,18 +1,10 @@
-"""The copy of the logs that an auditor takes home, and the verifier that checks it without asking anybody.
+"""The auditor's verifier: checks a copy of the logs (pack.py says what is in it) without asking anybody.
 
-    <log>/checkpoint            the cosigned note; everything else of the log follows from its root
-    <log>/tile/<L>/<N>          hash tiles (c2sp.org/tlog-tiles), the partial ones included
-    <log>/tile/entries/<N>      the leaves, 256 to a bundle
-    <log>/open/<index>.json     what a leaf's commitment opens to, for the leaves this auditor may see
-    receipts/<name>.tlog-proof  with <name>.leaf: receipts that somebody was given
-    README
-    MANIFEST                    the SHA-256 of each file, and of itself; `sha256sum -c MANIFEST` reads it
-
-The policies come from the auditor's own disk, never from the copy. MANIFEST finds accidents and says where they are; against
-forgery it proves nothing, and nothing relies on it: what counts is the checkpoint, which neither country can make alone.
+The policies come from the auditor's own disk, never from the copy. MANIFEST finds accidents and says where they are;
+against forgery it proves nothing, and nothing relies on it: what counts is the checkpoint, which neither country can
+make alone.
 """
 
-import asyncio
 import os
 import re
 from base64 import b64encode
@@ -21,38 +13,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from certs.jcs import JsonError, canonical, load
-from exchange.errors import Text
 from exchange.ledger.entry import LEAF_LIMIT_BYTES, commitment
+from exchange.ledger.findings import TEXTS, Finding, Findings
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root
 from exchange.ledger.note import NOTE_LIMIT_BYTES, Checked, Checkpoint, NoteFault, Policy, split_note
+from exchange.ledger.pack import OPENING_LIMIT_BYTES, SEAL, CopySource, cut_hashes, upper_tiles, write_copy
 from exchange.ledger.receipt import RECEIPT_LIMIT_BYTES, Proven, Receipt, ReceiptFault
-from exchange.ledger.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile, bundle, bundles_of, tiles_of, unbundle
+from exchange.ledger.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile, bundles_of, unbundle
 from exchange.model.instant import instant
-from exchange.store.contract import Opening
 
 FILE_LIMIT_BYTES = WIDTH * (2 + 0xFFFF)
 """The largest entry bundle there can be; no other file comes near. Anything larger is not read."""
 
-OPENING_LIMIT_BYTES = 1_000_000
-FINDINGS_PER_FILE = 100
-"""One bad file should not bury the others."""
+__all__ = [
+    "CopySource", "Finding", "LogReport", "Report", "log_of", "verify_copy", "verify_receipt_file", "write_copy",
+]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]
 """Called with a log, the leaves checked so far, and its size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong: in which file, at which leaf if at one, and why."""
-
-    file: str
-    entry: int | None
-    code: str
-    en: str
-    es: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,202 +66,30 @@ class Report:
         return not self.findings
 
 
-_TEXTS = {
-    "file-missing": Text("The file is missing.", "Falta el archivo."),
-    "file-unexpected": Text("The file does not belong to the copy.", "El archivo no pertenece a la copia."),
-    "file-too-large": Text("The file is too large to be what it should be.", "El archivo es demasiado grande para ser lo que debería."),
-    "file-digest": Text("The file is not the one MANIFEST speaks of.", "El archivo no es el que menciona MANIFEST."),
-    "manifest-damaged": Text("MANIFEST itself is damaged.", "El propio MANIFEST está dañado."),
-    "policy-missing": Text("You gave no policy for this log: it was not checked.", "Usted no indicó una política para este registro: no se verificó."),
-    "kept-malformed": Text("Your kept checkpoint of this log cannot be read.", "No se puede leer el punto de control que usted conserva de este registro."),
-    "kept-newer": Text("You have seen {detail} leaves of this log before; this copy has fewer.", "Usted ya había visto {detail} hojas de este registro; esta copia tiene menos."),
-    "kept-fork": Text("This log does not contain the one you saw before, at {detail} leaves. Keep both checkpoints: they are signed evidence.", "Este registro no contiene el que usted vio antes, con {detail} hojas. Conserve ambos puntos de control: son evidencia firmada."),
-    "root-mismatch": Text("Neither the entries nor the tiles hash to the root that was signed.", "Ni las entradas ni las losetas producen la raíz firmada."),
-    "bundle-malformed": Text("The bundle cannot be cut into its entries.", "El paquete no puede separarse en sus entradas."),
-    "entry-changed": Text("The entry is not the one that was logged.", "La entrada no es la que se registró."),
-    "entry-or-tile": Text("Entry and tile do not agree, and neither agrees with the checkpoint.", "La entrada y la loseta no coinciden entre sí ni con el punto de control."),
-    "tile-changed": Text("The tile is not the one of this log.", "La loseta no es la de este registro."),
-    "opening-malformed": Text("The opening cannot be read.", "No se puede leer la apertura."),
-    "opening-wrong": Text("The opening is not what the leaf committed to.", "La apertura no es lo que la hoja comprometió."),
-    "receipt-pair": Text("A receipt needs its .tlog-proof and its .leaf file.", "Un recibo requiere su archivo .tlog-proof y su archivo .leaf."),
-    "receipt-log": Text("The receipt is of a log for which you gave no policy.", "El recibo es de un registro para el que usted no indicó una política."),
-    "receipt-fork": Text("The receipt is of another history than this copy. Keep both: they are signed evidence.", "El recibo es de una historia distinta de la de esta copia. Conserve ambos: son evidencia firmada."),
-    "leaf-malformed": Text("The entry is not the JSON of an event: {detail}", "La entrada no es el JSON de un evento: {detail}"),
-    "leaf-not-canonical": Text("The entry is not in canonical form.", "La entrada no está en forma canónica."),
-    "leaf-fields": Text("The entry's field {detail} is missing or wrong.", "El campo {detail} de la entrada falta o es incorrecto."),
-    "time-order": Text("The entry is dated before the one ahead of it.", "La entrada tiene fecha anterior a la precedente."),
-    "seq-order": Text("The hub-wide number does not rise, or stands where it must not.", "El número global no crece, o aparece donde no debe."),
-    "policy-order": Text("The entry names an older agreement than an entry ahead of it.", "La entrada nombra un acuerdo anterior al de una entrada precedente."),
-    "release-superseded": Text("A release under an agreement that had been superseded.", "Una entrega conforme a un acuerdo ya sustituido."),
-}  # fmt: skip
-
-
-class _Findings:
-    """Gathers what is wrong, at most FINDINGS_PER_FILE of one file."""
-
-    def __init__(self) -> None:
-        self.all: list[Finding] = []
-        self._counts: Counter[str] = Counter()
-
-    def add(self, code: str, file: str, entry: int | None = None, detail: object = "") -> None:
-        text = _TEXTS[code]
-        self.quote(code, file, text.en.format(detail=detail), text.es.format(detail=detail), entry)
-
-    def quote(self, code: str, file: str, en: str, es: str, entry: int | None = None) -> None:
-        self._counts[file] += 1
-        if self._counts[file] <= FINDINGS_PER_FILE:
-            name = file.encode("utf-8", "backslashreplace").decode()
-            self.all.append(Finding(name, entry, code, en, es))
-
-
-# --- writing a copy ---
-
-
-class CopySource(Protocol):
-    """Where a copy comes from. What the auditor may not see, the source leaves out."""
-
-    async def logs(self) -> Sequence[str]: ...
-
-    async def note(self, log: str) -> bytes:
-        """The cosigned checkpoint up to which the log is to be copied."""
-        ...
-
-    async def leaves(self, log: str, start: int, end: int) -> list[bytes]: ...
-
-    async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
-
-
-async def write_copy(
-    directory: Path, source: CopySource, receipts: Mapping[str, tuple[bytes, bytes]] | None = None
-) -> None:
-    """Write a copy into a new or empty directory, readable by its owner only: it may hold personal data.
-
-    `receipts` maps a name to (receipt, leaf). Raises FileExistsError if something is there, NoteFault for a bad note.
-    """
-    writer = await asyncio.to_thread(_Writer, directory)
-    for log in await source.logs():
-        await _write_log(writer, source, log)
-    for name, (proof, leaf) in (receipts or {}).items():
-        await asyncio.to_thread(writer.file, f"receipts/{name}.tlog-proof", proof)
-        await asyncio.to_thread(writer.file, f"receipts/{name}.leaf", leaf)
-    await asyncio.to_thread(writer.finish)
-
-
-async def _write_log(writer: "_Writer", source: CopySource, log: str) -> None:
-    note = await source.note(log)
-    size = Checkpoint.parse(split_note(note)[0]).size
-    await asyncio.to_thread(writer.file, f"{log}/checkpoint", note)
-    hashes: list[bytes] = []
-    for tile in bundles_of(size):
-        start = tile.n * WIDTH
-        leaves = await source.leaves(log, start, start + tile.width)
-        openings = await source.openings(log, start, start + tile.width)
-        hashes.append(await asyncio.to_thread(writer.bundle, log, tile, leaves, openings))
-    full = [root(_cut(data)) for data in hashes if len(data) == WIDTH * HASH_BYTES]
-    for tile, data in _upper_tiles(size, full):
-        await asyncio.to_thread(writer.file, f"{log}/{tile.path()}", data)
-
-
-class _Writer:
-    """Puts files into the copy and remembers their digests for MANIFEST."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise FileExistsError(f"{directory} is not empty")
-        self._directory = directory
-        self._digests: dict[str, str] = {}
-
-    def file(self, path: str, data: bytes) -> None:
-        target = self._directory / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        self._digests[path] = sha256(data).hexdigest()
-
-    def bundle(self, log: str, tile: Tile, leaves: list[bytes], openings: Iterable[Opening]) -> bytes:
-        """Write one bundle, its hash tile and its openings; returns the tile."""
-        if len(leaves) != tile.width:
-            raise LookupError(f"log {log} has {len(leaves)} of the {tile.width} leaves of bundle {tile.n}")
-        hashes = b"".join(leaf_hash(leaf) for leaf in leaves)
-        self.file(f"{log}/{tile.path()}", bundle(leaves))
-        self.file(f"{log}/{Tile(0, tile.n, tile.width).path()}", hashes)
-        for opening in openings:
-            payload = load(opening.payload, max_bytes=OPENING_LIMIT_BYTES)
-            text = canonical({"payload": payload, "salt": opening.salt.hex()}) + b"\n"
-            self.file(f"{log}/open/{opening.index}.json", text)
-        return hashes
-
-    def finish(self) -> None:
-        self.file("README", _README.encode())
-        lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(self._digests.items()))
-        self.file("MANIFEST", f"{lines}{_SEAL}{sha256(lines.encode()).hexdigest()}\n".encode())
-
-
-_SEAL = "# sha256 "
-"""Opens MANIFEST's last line, which holds the digest of the lines above it; to sha256sum it is a comment."""
-
-_README = """\
-A copy of the ledger of a Puente hub, for auditors. / Copia del registro de un nodo Puente, para auditoría.
-
-Verify it with `puente ledger verify`, giving the policy files that YOU were handed by both countries, and the
-checkpoints you kept from your last audit. Do not take a policy from whoever gave you this copy.
-Verifíquela con `puente ledger verify`, indicando los archivos de política que ambos países entregaron a USTED y los
-puntos de control que conserva de su última auditoría. No acepte una política de quien le dio esta copia.
-
-An entry of kind `release` says what was about to leave the hub: if the connection then broke, less was received.
-Una entrada de tipo `release` indica lo que iba a salir del nodo: si la conexión se cortó, se recibió menos.
-
-The folders `open` may hold personal data: keep and delete this copy as the law asks of you.
-Las carpetas `open` pueden contener datos personales: conserve y elimine esta copia conforme a la ley.
-
-Formats / Formatos: c2sp.org/tlog-tiles, tlog-checkpoint, tlog-cosignature, tlog-policy, tlog-proof; RFC 6962.
-Openings / Aperturas: c = base64(SHA-256("hub-commit-v1" 0x00 || salt || RFC 8785(payload))).
-"""
-
-
-def _cut(data: bytes) -> list[bytes]:
-    return [data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)]
-
-
-def _upper_tiles(size: int, full: list[bytes]) -> list[tuple[Tile, bytes]]:
-    """The tiles from level 1 up with their bytes, given the roots of the full tiles of level 0."""
-    tiles, level, hashes = [], 0, full
-    for tile in tiles_of(size):
-        if tile.level is None or tile.level == 0:
-            continue
-        if tile.level != level + 1:
-            hashes = [root(hashes[i : i + WIDTH]) for i in range(0, len(hashes) // WIDTH * WIDTH, WIDTH)]
-            level = tile.level - 1
-        tiles.append((tile, b"".join(hashes[tile.n * WIDTH : tile.n * WIDTH + tile.width])))
-    return tiles
-
-
 # --- the files of a copy ---
 
 
 class _Files:
     """The copy as found on disk. Each file is read once, and held against MANIFEST as it is."""
 
-    def __init__(self, directory: Path, findings: _Findings) -> None:
+    def __init__(self, directory: Path, findings: Findings) -> None:
         self._directory = directory
         self._findings = findings
         self.paths = {path.relative_to(directory).as_posix() for path in _walk(directory)}
         self._read: set[str] = set()
         self._digests: dict[str, str] = {}
         manifest = self.read("MANIFEST")
-        if manifest is not None and not self._take(manifest):
+        self._sealed = manifest is not None and self._take(manifest)
+        if manifest is not None and not self._sealed:
             findings.add("manifest-damaged", "MANIFEST")
 
     def _take(self, manifest: bytes) -> bool:
-        text, found, seal = manifest.rpartition(_SEAL.encode())
-        for line in text.decode("utf-8", "surrogateescape").split("\n")[:-1]:
-            match = _MANIFEST_LINE.fullmatch(line)
-            if match is None or match[2] in self._digests:
-                return False
-            self._digests[match[2]] = match[1]
-        return bool(found) and seal == f"{sha256(text).hexdigest()}\n".encode()
+        """Read MANIFEST; whether it is whole. What can be read of a damaged one is used all the same."""
+        text, _, seal = manifest.rpartition(SEAL.encode())
+        lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
+        matches = [match for line in lines if (match := _MANIFEST_LINE.fullmatch(line))]
+        self._digests = {match[2]: match[1] for match in matches}
+        return len(self._digests) == len(lines) and seal == f"{sha256(text).hexdigest()}\n".encode()
 
     def under(self, prefix: str) -> list[str]:
         """The files found under a folder."""
@@ -298,7 +107,7 @@ class _Files:
             return None
         with file.open("rb") as stream:
             data = stream.read(FILE_LIMIT_BYTES + 1)
-        if len(data) > FILE_LIMIT_BYTES and path != "MANIFEST":
+        if len(data) > FILE_LIMIT_BYTES:
             self._findings.add("file-too-large", path)
             return None
         if path in self._digests and sha256(data).hexdigest() != self._digests[path]:
@@ -309,13 +118,15 @@ class _Files:
         """Account for what nobody asked for. Files under the `unchecked` folders are only held against MANIFEST."""
         self.read("README")
         for path in sorted(self.paths - self._read):
-            self.read(path)
-            if not path.startswith(tuple(unchecked)):
+            if path.startswith(tuple(unchecked)):
+                self.read(path)
+            else:
                 self._findings.add("file-unexpected", path)
-        for path in sorted(self.paths - self._digests.keys() - {"MANIFEST"}):
-            self._findings.add("file-unexpected", path)
-        for path in sorted(self._digests.keys() - self.paths - self._read):
-            self._findings.add("file-missing", path)
+        if self._sealed:
+            for path in sorted((self.paths & self._read) - self._digests.keys() - {"MANIFEST"}):
+                self._findings.add("file-unexpected", path)
+            for path in sorted(self._digests.keys() - self.paths - self._read):
+                self._findings.add("file-missing", path)
 
 
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -336,7 +147,7 @@ _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 class _Events:
     """Reads a log's entries in order and checks what they say (ledger design, 9): the facts behind the hashes."""
 
-    def __init__(self, log: str, findings: _Findings, committed: Iterable[int]) -> None:
+    def __init__(self, log: str, findings: Findings, committed: Iterable[int]) -> None:
         self._log = log
         self._findings = findings
         self.counts: Counter[str] = Counter()
@@ -399,11 +210,13 @@ class _Events:
         self.last_time = max(self.last_time, time)
         # In `both` the hub-wide number would tell one country how busy the other is.
         seq = leaf.get("seq")
-        rises = isinstance(seq, int) and seq > self._seq
-        if (seq is not None) if self._log == "both" else not rises:
+        if self._log == "both":
+            wrong = seq is not None
+        else:
+            wrong = not isinstance(seq, int) or seq <= self._seq
+            self._seq = self._seq if wrong else leaf["seq"]
+        if wrong:
             self._findings.add("seq-order", file, index)
-        elif rises:
-            self._seq = seq
 
     def _agreement(self, file: str, index: int, leaf: dict[str, Any]) -> None:
         match = _POL.fullmatch(leaf["pol"])
@@ -425,7 +238,7 @@ class _Events:
 class _Log:
     """Checks one log of a copy: note and quorum, entries, tiles, the kept checkpoint, openings."""
 
-    def __init__(self, name: str, files: _Files, findings: _Findings) -> None:
+    def __init__(self, name: str, files: _Files, findings: Findings) -> None:
         self.name = name
         self._files = files
         self._findings = findings
@@ -446,6 +259,10 @@ class _Log:
         """Sizes to prove: the leaf hashes between the last full bundle and that size."""
         self._hashes: dict[int, bytes] = {}
         """Leaves that receipts speak of."""
+        self._sizes: set[int] = set()
+        self._indexes: set[int] = set()
+        self._known = False
+        """Whether the history under the signed root could be made out."""
 
     def check(
         self, policy: Policy, kept: bytes | None, receipts: Iterable[tuple[int, int]], progress: Progress | None
@@ -464,12 +281,14 @@ class _Log:
         # 2. It is no older than what the auditor has seen.
         before = self._kept(kept, checkpoint)
         # 3. Every entry is hashed again, and read.
-        asked = list(receipts)
-        self._read_entries(checkpoint.size, {size for _, size in asked} | {before.size if before else 0}, progress,
-                           {index for index, _ in asked})  # fmt: skip
+        for index, size in receipts:
+            self._indexes.add(index)
+            self._sizes.add(size)
+        self._sizes.add(before.size if before else 0)
+        self._read_entries(checkpoint.size, progress)
         # 4. Entries and tiles lead to the signed root, and the log contains the one the auditor saw.
         self._judge(checkpoint)
-        if before is not None and self.root_at(before.size) != before.root:
+        if before is not None and self._known and self._root_at(before.size) != before.root:
             self._findings.add("kept-fork", path, detail=before.size)
         # 5. What was opened is what was committed to.
         for index, opening in self._openings.items():
@@ -496,24 +315,27 @@ class _Log:
             return None
         return before
 
-    def _read_entries(self, size: int, sizes: set[int], progress: Progress | None, indexes: set[int]) -> None:
+    def _read_entries(self, size: int, progress: Progress | None) -> None:
         for tile in bundles_of(size):
-            start, end = tile.n * WIDTH, tile.n * WIDTH + tile.width
-            hashes = self._read_bundle(tile)
-            if len(hashes) == WIDTH:
-                self._full.append(root(hashes))
-            else:
-                self._tail = hashes
-            self._partial.update({at: hashes[: at - start] for at in sizes if start < at <= end and at % WIDTH})
-            self._hashes.update({at: hashes[at - start] for at in indexes if start <= at < end})
+            self._place(tile.n, self._read_bundle(tile))
             if progress is not None:
-                progress(self.name, end, size)
+                progress(self.name, tile.n * WIDTH + tile.width, size)
+
+    def _place(self, n: int, hashes: list[bytes]) -> None:
+        """Take these as the leaf hashes of bundle `n`."""
+        start, end = n * WIDTH, n * WIDTH + len(hashes)
+        if len(hashes) == WIDTH:
+            self._full[n:] = [root(hashes), *self._full[n + 1 :]]
+        else:
+            self._tail = hashes
+        self._partial.update({size: hashes[: size - start] for size in self._sizes if start < size <= end})
+        self._hashes.update({index: hashes[index - start] for index in self._indexes if start <= index < end})
 
     def _read_bundle(self, tile: Tile) -> list[bytes]:
         """The leaf hashes of one bundle: by its entries, else by its tile."""
         path, beside = f"{self.name}/{tile.path()}", f"{self.name}/{Tile(0, tile.n, tile.width).path()}"
         data, stored = self._files.read(path), self._files.read(beside)
-        by_tile = _cut(stored) if stored is not None and len(stored) == tile.width * HASH_BYTES else None
+        by_tile = cut_hashes(stored) if stored is not None and len(stored) == tile.width * HASH_BYTES else None
         if stored is not None and by_tile is None:
             self._findings.add("tile-changed", beside)
         entries = self._entries(path, data, tile)
@@ -538,54 +360,46 @@ class _Log:
             return None
         return entries
 
-    def root_at(self, size: int) -> bytes:
+    def _root_at(self, size: int) -> bytes:
         """The root at the copy's own size, or at one of the sizes that were asked for."""
-        count = size // WIDTH
-        tail = self._partial.get(size, self._tail) if size % WIDTH else []
-        return _grown(self._full[:count], tail).root()
+        return _grown(self._full[: size // WIDTH], self._partial.get(size, self._tail) if size % WIDTH else []).root()
 
     def holds(self, receipt: Receipt, proven: Proven) -> bool:
-        """Whether a verified receipt is of the same history as this copy."""
-        if self.checked is None:
+        """Whether a verified receipt is of the same history as this copy, as far as the copy can tell."""
+        if self.checked is None or not self._known:
             return True
         size, other = self.checked.checkpoint.size, proven.checkpoint
-        if other.size <= size and self.root_at(other.size) != other.root:
+        if other.size <= size and self._root_at(other.size) != other.root:
             return False
         return receipt.index >= size or self._hashes[receipt.index] == proven.leaf_hash
 
     def _judge(self, checkpoint: Checkpoint) -> None:
-        entries_right = self.root_at(checkpoint.size) == checkpoint.root
-        tiles_right = not entries_right and self._by_tiles(checkpoint.size) == checkpoint.root
-        if not entries_right and not tiles_right:
+        """Which of entries and tiles lead to the signed root? Where they disagree, the others were changed."""
+        entries_right = self._root_at(checkpoint.size) == checkpoint.root
+        if not entries_right:
+            for n, (_, by_tile) in self._doubtful.items():
+                self._place(n, by_tile)
+        self._known = self._root_at(checkpoint.size) == checkpoint.root
+        if not self._known:
             self._findings.add("root-mismatch", f"{self.name}/checkpoint")
-        for n, (by_entries, by_tile) in self._doubtful.items():
-            tile = Tile(0, n, len(by_entries))
-            beside, path = f"{self.name}/{tile.path()}", f"{self.name}/{Tile(None, n, tile.width).path()}"
-            for offset, pair in enumerate(zip(by_entries, by_tile, strict=True)):
-                if pair[0] == pair[1]:
-                    continue
-                index = n * WIDTH + offset
-                if entries_right:
-                    self._findings.add("tile-changed", beside, index)
-                elif tiles_right:
-                    self._findings.add("entry-changed", path, index)
-                else:
-                    self._findings.add("entry-or-tile", path, index)
-                    self._findings.add("entry-or-tile", beside, index)
-        for tile, expected in _upper_tiles(checkpoint.size, self._full):
+        for n, pair in self._doubtful.items():
+            for offset, (by_entry, by_tile_hash) in enumerate(zip(*pair, strict=True)):
+                if by_entry != by_tile_hash:
+                    self._blame(Tile(None, n, len(pair[0])), n * WIDTH + offset, entries_right=entries_right)
+        for tile, expected in upper_tiles(checkpoint.size, self._full):
             data = self._files.read(f"{self.name}/{tile.path()}")
-            if data is not None and data != expected:
+            if self._known and data is not None and data != expected:
                 self._findings.add("tile-changed", f"{self.name}/{tile.path()}")
 
-    def _by_tiles(self, size: int) -> bytes:
-        """The root that the tiles of level 0 lead to; replaces what the entries led to, if it is the signed one."""
-        full, tail = list(self._full), self._tail
-        for n, (_, by_tile) in self._doubtful.items():
-            if len(by_tile) == WIDTH:
-                full[n] = root(by_tile)
-            else:
-                tail = by_tile
-        return _grown(full, tail if size % WIDTH else []).root()
+    def _blame(self, tile: Tile, index: int, *, entries_right: bool) -> None:
+        path, beside = (f"{self.name}/{one.path()}" for one in (tile, Tile(0, tile.n, tile.width)))
+        if entries_right:
+            self._findings.add("tile-changed", beside, index)
+        elif self._known:
+            self._findings.add("entry-changed", path, index)
+        else:
+            self._findings.add("entry-or-tile", path, index)
+            self._findings.add("entry-or-tile", beside, index)
 
     def _open(self, index: int, path: str) -> None:
         data = self._files.read(path)
@@ -622,10 +436,10 @@ def verify_copy(
 ) -> Report:
     """Check a copy whole. `policies` and `kept` (the checkpoints of the last audit) map a log to the auditor's own.
 
-    Every log that has a policy must be in the copy. Nothing in the copy is believed before it is checked, and nothing is
-    raised for what it holds: everything wrong is a finding.
+    Every log that has a policy must be in the copy. Nothing in the copy is believed before it is checked, and nothing
+    is raised for what it holds: everything wrong is a finding.
     """
-    findings = _Findings()
+    findings = Findings()
     files = _Files(directory, findings)
     receipts = _Receipts(files, findings, policies)
     logs = {name: _Log(name, files, findings) for name in policies}
@@ -646,7 +460,7 @@ def verify_copy(
 class _Receipts:
     """The receipts in a copy: verified by themselves, then held against the copied logs."""
 
-    def __init__(self, files: _Files, findings: _Findings, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, files: _Files, findings: Findings, policies: Mapping[str, Policy]) -> None:
         self._findings = findings
         self._policies = policies
         self._proven: list[tuple[str, str, Receipt, Proven]] = []
@@ -654,7 +468,7 @@ class _Receipts:
         for name in sorted(names):
             pair = (f"{name}.tlog-proof", f"{name}.leaf")
             if not files.paths.issuperset(pair):
-                findings.add("receipt-pair", next(path for path in files.under(name) if path.startswith(name)))
+                findings.add("receipt-pair", next((path for path in pair if path in files.paths), name))
                 continue
             proof, leaf = files.read(pair[0]), files.read(pair[1])
             if proof is not None and leaf is not None:
@@ -699,7 +513,7 @@ def verify_receipt_file(proof: Path, leaf: Path, policies: Mapping[str, Policy])
     receipt = Receipt.parse(_read_at_most(proof, RECEIPT_LIMIT_BYTES))
     log = log_of(receipt, policies)
     if log is None:
-        raise ReceiptFault("receipt-log", _TEXTS["receipt-log"].en, _TEXTS["receipt-log"].es)
+        raise ReceiptFault("receipt-log", TEXTS["receipt-log"].en, TEXTS["receipt-log"].es)
     return receipt.verify(_read_at_most(leaf, NOTE_LIMIT_BYTES), policies[log])
 
 

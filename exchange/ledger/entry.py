@@ -1,4 +1,4 @@
-"""The one encoding of each auditable event: canonical JSON, salted commitments, and which of the three logs it goes to."""
+"""The one encoding of each auditable event: canonical JSON, salted commitments, and which log it goes to."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -7,8 +7,8 @@ checkpoint is kept signs the same committed head again at the next start: Ed2551
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +20,7 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import LOGS
 from exchange.ledger.merkle import Frontier, HashReader, consistency_proof, inclusion_proof, leaf_hash
-from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
+from exchange.ledger.note import Checkpoint, LogKey, Policy, cosigned_by, note_text
 from exchange.ledger.receipt import Receipt
 from exchange.ledger.witness import Behind, Cosigned, Refused, add_checkpoint
 from exchange.store.contract import CheckpointRow, Store, TreeRow
@@ -118,7 +118,9 @@ class Publisher:
             anchor = self._with.anchors.read(log)
             if trees[log].size < anchor.size:
                 raise LedgerFault("rollback", f"log {log} has {trees[log].size} leaves, {anchor.size} were signed")
-            if anchor.size and await self._root_at(log, anchor.size) != anchor.root:
+            if anchor.size:
+                self._frontiers[log] = await self._rehash(log, anchor.size)
+            if anchor.size and self._frontiers[log].root() != anchor.root:
                 raise LedgerFault("fork", f"log {log}: the signed root for size {anchor.size} is another")
 
     async def run(self) -> None:
@@ -169,7 +171,9 @@ class Publisher:
         # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
         frontier = await self._rehash(log, tree.size)
         if frontier.root() != tree.root:
-            raise LedgerFault("rows-changed", f"log {log}: the stored leaves do not hash to the root of size {tree.size}")
+            raise LedgerFault(
+                "rows-changed", f"log {log}: the stored leaves do not hash to the root of size {tree.size}"
+            )
         self._with.anchors.write(log, Anchor(tree.size, tree.root))
         # A crash here signs the same head again at the next start.
         note = self._with.keys[log].sign(Checkpoint(self._with.keys[log].name, tree.size, tree.root).body())
@@ -254,13 +258,17 @@ class Publisher:
                 return row, note_text(row.note, [line for _, line in row.cosignatures])
         return None
 
+    async def newest_cosigned(self, log: str) -> bytes | None:
+        """The newest checkpoint that satisfies the log's policy, as one note; None when there is none."""
+        for row in reversed(await self._store.checkpoints(log, 1)):
+            if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
+                return note_text(row.note, [line for _, line in row.cosignatures])
+        return None
+
     async def newest_note(self, log: str) -> bytes | None:
-        """The newest checkpoint that satisfies the policy, else the newest signed one."""
-        found: bytes | None = None
+        """The newest signed checkpoint, with the cosignatures it has so far."""
         row = await self._store.checkpoint(log)
-        if row is not None:
-            found = note_text(row.note, [line for _, line in row.cosignatures])
-        return found
+        return note_text(row.note, [line for _, line in row.cosignatures]) if row is not None else None
 
     async def receipt(self, log: str, index: int, *, wait_seconds: float = 0) -> bytes | None:
         """The `.tlog-proof` of a leaf, or None while no checkpoint that covers it is cosigned by both countries."""
@@ -277,14 +285,7 @@ class Publisher:
         proof = inclusion_proof(index, row.size, await self._reader(log, inclusion_proof, index, row.size))
         return Receipt(index=index, proof=tuple(proof), note=note).encode()
 
-    async def _root_at(self, log: str, size: int) -> bytes:
-        return (await self._rehash_from_start(log, size)).root()
-
-    async def _rehash_from_start(self, log: str, size: int) -> Frontier:
-        self._frontiers[log] = await self._rehash(log, size)
-        return self._frontiers[log]
-
-    async def _reader(self, log: str, prove: object, *sizes: int) -> HashReader:
+    async def _reader(self, log: str, prove: Callable[[int, int, HashReader], list[bytes]], *sizes: int) -> HashReader:
         """The hashes that a proof will ask for, fetched beforehand: proofs are pure and do not wait."""
         wanted: list[tuple[int, int]] = []
 
@@ -292,9 +293,6 @@ class Publisher:
             wanted.extend(asked)
             return [bytes(32)] * len(asked)
 
-        prove(*sizes, note_wanted)  # type: ignore[operator]
+        prove(sizes[0], sizes[1], note_wanted)
         hashes = dict(zip(wanted, await self._store.subtree_hashes(log, wanted), strict=True))
         return lambda asked: [hashes[one] for one in asked]
-
-
-__all__ = ["Anchor", "Anchors", "NoteFault", "Publisher", "Publishing", "open_note", "replace"]

@@ -1,7 +1,7 @@
 """The sequencer: everything that changes the hub queues here, and is committed in groups, in order, with its entries.
 
-While one group is being committed the next one gathers: the running commit is the batching window, so a lone act waits for
-nobody and a thousand at once share one fsync (ledger design, 3.3).
+While one group is being committed the next one gathers: the running commit is the batching window, so a lone act
+waits for nobody and a thousand at once share one fsync (ledger design, 3.3).
 """
 
 import asyncio

@@ -2,10 +2,12 @@
 
 import re
 
-_SHAPE = re.compile(
-    r"[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|[12][0-9]))"
-    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
+_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
+_COMMON_DAY = re.compile(
+    r"(?!0000)[0-9]{4}-"
+    r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)" + _TIME
 ).fullmatch
+_LEAP_DAY = re.compile(r"([0-9]{4})-02-29" + _TIME).fullmatch
 
 
 def instant(text: str) -> str:
@@ -17,12 +19,16 @@ def instant(text: str) -> str:
 
     Raises ValueError for any other text.
     """
-    if _SHAPE(text) is None or text.startswith("0000") or (text[5:10] == "02-29" and not _leap(int(text[:4]))):
+    if _COMMON_DAY(text) is None and not _is_leap_day(text):
         raise ValueError(f"not a UTC timestamp: {text[:40]!r}")
     key = text[:-1]
-    # The shortest fraction puts the point at index 19; without one, trailing zeros are seconds.
+    # Without a fraction there is no point at index 19, and trailing zeros are seconds.
     return key.rstrip("0").rstrip(".") if len(key) > 19 else key
 
 
-def _leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+def _is_leap_day(text: str) -> bool:
+    match = _LEAP_DAY(text)
+    if match is None:
+        return False
+    year = int(match[1])
+    return year > 0 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

@@ -79,7 +79,7 @@ class SigningCert:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A TAXII collection. `readers` and `writers` are audience words: "all", "country:US", "role:agency", "member:us-cyber"."""
+    """A TAXII collection. Readers and writers are audience words: "all", "country:US", "role:agency", "member:us-cyber"."""
 
     id: str
     alias: str
@@ -96,7 +96,7 @@ class Collection:
 
 
 def in_audience(words: tuple[str, ...], member: Member) -> bool:
-    """Whether any word names the member. An empty audience matches nobody; auditors read the ledger, not collections."""
+    """Whether any word names the member. An empty audience is nobody; auditors read the ledger."""
     if member.auditor:
         return False
     own = {

@@ -7,12 +7,13 @@ from typing import Any
 from exchange.model.instant import instant
 
 UNVERSIONED = "1970-01-01T00:00:00.000000Z"
-"""Version shown for objects that carry neither `modified` nor `created` (TAXII 2.1, 4.3.1: any value used consistently)."""
+"""Version of objects that carry neither `modified` nor `created` (TAXII 2.1, 4.3.1: any value used consistently)."""
 
-SCO_TYPES = frozenset(
-    "artifact autonomous-system directory domain-name email-addr email-message file ipv4-addr ipv6-addr mac-addr mutex"
-    " network-traffic process software url user-account windows-registry-key x509-certificate".split()
-)
+SCO_TYPES = frozenset({
+    "artifact", "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file", "ipv4-addr",
+    "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url", "user-account",
+    "windows-registry-key", "x509-certificate",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who may add which version of an object: STIX 2.1, 3.6, and the hub's rule that an id belongs to its first originator."""
+"""Who may add which version of an object: STIX 2.1, 3.6, and that an id belongs to its first originator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def judge(new: StixObject, owner: str, holder: str, known: Sequence[Known]) -> V
     for row in own:
         if row.instant == new.instant:
             return _same_version(new, row)
-    if own and new.type in ("marking-definition",):
+    if own and new.type == "marking-definition":
         return Verdict.NOT_VERSIONED  # 7.2.1: a marking has no versions
     if any(row.created != new.created for row in own):
         return Verdict.CREATED_CHANGED

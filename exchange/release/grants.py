@@ -1,4 +1,4 @@
-"""Which labels a recipient may see, under the agreement in force: judged once per label and recipient class, never per object."""
+"""Which labels a recipient may see under the agreement in force: judged once per label and recipient, never per object."""
 
 from exchange.model.member import Collection, Member
 from exchange.rules import Rules
@@ -22,7 +22,9 @@ class Grants:
         """The labels of the collection whose objects this member may have, in full, now."""
         rows = await self._fresh(epochs)
         return [
-            row for row in rows if row.collection == collection.id and visible(self._decide(rules, row, member), row, member)
+            row
+            for row in rows
+            if row.collection == collection.id and visible(self._decide(rules, row, member), row, member)
         ]
 
     async def decision(self, rules: Rules, epochs: Epochs, member: Member, label_id: int) -> Decision | None:

@@ -73,7 +73,9 @@ class Release:
         rows = await self.grants.allowed(rules, epochs, caller.member, collection)
         if not rows or not await self._store.has_object(collection.id, [row.id for row in rows], object_id):
             raise NotFound(
-                "There is no such object in this collection.", "No existe ese objeto en esta colección.", field="object-id"
+                "There is no such object in this collection.",
+                "No existe ese objeto en esta colección.",
+                field="object-id",
             )
 
     async def flush_polls(self) -> None:

@@ -1,7 +1,8 @@
 """Every question and every write the hub has. An act comes with its ledger entries, or not at all.
 
 What all stores promise (ledger design, 3.2): leaf indices are 0..size-1 without gaps; ticks strictly rise in commit
-order and are unique; a visible row implies that its leaf is visible; when `extend` returns, everything in the batch is durable.
+order and are unique; a visible row implies that its leaf is visible; when `extend` returns, everything in the batch is
+durable.
 """
 
 from collections.abc import Callable, Sequence

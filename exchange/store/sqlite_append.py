@@ -64,6 +64,7 @@ class _Transaction:
 
     def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
         self.db = db
+        self.last_tick: int
         row = db.execute("SELECT state, last_tick, last_time, seq, agreement, pol, registry FROM head").fetchone()
         state, self.last_tick, last_time, self.seq, self.agreement, self.pol, self.registry = row
         if state != "open":
@@ -157,7 +158,8 @@ class _Transaction:
 
     def _insert_placement(self, new: NewObject, vid: int, held: list[int], rows: list[tuple[object, ...]]) -> int:
         label = self._label(new)
-        self.last_tick = tick = max(self.time_us, self.last_tick + 1)
+        tick: int = max(self.time_us, self.last_tick + 1)
+        self.last_tick = tick
         newer = 0
         others = [other for other in held if other != vid]
         if others:

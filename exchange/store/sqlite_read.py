@@ -148,11 +148,13 @@ def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
         (object_id,),
     ).fetchall()
     return [
-        HeldObject(
-            *row[1:7], tuple(db.execute("SELECT tick, label FROM placement WHERE vid = ? ORDER BY tick", row[:1]))
-        )
-        for row in versions
+        HeldObject(object_id, version, kind, owner, sha256, body, _placements(db, vid))
+        for vid, _, version, kind, owner, sha256, body in versions
     ]
+
+
+def _placements(db: sqlite3.Connection, vid: int) -> tuple[tuple[int, int], ...]:
+    return tuple(db.execute("SELECT tick, label FROM placement WHERE vid = ? ORDER BY tick", (vid,)))
 
 
 def status(db: sqlite3.Connection, status_id: str) -> StatusRow | None:

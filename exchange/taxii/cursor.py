@@ -1,6 +1,6 @@
 """The `next` token: a place in one member's walk, signed, so that any process can go on from it at any time.
 
-The token is base64url( version byte | canonical JSON | HMAC-SHA256 cut to 16 bytes ). It carries the whole question, because
+The token is base64url( version byte | JSON | HMAC-SHA256 cut to 16 bytes ). It carries the whole question, because
 clients drop their filters while they page; it is not bound to a limit, and the same token may be used again.
 """
 
@@ -88,9 +88,9 @@ class Start:
 
 
 def start(asked: Asked, cursor: Cursor | None, *, collection: str, only: str | None = None) -> Start:
-    """Where to begin, so that no misuse of a token loses an object; giving some twice harms nobody (clients keep one).
+    """Where to begin, so that no misuse of a token loses an object; giving some twice harms nobody.
 
-    `only` is the object whose endpoint was asked, if it was one. Raises Malformed when the request contradicts its token.
+    `only` is the object whose endpoint was asked, if it was one. Raises Malformed when request and token contradict.
 
     * no token, or the walk's own added_after replaced by another: page one of what is asked now
     * the token's collection: on from the token's place, under the token's filter

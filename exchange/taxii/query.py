@@ -1,4 +1,4 @@
-"""From a query string to what is asked of a collection (TAXII 2.1, 3.4). What is malformed is refused, never guessed."""
+"""From a query string to what is asked of a collection (TAXII 2.1, 3.4). What is malformed is refused, not guessed."""
 
 import re
 from dataclasses import dataclass
@@ -107,9 +107,10 @@ def _limit(query: MultiMapping[str], default: int, highest: int) -> int:
     text = _single(query, "limit")
     if not text:
         return default
-    if _WHOLE_NUMBER.fullmatch(text) is None or not text.strip("0"):
+    digits = text.lstrip("0")
+    if _WHOLE_NUMBER.fullmatch(text) is None or not digits:
         raise _malformed("limit", "takes a whole number above zero", "admite un número entero mayor que cero")
-    return highest if len(text.lstrip("0")) > _LIMIT_DIGITS else min(int(text), highest)
+    return highest if len(digits) > _LIMIT_DIGITS else min(int(digits), highest)
 
 
 def _words(query: MultiMapping[str], name: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ _PLAIN = str.maketrans(dict.fromkeys(".*", " "))
 
 
 def plain_title(text: str) -> str:
-    """A title without `.` and `*`: OpenCTI's connector picks roots and collections by patterns of titles joined by dots."""
+    """A title without `.` and `*`: OpenCTI's connector picks roots and collections by patterns of dotted titles."""
     return " ".join(text.translate(_PLAIN).split())
 
 
@@ -106,5 +106,5 @@ def _paged(name: bytes, items: bytes, following: str | None) -> bytes:
         return b"{}"  # 2: an empty list is left out
     if following is None:
         return b'{"more":false,"' + name + b'":[' + items + b"]}"
-    # 3.5 makes `next` optional; taxii2-client repeats page one for ever without it. Cursors are base64url: nothing to escape.
+    # 3.5 makes `next` optional, but taxii2-client repeats page one for ever without it. Base64url needs no escapes.
     return b'{"more":true,"next":"' + following.encode() + b'","' + name + b'":[' + items + b"]}"

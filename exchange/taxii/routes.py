@@ -16,11 +16,11 @@ from exchange.release.page import Released
 from exchange.rules import Caller
 from exchange.taxii import resources
 from exchange.taxii.cursor import ForeignCursor, decode, encode, start
-from exchange.taxii.query import Asked, asked, versions
+from exchange.taxii.query import Asked, asked
 from exchange.web.body import read_body
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import TAXII, language, must_be_readable
-from exchange.web.routes import Query, Route
+from exchange.web.routes import Handler, Query, Route
 from exchange.web.services import SERVICES, Services
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -96,9 +96,7 @@ async def _page(
     services = _services(request)
     collection = await readable_collection(services, caller, request.match_info["collection"])
     begin = start(question, _cursor(services, caller, question), collection=collection.id, only=only)
-    released = await services.release.page(
-        caller, collection, begin.match, begin.after_us, question.limit, kind=kind
-    )
+    released = await services.release.page(caller, collection, begin.match, begin.after_us, question.limit, kind=kind)
     page = released.page
     if only is not None and not page.rows:
         # 5.6: an object that is not here is 404; one whose versions the filters leave out is an empty envelope.
@@ -130,7 +128,7 @@ def _cursor(services: Services, caller: Caller, question: Asked) -> Cursor | Non
 
 
 def _stamp(response: web.Response, services: Services, released: Released) -> None:
-    """TAXII 2.1, 3.2. An empty page repeats its lower bound: who keeps it as a new cursor loses nothing, re-reads nothing."""
+    """TAXII 2.1, 3.2. An empty page repeats its lower bound: a client that keeps it as cursor loses nothing."""
     page = released.page
     response.headers["X-TAXII-Date-Added-First"] = as_text(page.rows[0].tick if page.rows else page.low_us)
     response.headers["X-TAXII-Date-Added-Last"] = as_text(page.rows[-1].tick if page.rows else page.low_us)
@@ -159,8 +157,6 @@ async def add_objects(request: web.Request, caller: Caller) -> web.Response:
 async def delete_object(request: web.Request, caller: Caller) -> web.Response:
     """Take one's own object out of a collection (TAXII 2.1, 5.7): all its versions, unless some are named."""
     services = _services(request)
-    query = request.rel_url.query
-    chosen = versions(query) or ("all",)
     question = _asked(request)
     # 5.7: 404 with neither right, 403 with only one of them.
     collection = await writable_collection(services, caller, request.match_info["collection"])
@@ -169,7 +165,7 @@ async def delete_object(request: web.Request, caller: Caller) -> web.Response:
     if question.spec_versions and "2.1" not in question.spec_versions:
         raise _no_object()
     try:
-        await services.intake.remove(caller, collection, object_id, chosen)
+        await services.intake.remove(caller, collection, object_id, question.versions or ("all",))
     except NotPermitted:
         # Another's object: that it exists is told only to those who may see it.
         await services.release.must_hold(caller, collection, object_id)
@@ -181,7 +177,7 @@ async def delete_object(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def find_collection(services: Services, caller: Caller, name: str) -> Collection:
-    """The collection of that id or alias. Raises NotFound for an unknown one and, alike, for one hidden from the caller."""
+    """The collection of that id or alias. Raises NotFound for an unknown one and, alike, for a hidden one."""
     found = (await services.rulebook.current()).collection(name)
     if found is None or not resources.visible(found, caller.member):
         raise NotFound("There is no such collection.", "No existe esa colección.", field="collection-id")
@@ -236,7 +232,8 @@ def _taxii(body: bytes, *, status: int = 200) -> web.Response:
 
 _ROOT = "/taxii2/{root}/"
 _COLLECTION = f"{_ROOT}collections/{{collection}}/"
-_OBJECT = f"{_COLLECTION}objects/{{object}}/"
+_OBJECTS = f"{_COLLECTION}objects/"
+_OBJECT = f"{_OBJECTS}{{object}}/"
 
 _AFTER = Query("added_after", "Only what was added after this UTC timestamp.")
 _LIMIT = Query("limit", "At most so many.")
@@ -249,27 +246,22 @@ _SPEC = Query("match[spec_version]", "STIX versions, separated by commas.")
 _ONE = (_AFTER, _LIMIT, _NEXT, _VERSION, _SPEC)
 _MANY = (*_ONE, _ID, _TYPE)
 
-_PLAN = (
-    ("GET", resources.DISCOVERY_PATH, get_discovery, "Discovery", ()),
-    ("GET", _ROOT, get_api_root, "ApiRoot", ()),
-    ("GET", f"{_ROOT}status/{{status}}/", get_status, "Status", ()),
-    ("GET", f"{_ROOT}collections/", get_collections, "Collections", ()),
-    ("GET", _COLLECTION, get_collection, "Collection", ()),
-    ("GET", f"{_COLLECTION}manifest/", get_manifest, "Manifest", _MANY),
-    ("GET", f"{_COLLECTION}objects/", get_objects, "Envelope", _MANY),
-    ("GET", _OBJECT, get_object, "Envelope", _ONE),
-    ("GET", f"{_OBJECT}versions/", get_versions, "Versions", (_AFTER, _LIMIT, _NEXT, _SPEC)),
-    ("DELETE", _OBJECT, delete_object, "", (_VERSION, _SPEC)),
-)
+
+def _get(path: str, handler: Handler, answer: str, query: tuple[Query, ...] = ()) -> Route:
+    return Route("GET", path, Access.MEMBER, handler, media=TAXII, answer=answer, query=query)
+
 
 ROUTES: tuple[Route, ...] = (
-    *(
-        Route(method, path, Access.MEMBER, handler, media=TAXII, query=query, answer=answer)
-        for method, path, handler, answer, query in _PLAN
-    ),
-    Route(
-        "POST", f"{_COLLECTION}objects/", Access.MEMBER, add_objects,
-        media=TAXII, answer="Status", success=202, takes="Envelope",
-    ),
-)  # fmt: skip
+    _get(resources.DISCOVERY_PATH, get_discovery, "Discovery"),
+    _get(_ROOT, get_api_root, "ApiRoot"),
+    _get(f"{_ROOT}status/{{status}}/", get_status, "Status"),
+    _get(f"{_ROOT}collections/", get_collections, "Collections"),
+    _get(_COLLECTION, get_collection, "Collection"),
+    _get(f"{_COLLECTION}manifest/", get_manifest, "Manifest", _MANY),
+    _get(_OBJECTS, get_objects, "Envelope", _MANY),
+    Route("POST", _OBJECTS, Access.MEMBER, add_objects, media=TAXII, answer="Status", success=202, takes="Envelope"),
+    _get(_OBJECT, get_object, "Envelope", _ONE),
+    Route("DELETE", _OBJECT, Access.MEMBER, delete_object, media=TAXII, query=(_VERSION, _SPEC)),
+    _get(f"{_OBJECT}versions/", get_versions, "Versions", (_AFTER, _LIMIT, _NEXT, _SPEC)),
+)
 """Discovery and the API root need a credential like the rest: who takes part is not told to strangers."""

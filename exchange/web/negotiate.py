@@ -105,7 +105,7 @@ def must_be_readable(request: web.BaseRequest) -> None:
 
 
 def readable(content_type: str) -> bool:
-    """Whether a POST body of this type is read: TAXII or STIX (2.1 or no version), or plain JSON, whatever else is said."""
+    """Whether a POST body of this type is read: TAXII or STIX (2.1 or no version), or plain JSON."""
     found = list(ranges(content_type))
     if len(found) != 1:
         return False
@@ -116,13 +116,13 @@ def readable(content_type: str) -> bool:
 
 
 def language(request: web.BaseRequest) -> str:
-    """"es" or "en", whichever the client prefers; English when it does not say."""
+    """ "es" or "en", whichever the client prefers; English when it does not say."""
     return preferred_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ())))
 
 
 @lru_cache(maxsize=256)
 def preferred_language(accept_language: str) -> str:
-    """"es" or "en" for an Accept-Language header (RFC 9110, 12.5.4)."""
+    """ "es" or "en" for an Accept-Language header (RFC 9110, 12.5.4)."""
     qualities: dict[str, float] = {}
     for one in ranges(accept_language):
         primary = one.name.partition("-")[0]

@@ -82,9 +82,7 @@ def problem(
 ) -> web.Response:
     """The refusal as a TAXII error message (TAXII 2.1, 3.6.1) in the client's language."""
     status = status_of(refusal)
-    response = _error(
-        request, status, refusal.code, refusal.text, media=media, field=refusal.field, error_id=error_id
-    )
+    response = _error(request, status, refusal.code, refusal.text, media=media, field=refusal.field, error_id=error_id)
     retry = getattr(refusal, "retry_after_seconds", retry_after_seconds)
     if retry is not None:
         response.headers[hdrs.RETRY_AFTER] = str(retry)

@@ -12,6 +12,7 @@ from exchange.intake.stix.extensions import Extensions
 from exchange.intake.stix.fields import (
     Hashes,
     IdentityRef,
+    ListOf,
     MarkingRef,
     Text,
     Timestamp,
@@ -49,7 +50,7 @@ class KillChainPhase(TypedDict):
 
 @STRICT
 class GranularMarking(TypedDict, total=False):
-    selectors: Required[list[str]]
+    selectors: Required[ListOf[str]]
     lang: str
     marking_ref: MarkingRef
 
@@ -60,8 +61,8 @@ class Core(TypedDict, total=False):
 
     type: Required[str]
     id: Required[str]
-    object_marking_refs: list[MarkingRef]
-    granular_markings: list[GranularMarking]
+    object_marking_refs: ListOf[MarkingRef]
+    granular_markings: ListOf[GranularMarking]
     extensions: Extensions
 
 
@@ -74,10 +75,10 @@ class Versioned(Core, total=False):
     modified: Required[VersionTimestamp]
     created_by_ref: IdentityRef
     revoked: bool
-    labels: list[str]
+    labels: ListOf[str]
     confidence: Annotated[int, between(0, 100, "COM-03")]
     lang: str
-    external_references: list[ExternalReference]
+    external_references: ListOf[ExternalReference]
 
 
 @STRICT
@@ -91,14 +92,14 @@ class Observable(Core, total=False):
     modified: Timestamp
     created_by_ref: IdentityRef
     revoked: bool
-    labels: list[str]
+    labels: ListOf[str]
     confidence: Annotated[int, between(0, 100, "COM-03")]
     lang: str
-    external_references: list[ExternalReference]
+    external_references: ListOf[ExternalReference]
 
 
 NOT_FOR_OBSERVABLES = frozenset(
-    "created modified created_by_ref revoked labels confidence lang external_references".split()
+    ["created", "modified", "created_by_ref", "revoked", "labels", "confidence", "lang", "external_references"]
 )
 
 

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, ConfigDict, with_config
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from exchange.intake.stix.fields import Count, Dictionary, Hashes, Hex, Integer, Number, Text, Timestamp, ref
+from exchange.intake.stix.fields import Count, Dictionary, Hashes, Hex, Integer, ListOf, Number, Text, Timestamp, ref
 
 STRICT = with_config(ConfigDict(strict=True))
 
@@ -20,7 +20,7 @@ def something(value: Any) -> Any:
 
 @STRICT
 class ArchiveExt(TypedDict, total=False):
-    contains_refs: Required[list[Annotated[str, ref("file", "directory")]]]
+    contains_refs: Required[ListOf[Annotated[str, ref("file", "directory")]]]
     comment: str
 
 
@@ -34,7 +34,7 @@ class AlternateDataStream(TypedDict, total=False):
 @STRICT
 class NtfsExt(TypedDict, total=False):
     sid: str
-    alternate_data_streams: list[AlternateDataStream]
+    alternate_data_streams: ListOf[AlternateDataStream]
 
 
 @STRICT
@@ -110,7 +110,7 @@ class WindowsPeBinaryExt(TypedDict, total=False):
     characteristics_hex: Hex
     file_header_hashes: Hashes
     optional_header: Annotated[PeOptionalHeader, AfterValidator(something)]
-    sections: list[PeSection]
+    sections: ListOf[PeSection]
 
 
 @STRICT
@@ -164,13 +164,13 @@ class WindowsProcessExt(TypedDict, total=False):
 @STRICT
 class WindowsServiceExt(TypedDict, total=False):
     service_name: str
-    descriptions: list[str]
+    descriptions: ListOf[str]
     display_name: str
     group_name: str
     start_type: Literal[
         "SERVICE_AUTO_START", "SERVICE_BOOT_START", "SERVICE_DEMAND_START", "SERVICE_DISABLED", "SERVICE_SYSTEM_ALERT"
     ]
-    service_dll_refs: list[Annotated[str, ref("file")]]
+    service_dll_refs: ListOf[Annotated[str, ref("file")]]
     service_type: Literal[
         "SERVICE_KERNEL_DRIVER",
         "SERVICE_FILE_SYSTEM_DRIVER",
@@ -191,7 +191,7 @@ class WindowsServiceExt(TypedDict, total=False):
 @STRICT
 class UnixAccountExt(TypedDict, total=False):
     gid: Integer
-    groups: list[str]
+    groups: ListOf[str]
     home_dir: str
     shell: str
 

@@ -2,10 +2,8 @@
 
 from typing import Annotated, Any, Literal, Required
 
-from typing_extensions import TypedDict
-
 from exchange.intake.stix.common import STRICT, Core, ExternalReference, Versioned, meta_type
-from exchange.intake.stix.fields import Dictionary, IdentityRef, Text, Timestamp, VersionTimestamp, ref_except
+from exchange.intake.stix.fields import Dictionary, IdentityRef, ListOf, Text, Timestamp, VersionTimestamp, ref_except
 from exchange.intake.stix.finding import Finding, breach
 from exchange.intake.stix.rules import ordered
 
@@ -17,7 +15,7 @@ class MarkingDefinition(Core, total=False):
     spec_version: Required[Literal["2.1"]]
     created: Required[VersionTimestamp]
     created_by_ref: IdentityRef
-    external_references: list[ExternalReference]
+    external_references: ListOf[ExternalReference]
     name: str
     definition_type: Text
     definition: Dictionary
@@ -30,9 +28,9 @@ class ExtensionDefinition(Versioned, total=False):
     schema: Required[Text]
     version: Required[Text]
     extension_types: Required[
-        list[Literal["new-sdo", "new-sco", "new-sro", "property-extension", "toplevel-property-extension"]]
+        ListOf[Literal["new-sdo", "new-sco", "new-sro", "property-extension", "toplevel-property-extension"]]
     ]
-    extension_properties: list[str]
+    extension_properties: ListOf[str]
 
 
 @STRICT

@@ -15,6 +15,7 @@ from exchange.intake.stix.fields import (
     Hashes,
     Hex,
     Integer,
+    ListOf,
     Text,
     Timestamp,
     between,
@@ -60,13 +61,13 @@ class Directory(Observable, total=False):
     ctime: Timestamp
     mtime: Timestamp
     atime: Timestamp
-    contains_refs: list[ContentRef]
+    contains_refs: ListOf[ContentRef]
 
 
 @STRICT
 class DomainName(Observable, total=False):
     value: Required[Text]
-    resolves_to_refs: list[Annotated[str, ref("ipv4-addr", "ipv6-addr", "domain-name")]]
+    resolves_to_refs: ListOf[Annotated[str, ref("ipv4-addr", "ipv6-addr", "domain-name")]]
 
 
 @STRICT
@@ -97,15 +98,15 @@ class EmailMessage(Observable, total=False):
     content_type: str
     from_ref: EmailRef
     sender_ref: EmailRef
-    to_refs: list[EmailRef]
-    cc_refs: list[EmailRef]
-    bcc_refs: list[EmailRef]
+    to_refs: ListOf[EmailRef]
+    cc_refs: ListOf[EmailRef]
+    bcc_refs: ListOf[EmailRef]
     message_id: str
     subject: str
-    received_lines: list[str]
+    received_lines: ListOf[str]
     additional_header_fields: Dictionary
     body: str
-    body_multipart: list[Annotated[_MimePart, AfterValidator(_has_one_body)]]
+    body_multipart: ListOf[Annotated[_MimePart, AfterValidator(_has_one_body)]]
     raw_email_ref: ArtifactRef
 
 
@@ -121,7 +122,7 @@ class File(Observable, total=False):
     mtime: Timestamp
     atime: Timestamp
     parent_directory_ref: Annotated[str, ref("directory")]
-    contains_refs: list[
+    contains_refs: ListOf[
         Annotated[
             str,
             ref_except(
@@ -138,8 +139,8 @@ class IpAddress(Observable, total=False):
     """Both versions: ipv4-addr and ipv6-addr."""
 
     value: Required[Text]
-    resolves_to_refs: list[MacRef]
-    belongs_to_refs: list[SystemRef]
+    resolves_to_refs: ListOf[MacRef]
+    belongs_to_refs: ListOf[SystemRef]
 
 
 @STRICT
@@ -163,7 +164,7 @@ class NetworkTraffic(Observable, total=False):
     dst_ref: PeerRef
     src_port: Port
     dst_port: Port
-    protocols: Required[list[str]]
+    protocols: Required[ListOf[str]]
     src_byte_count: Count
     dst_byte_count: Count
     src_packets: Count
@@ -171,7 +172,7 @@ class NetworkTraffic(Observable, total=False):
     ipfix: Dictionary
     src_payload_ref: ArtifactRef
     dst_payload_ref: ArtifactRef
-    encapsulates_refs: list[TrafficRef]
+    encapsulates_refs: ListOf[TrafficRef]
     encapsulated_by_ref: TrafficRef
 
 
@@ -183,11 +184,11 @@ class Process(Observable, total=False):
     cwd: str
     command_line: str
     environment_variables: Dictionary
-    opened_connection_refs: list[TrafficRef]
+    opened_connection_refs: ListOf[TrafficRef]
     creator_user_ref: AccountRef
     image_ref: Annotated[str, ref("file")]
     parent_ref: ProcessRef
-    child_refs: list[ProcessRef]
+    child_refs: ListOf[ProcessRef]
 
 
 @STRICT
@@ -195,7 +196,7 @@ class Software(Observable, total=False):
     name: Required[Text]
     cpe: str
     swid: str
-    languages: list[str]
+    languages: ListOf[str]
     vendor: str
     version: str
 
@@ -232,7 +233,7 @@ class _RegistryValue(TypedDict, total=False):
 @STRICT
 class WindowsRegistryKey(Observable, total=False):
     key: str
-    values: list[Annotated[_RegistryValue, AfterValidator(something)]]  # type: ignore[misc]  # TypedDict has .values()
+    values: ListOf[Annotated[_RegistryValue, AfterValidator(something)]]
     modified_time: Timestamp
     creator_user_ref: AccountRef
     number_of_subkeys: Integer

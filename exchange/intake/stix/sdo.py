@@ -1,9 +1,10 @@
 """The domain objects of STIX 2.1, section 4."""
 
+from math import inf
 from typing import Annotated, Any, Literal, Required
 
 from exchange.intake.stix.common import STRICT, KillChainPhase, Versioned, domain_type
-from exchange.intake.stix.fields import Dictionary, Number, Text, Timestamp, between, ref, ref_except
+from exchange.intake.stix.fields import Dictionary, ListOf, Number, Text, Timestamp, between, ref, ref_except
 from exchange.intake.stix.finding import Finding, breach
 from exchange.intake.stix.rules import after, exactly_one_of, needs, ordered, some_of
 
@@ -24,15 +25,15 @@ ObservedRef = Annotated[str, ref_except(*_META, *_DOMAIN, allowed="observable, r
 class AttackPattern(Versioned, total=False):
     name: Required[Text]
     description: str
-    aliases: list[str]
-    kill_chain_phases: list[KillChainPhase]
+    aliases: ListOf[str]
+    kill_chain_phases: ListOf[KillChainPhase]
 
 
 @STRICT
 class Campaign(Versioned, total=False):
     name: Required[Text]
     description: str
-    aliases: list[str]
+    aliases: ListOf[str]
     first_seen: Timestamp
     last_seen: Timestamp
     objective: str
@@ -49,16 +50,16 @@ class Grouping(Versioned, total=False):
     name: str
     description: str
     context: Required[Text]
-    object_refs: Required[list[AnyRef]]
+    object_refs: Required[ListOf[AnyRef]]
 
 
 @STRICT
 class Identity(Versioned, total=False):
     name: Required[Text]
     description: str
-    roles: list[str]
+    roles: ListOf[str]
     identity_class: str
-    sectors: list[str]
+    sectors: ListOf[str]
     contact_information: str
 
 
@@ -66,29 +67,29 @@ class Identity(Versioned, total=False):
 class Incident(Versioned, total=False):
     name: Required[Text]
     description: str
-    kill_chain_phases: list[KillChainPhase]
+    kill_chain_phases: ListOf[KillChainPhase]
 
 
 @STRICT
 class Indicator(Versioned, total=False):
     name: str
     description: str
-    indicator_types: list[str]
+    indicator_types: ListOf[str]
     pattern: Required[Text]
     pattern_type: Required[Text]
     pattern_version: str
     valid_from: Required[Timestamp]
     valid_until: Timestamp
-    kill_chain_phases: list[KillChainPhase]
+    kill_chain_phases: ListOf[KillChainPhase]
 
 
 @STRICT
 class Infrastructure(Versioned, total=False):
     name: Required[Text]
     description: str
-    infrastructure_types: list[str]
-    aliases: list[str]
-    kill_chain_phases: list[KillChainPhase]
+    infrastructure_types: ListOf[str]
+    aliases: ListOf[str]
+    kill_chain_phases: ListOf[KillChainPhase]
     first_seen: Timestamp
     last_seen: Timestamp
 
@@ -97,13 +98,13 @@ class Infrastructure(Versioned, total=False):
 class IntrusionSet(Versioned, total=False):
     name: Required[Text]
     description: str
-    aliases: list[str]
+    aliases: ListOf[str]
     first_seen: Timestamp
     last_seen: Timestamp
-    goals: list[str]
+    goals: ListOf[str]
     resource_level: str
     primary_motivation: str
-    secondary_motivations: list[str]
+    secondary_motivations: ListOf[str]
 
 
 @STRICT
@@ -112,7 +113,7 @@ class Location(Versioned, total=False):
     description: str
     latitude: Annotated[Number, between(-90, 90, "TYP-04")]
     longitude: Annotated[Number, between(-180, 180, "TYP-04")]
-    precision: Annotated[Number, between(0, float("inf"), "TYP-04")]
+    precision: Annotated[Number, between(0, inf, "TYP-04")]
     region: str
     country: str
     administrative_area: str
@@ -125,17 +126,17 @@ class Location(Versioned, total=False):
 class Malware(Versioned, total=False):
     name: str
     description: str
-    malware_types: list[str]
+    malware_types: ListOf[str]
     is_family: Required[bool]
-    aliases: list[str]
-    kill_chain_phases: list[KillChainPhase]
+    aliases: ListOf[str]
+    kill_chain_phases: ListOf[KillChainPhase]
     first_seen: Timestamp
     last_seen: Timestamp
-    operating_system_refs: list[SoftwareRef]
-    architecture_execution_envs: list[str]
-    implementation_languages: list[str]
-    capabilities: list[str]
-    sample_refs: list[Annotated[str, ref("artifact", "file")]]
+    operating_system_refs: ListOf[SoftwareRef]
+    architecture_execution_envs: ListOf[str]
+    implementation_languages: ListOf[str]
+    capabilities: ListOf[str]
+    sample_refs: ListOf[Annotated[str, ref("artifact", "file")]]
 
 
 @STRICT
@@ -144,9 +145,9 @@ class MalwareAnalysis(Versioned, total=False):
     version: str
     host_vm_ref: SoftwareRef
     operating_system_ref: SoftwareRef
-    installed_software_refs: list[SoftwareRef]
+    installed_software_refs: ListOf[SoftwareRef]
     configuration_version: str
-    modules: list[str]
+    modules: ListOf[str]
     analysis_engine_version: str
     analysis_definition_version: str
     submitted: Timestamp
@@ -154,7 +155,7 @@ class MalwareAnalysis(Versioned, total=False):
     analysis_ended: Timestamp
     result_name: str
     result: str
-    analysis_sco_refs: list[ObservableRef]
+    analysis_sco_refs: ListOf[ObservableRef]
     sample_ref: ObservableRef
 
 
@@ -162,8 +163,8 @@ class MalwareAnalysis(Versioned, total=False):
 class Note(Versioned, total=False):
     abstract: str
     content: Required[Text]
-    authors: list[str]
-    object_refs: Required[list[AnyRef]]
+    authors: ListOf[str]
+    object_refs: Required[ListOf[AnyRef]]
 
 
 @STRICT
@@ -173,50 +174,50 @@ class ObservedData(Versioned, total=False):
     number_observed: Required[Annotated[int, between(1, 999_999_999, "TYP-03")]]
     objects: dict[str, Dictionary]
     """Deprecated since 2.1: observables without identity, of which only the shape is checked."""
-    object_refs: list[ObservedRef]
+    object_refs: ListOf[ObservedRef]
 
 
 @STRICT
 class Opinion(Versioned, total=False):
     explanation: str
-    authors: list[str]
+    authors: ListOf[str]
     opinion: Required[Literal["strongly-disagree", "disagree", "neutral", "agree", "strongly-agree"]]
-    object_refs: Required[list[AnyRef]]
+    object_refs: Required[ListOf[AnyRef]]
 
 
 @STRICT
 class Report(Versioned, total=False):
     name: Required[Text]
     description: str
-    report_types: list[str]
+    report_types: ListOf[str]
     published: Required[Timestamp]
-    object_refs: Required[list[AnyRef]]
+    object_refs: Required[ListOf[AnyRef]]
 
 
 @STRICT
 class ThreatActor(Versioned, total=False):
     name: Required[Text]
     description: str
-    threat_actor_types: list[str]
-    aliases: list[str]
+    threat_actor_types: ListOf[str]
+    aliases: ListOf[str]
     first_seen: Timestamp
     last_seen: Timestamp
-    roles: list[str]
-    goals: list[str]
+    roles: ListOf[str]
+    goals: ListOf[str]
     sophistication: str
     resource_level: str
     primary_motivation: str
-    secondary_motivations: list[str]
-    personal_motivations: list[str]
+    secondary_motivations: ListOf[str]
+    personal_motivations: ListOf[str]
 
 
 @STRICT
 class Tool(Versioned, total=False):
     name: Required[Text]
     description: str
-    tool_types: list[str]
-    aliases: list[str]
-    kill_chain_phases: list[KillChainPhase]
+    tool_types: ListOf[str]
+    aliases: ListOf[str]
+    kill_chain_phases: ListOf[KillChainPhase]
     tool_version: str
 
 

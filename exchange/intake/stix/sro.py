@@ -3,7 +3,7 @@
 from typing import Annotated, Required
 
 from exchange.intake.stix.common import STRICT, Versioned, relationship_type
-from exchange.intake.stix.fields import Shape, Timestamp, between, ref, ref_except
+from exchange.intake.stix.fields import ListOf, Shape, Timestamp, between, ref, ref_except
 from exchange.intake.stix.rules import after, ordered
 from exchange.model.stix import SCO_TYPES
 
@@ -30,8 +30,8 @@ class Sighting(Versioned, total=False):
     last_seen: Timestamp
     count: Annotated[int, between(0, 999_999_999, "TYP-09")]
     sighting_of_ref: Required[SightedRef]
-    observed_data_refs: list[Annotated[str, ref("observed-data", rule="TYP-09")]]
-    where_sighted_refs: list[Annotated[str, ref("identity", "location", rule="TYP-09")]]
+    observed_data_refs: ListOf[Annotated[str, ref("observed-data", rule="TYP-09")]]
+    where_sighted_refs: ListOf[Annotated[str, ref("identity", "location", rule="TYP-09")]]
     summary: bool
 
 

@@ -1,0 +1,152 @@
+"""The ledger as C2SP tlog-tiles files and receipts, each shown to those whose log or event it is, and to no others."""
+
+import re
+
+import orjson
+from aiohttp import hdrs, web
+
+from exchange.errors import NotFound, NotPermitted
+from exchange.ledger.entry import LOGS, national
+from exchange.ledger.tiles import WIDTH, Tile, bundle, parse_path
+from exchange.model.member import Access, Member
+from exchange.rules import Caller
+from exchange.web.negotiate import JSON
+from exchange.web.problems import problem
+from exchange.web.routes import Route
+from exchange.web.services import SERVICES, Services
+
+WAIT_SECONDS = 20
+"""The longest that `Prefer: wait` holds a request: under every proxy's and client's time-out."""
+
+PENDING_SECONDS = 10
+"""About one round of the witnesses."""
+
+_BYTES = "application/octet-stream"
+_TEXT = "text/plain; charset=utf-8"
+_INDEX = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_WAIT = re.compile(r"\bwait=([0-9]{1,6})(?![0-9])", re.ASCII | re.IGNORECASE)
+_FOREVER = "private, max-age=31536000, immutable"
+
+
+async def get_checkpoint(request: web.Request, caller: Caller) -> web.Response:
+    """The newest signed checkpoint of a log with the cosignatures it has (C2SP tlog-checkpoint)."""
+    log = _log_of(request, caller.member)
+    note = await request.app[SERVICES].publisher.newest_note(log)
+    if note is None:
+        raise _absent()
+    return web.Response(body=note, headers={hdrs.CONTENT_TYPE: _TEXT})
+
+
+async def get_tile(request: web.Request, caller: Caller) -> web.Response:
+    """A hash tile or an entry bundle (C2SP tlog-tiles). For auditors: entries name every member's acts."""
+    services = request.app[SERVICES]
+    log = _log_of(request, caller.member)
+    if not may_audit(log, caller.member):
+        raise NotPermitted(
+            "Whole logs are for auditors.", "Los registros completos son para los auditores.", code="auditors-only"
+        )
+    try:
+        tile = parse_path(f"tile/{request.match_info['path']}")
+    except ValueError:
+        raise _absent() from None
+    size = (await services.store.trees())[log].size
+    level = tile.level or 0
+    if tile.n * WIDTH + tile.width > size >> (8 * level):
+        raise _absent()
+    headers = {hdrs.CONTENT_TYPE: _BYTES, hdrs.CACHE_CONTROL: _FOREVER}
+    return web.Response(body=await _tile(services, log, tile), headers=headers)
+
+
+async def _tile(services: Services, log: str, tile: Tile) -> bytes:
+    if tile.level is None:
+        start = tile.n * WIDTH
+        return bundle(await services.store.leaves(log, start, start + tile.width))
+    return await services.store.tile(log, tile.level, tile.n, tile.width)
+
+
+async def get_leaf(request: web.Request, caller: Caller) -> web.Response:
+    """The bytes of one entry, as they were hashed. A member sees those of its own organisation's acts."""
+    log = _log_of(request, caller.member)
+    data = await _leaf(request.app[SERVICES], log, _index_of(request), caller.member)
+    return web.Response(body=data, headers={hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: _FOREVER})
+
+
+async def get_receipt(request: web.Request, caller: Caller) -> web.Response:
+    """The proof that an entry is in the log under a checkpoint that both countries cosigned (C2SP tlog-proof).
+
+    `Prefer: wait=N` waits up to N seconds for the cosignatures (RFC 7240); without them it is 404, receipt-pending.
+    """
+    services = request.app[SERVICES]
+    log, index = _log_of(request, caller.member), _index_of(request)
+    await _leaf(services, log, index, caller.member)
+    wait = _wait_of(request)
+    found = await services.publisher.receipt(log, index, wait_seconds=wait)
+    if found is None:
+        refusal = NotFound(
+            "No checkpoint over this entry is cosigned by both countries yet. Ask again shortly.",
+            "Aún no hay un punto de control sobre esta entrada cofirmado por ambos países. Intente de nuevo en breve.",
+            code="receipt-pending",
+        )
+        return problem(refusal, request, media=JSON, retry_after_seconds=PENDING_SECONDS)
+    headers: dict[str, str] = {hdrs.CONTENT_TYPE: _TEXT}
+    if wait:
+        headers["Preference-Applied"] = f"wait={wait}"
+    return web.Response(body=found, headers=headers)
+
+
+# --- who may see what ---
+
+
+def may_audit(log: str, member: Member) -> bool:
+    """Whole logs are for auditors: `both` for those of either country, a country's own log for its own."""
+    return member.auditor and log in ("both", national(member.country))
+
+
+def may_see(log: str, member: Member) -> bool:
+    """A country's own log does not exist for the other country."""
+    return log in ("both", national(member.country))
+
+
+def is_own(leaf: bytes, member: Member) -> bool:
+    """Whether the entry records an act of the member's organisation (`us:us-cyber:acct:7f3a`)."""
+    actor = orjson.loads(leaf)["actor"].split(":")
+    return bool(actor[:2] == [member.country.lower(), member.slug])
+
+
+async def _leaf(services: Services, log: str, index: int, member: Member) -> bytes:
+    """The entry, if this member may see it. Others' entries and those not yet written look alike."""
+    leaves = await services.store.leaves(log, index, index + 1)
+    if not leaves or not (may_audit(log, member) or is_own(leaves[0], member)):
+        raise _absent()
+    return leaves[0]
+
+
+def _log_of(request: web.Request, member: Member) -> str:
+    log = request.match_info["log"]
+    if log not in LOGS or not may_see(log, member):
+        raise _absent()
+    return log
+
+
+def _index_of(request: web.Request) -> int:
+    text = request.match_info["index"]
+    if _INDEX.fullmatch(text) is None:
+        raise _absent()
+    return int(text)
+
+
+def _wait_of(request: web.Request) -> int:
+    match = _WAIT.search(",".join(request.headers.getall("Prefer", ())))
+    return min(int(match.group(1)), WAIT_SECONDS) if match else 0
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such ledger file.", "No existe ese archivo del registro.", code="no-such-ledger-file")
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/ledger/{log}/checkpoint", Access.MEMBER, get_checkpoint, media=JSON),
+    Route("GET", "/ledger/{log}/tile/{path*}", Access.MEMBER, get_tile),
+    Route("GET", "/ledger/{log}/leaf/{index}", Access.MEMBER, get_leaf, answer="Leaf"),
+    Route("GET", "/ledger/{log}/receipt/{index}", Access.MEMBER, get_receipt),
+)

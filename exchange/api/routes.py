@@ -1,0 +1,219 @@
+"""The hub's own API: who am I, submit, explain, who takes part, is the hub well, and the document of all of it."""
+
+import orjson
+from aiohttp import hdrs, web
+
+from exchange.api.ledger import ROUTES as LEDGER_ROUTES
+from exchange.api.openapi import document
+from exchange.clock import as_text
+from exchange.errors import Malformed, NotFound, NotPermitted, Unavailable
+from exchange.model.member import Access, Collection, Member
+from exchange.release.explain import explain
+from exchange.rules import Caller
+from exchange.web.body import read_body
+from exchange.web.evidence import AUDIT_LEAF, audit_leaf
+from exchange.web.negotiate import JSON, language, must_be_readable
+from exchange.web.routes import TABLE, Query, Route
+from exchange.web.services import SERVICES, Services
+
+# --- is the hub well? ---
+
+
+async def get_alive(request: web.Request, caller: Caller) -> web.Response:
+    """The process answers."""
+    return _json({"alive": True})
+
+
+async def get_ready(request: web.Request, caller: Caller) -> web.Response:
+    """The hub can serve: its store is readable and its ledger open. 503 otherwise."""
+    services = request.app[SERVICES]
+    epochs = await services.store.epochs()
+    if epochs.state != "open" or services.publisher.halted is not None:
+        raise Unavailable(
+            "The exchange log has halted.",
+            "El registro del intercambio está detenido.",
+            code="ledger-halted",
+            retry_after_seconds=60,
+        )
+    return _json({"ready": True})
+
+
+async def get_openapi(request: web.Request, caller: Caller) -> web.Response:
+    """This document."""
+    return _json(document(request.app[TABLE].routes, request.app[SERVICES].settings))
+
+
+# --- who, and with what rights ---
+
+
+async def get_me(request: web.Request, caller: Caller) -> web.Response:
+    """The member behind the credential, and until when the credential is valid."""
+    rules = await request.app[SERVICES].rulebook.current()
+    credential = rules.registry.credentials.get(caller.account)
+    return _json(
+        {
+            **_member(caller.member, language(request)),
+            "identity_id": caller.member.identity_id,
+            "kind": caller.member.kind,
+            "roles": list(caller.member.roles),
+            "sectors": list(caller.member.sectors),
+            "account": caller.account,
+            "expires": as_text(credential.expires_us) if credential else None,
+        }
+    )
+
+
+async def get_members(request: web.Request, caller: Caller) -> web.Response:
+    """Who takes part: auditors see every member, a member sees itself."""
+    rules = await request.app[SERVICES].rulebook.current()
+    shown = rules.registry.members.values() if caller.member.auditor else [caller.member]
+    return _json({"members": [_member(member, language(request)) for member in shown]})
+
+
+async def get_collections(request: web.Request, caller: Caller) -> web.Response:
+    """The collections the caller may read or write, with the address that TAXII clients are given."""
+    services = request.app[SERVICES]
+    rules = await services.rulebook.current()
+    base = f"{services.settings.public_url.rstrip('/')}/taxii2/{services.settings.api_root}/collections"
+    return _json(
+        {
+            "collections": [
+                {
+                    "id": one.id,
+                    "alias": one.alias,
+                    "title": one.title,
+                    "description": one.description,
+                    "can_read": one.can_read(caller.member),
+                    "can_write": one.can_write(caller.member),
+                    "url": f"{base}/{one.id}/",
+                }
+                for one in rules.registry.collections
+                if one.can_read(caller.member) or one.can_write(caller.member)
+            ]
+        }
+    )
+
+
+def _member(member: Member, spoken: str) -> dict[str, object]:
+    return {
+        "slug": member.slug,
+        "name": member.name(spoken),
+        "country": member.country.value,
+        "status": member.status.value,
+    }
+
+
+# --- submissions ---
+
+
+async def post_submission(request: web.Request, caller: Caller) -> web.Response:
+    """Submit objects. The answer is the TAXII status, and where each entry about it lies in the logs."""
+    services = request.app[SERVICES]
+    collection = await _writable(services, caller, _required(request, "collection"))
+    must_be_readable(request)
+    body = await read_body(request, services.settings)
+    spoken = language(request)
+    submitted = await services.intake.submit(caller, collection, body, language=spoken)
+    origins = services.publisher.origins
+    leaves = [
+        {"log": leaf.log, "index": leaf.index, "origin": origins[leaf.log], "hash": leaf.hash.hex()}
+        for leaf in submitted.leaves
+    ]
+    response = _json({**submitted.body, "leaves": leaves}, status=202)
+    response.headers[hdrs.CONTENT_LANGUAGE] = spoken
+    if leaves:
+        response.headers[AUDIT_LEAF] = audit_leaf(submitted.leaves, origins)
+    return response
+
+
+async def get_status(request: web.Request, caller: Caller) -> web.Response:
+    """What became of a submission. Only its submitter may ask."""
+    row = await request.app[SERVICES].store.status(request.match_info["status"])
+    if row is None or row.member != caller.member.slug:
+        raise NotFound("There is no such status.", "No existe ese estado.", field="status")
+    return web.Response(body=row.body, headers={hdrs.CONTENT_TYPE: JSON})
+
+
+async def _writable(services: Services, caller: Caller, name: str) -> Collection:
+    found = (await services.rulebook.current()).collection(name)
+    if found is None or not (found.can_read(caller.member) or found.can_write(caller.member)):
+        raise NotFound("There is no such collection.", "No existe esa colección.", field="collection")
+    if not found.can_write(caller.member):
+        raise NotPermitted(
+            "Your organisation may not write to this collection.",
+            "Su organización no puede escribir en esta colección.",
+            code="collection-read-only",
+        )
+    return found
+
+
+# --- why ---
+
+
+async def get_explanation(request: web.Request, caller: Caller) -> web.Response:
+    """Why a recipient may or may not have an object: the same judgement that release enforces, clause by clause."""
+    services = request.app[SERVICES]
+    spoken = language(request)
+    answer = await explain(
+        services.store,
+        services.release,
+        services.rulebook,
+        caller,
+        _required(request, "object"),
+        _required(request, "to"),
+        spoken,
+        version=request.rel_url.query.get("version"),
+    )
+    response = _json(answer)
+    response.headers[hdrs.CONTENT_LANGUAGE] = spoken
+    return response
+
+
+def _required(request: web.Request, name: str) -> str:
+    values = request.rel_url.query.getall(name, [])
+    if len(values) != 1 or not values[0]:
+        raise Malformed(
+            f"The parameter {name} is required, once.",
+            f"El parámetro {name} es obligatorio y debe aparecer una sola vez.",
+            code="query-malformed",
+            field=name,
+        )
+    return values[0]
+
+
+def _json(value: object, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(value), headers={hdrs.CONTENT_TYPE: JSON})
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/healthz", Access.ANYONE, get_alive, answer="Alive"),
+    Route("GET", "/readyz", Access.ANYONE, get_ready, answer="Ready"),
+    Route("GET", "/api/v1/openapi.json", Access.ANYONE, get_openapi, answer="Document"),
+    Route("GET", "/api/v1/me", Access.MEMBER, get_me, answer="Me"),
+    Route("GET", "/api/v1/members", Access.MEMBER, get_members, answer="Members"),
+    Route("GET", "/api/v1/collections", Access.MEMBER, get_collections, answer="OwnCollections"),
+    Route(
+        "POST",
+        "/api/v1/submissions",
+        Access.MEMBER,
+        post_submission,
+        query=(Query("collection", "Id or alias of the collection to submit to.", required=True),),
+        answer="Submission",
+        success=202,
+        takes="Envelope",
+    ),
+    Route("GET", "/api/v1/status/{status}", Access.MEMBER, get_status, answer="Status"),
+    Route(
+        "GET",
+        "/api/v1/explain",
+        Access.MEMBER,
+        get_explanation,
+        query=(
+            Query("object", "STIX id of the object.", required=True),
+            Query("to", "The member it is explained for.", required=True),
+            Query("version", "One version only; every held version without it."),
+        ),
+        answer="Explanation",
+    ),
+    *LEDGER_ROUTES,
+)

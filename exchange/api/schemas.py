@@ -1,0 +1,151 @@
+"""JSON schemas of what the hub answers and reads: the words of its OpenAPI document."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def _object(required: str = "", /, **properties: Schema) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    return {**schema, "required": required.split()} if required else schema
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "boolean"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_STIX: Schema = {"type": "object", "description": "A STIX 2.1 object."}
+_OUTCOME = _object("id version", id=_TEXT, version=_TEXT, message=_TEXT, x_code=_TEXT, x_field=_TEXT)
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": _object(
+        "title http_status",
+        title=_TEXT,
+        description=_TEXT,
+        error_id=_TEXT,
+        error_code={"type": "string", "description": "Stable for a kind of error."},
+        http_status=_TEXT,
+        details=_object(field=_TEXT),
+    ),
+    "Alive": _object("alive", alive=_FLAG),
+    "Ready": _object("ready", ready=_FLAG),
+    "Document": {"type": "object", "description": "An OpenAPI 3.1 document."},
+    "Discovery": _object("title", title=_TEXT, description=_TEXT, default=_TEXT, api_roots=_list(_TEXT)),
+    "ApiRoot": _object(
+        "title versions max_content_length", title=_TEXT, versions=_list(_TEXT), max_content_length=_COUNT
+    ),
+    "Status": _object(
+        "id status total_count success_count failure_count pending_count",
+        id=_TEXT,
+        status={"enum": ["complete", "pending"]},
+        request_timestamp=_TIME,
+        total_count=_COUNT,
+        success_count=_COUNT,
+        failure_count=_COUNT,
+        pending_count=_COUNT,
+        successes=_list(_OUTCOME),
+        failures=_list(_OUTCOME),
+    ),
+    "Collection": _object(
+        "id title can_read can_write",
+        id=_TEXT,
+        title=_TEXT,
+        description=_TEXT,
+        alias=_TEXT,
+        can_read=_FLAG,
+        can_write=_FLAG,
+        media_types=_list(_TEXT),
+    ),
+    "Collections": _object(collections=_list(_ref("Collection"))),
+    "OwnCollections": _object(
+        "collections",
+        collections=_list(
+            _object(
+                "id alias title can_read can_write url",
+                id=_TEXT, alias=_TEXT, title=_TEXT, description=_TEXT, can_read=_FLAG, can_write=_FLAG, url=_TEXT,
+            )
+        ),
+    ),
+    "Envelope": _object(more=_FLAG, next=_TEXT, objects=_list(_STIX)),
+    "Manifest": _object(
+        more=_FLAG,
+        next=_TEXT,
+        objects=_list(_object("id date_added version", id=_TEXT, date_added=_TIME, version=_TEXT, media_type=_TEXT)),
+    ),
+    "Versions": _object(more=_FLAG, next=_TEXT, versions=_list(_TEXT)),
+    "Me": _object(
+        "slug name country status identity_id kind roles sectors account expires",
+        slug=_TEXT,
+        name=_TEXT,
+        country={"enum": ["US", "MX"]},
+        status={"enum": ["active"]},
+        identity_id=_TEXT,
+        kind=_TEXT,
+        roles=_list(_TEXT),
+        sectors=_list(_TEXT),
+        account=_TEXT,
+        expires={"type": ["string", "null"], "format": "date-time"},
+    ),
+    "Members": _object(
+        "members",
+        members=_list(
+            _object(
+                "slug name country status",
+                slug=_TEXT,
+                name=_TEXT,
+                country={"enum": ["US", "MX"]},
+                status={"enum": ["active", "suspended", "withdrawn"]},
+            )
+        ),
+    ),
+    "Submission": {
+        "allOf": [
+            _ref("Status"),
+            _object(
+                "leaves",
+                leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT)),
+            ),
+        ]
+    },
+    "Explanation": _object(
+        "object to agreement placements",
+        object=_TEXT,
+        to=_TEXT,
+        agreement=_TEXT,
+        placements=_list(
+            _object(
+                "collection version date_added effect view visible clause reason trace",
+                collection=_TEXT,
+                version=_TEXT,
+                date_added=_TIME,
+                effect={"enum": ["permit", "deny"]},
+                view={"enum": ["full", "anonymised"]},
+                visible=_FLAG,
+                collection_readable=_FLAG,
+                clause=_TEXT,
+                reason=_TEXT,
+                delay_seconds=_COUNT,
+                obligations={"type": "object", "additionalProperties": _TEXT},
+                trace=_list(
+                    _object(
+                        "rule kind matched failed text",
+                        rule=_TEXT,
+                        kind=_TEXT,
+                        matched=_FLAG,
+                        failed={"type": ["string", "null"]},
+                        text=_TEXT,
+                    )
+                ),
+            )
+        ),
+    ),
+    "Leaf": {"type": "object", "description": "A ledger entry, byte for byte as it was hashed."},
+}  # fmt: skip

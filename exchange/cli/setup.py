@@ -1,0 +1,238 @@
+"""What `puente init` makes: two countries' development PKI, the hub's keys and settings, two witnesses, the first agreement.
+
+A directory holds all of it:
+
+    pki/us  pki/mx  pki/hub     authorities; in production each country keeps its own, offline
+    hub/puente.toml             settings; beside it database, keys (0600), anchors, TLS, witness policies
+    witness-us  witness-mx      what each country runs
+    members/<slug>/             TLS and signing keys of each member (0600)
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from secrets import token_bytes
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.authority import Authority, Issued, server_certificate
+from certs.jws import sign_document
+from certs.keys import load_key, save_key, save_secret
+from certs.signature import Signer
+from certs.trust import TrustList
+from cryptography import x509
+from exchange.clock import Clock, as_datetime
+from exchange.errors import Conflict, NotFound
+from exchange.governance.registry import APPROVAL_TYPE, approval_payload
+from exchange.ledger.entry import LOGS
+from exchange.ledger.note import LogKey, new_log_key
+from exchange.ledger.publisher import Anchors
+from exchange.ledger.witness import Witness
+from exchange.model.member import Collection, Country, Member
+from exchange.settings import Settings
+from exchange.web.services import Services
+from policies.agreement import load as load_agreement
+
+OPERATOR = "hub:puente:acct:operator"
+"""The actor of what an operator does at the hub's own machine."""
+
+APPROVERS = 3
+THRESHOLD = 2
+
+SAMPLE_MEMBERS: tuple[tuple[str, str, str, str, str, str, str], ...] = (
+    ("us-cyber", "US", "agency", "agency csirt", "gov.cyber", "Federal Cyber Center", "Centro Federal de Ciberseguridad"),
+    ("us-customs", "US", "agency", "agency", "trade.customs", "Border Trade Service", "Servicio de Comercio Fronterizo"),
+    ("us-maritime", "US", "agency", "agency", "trade.port", "Coastal Safety Command", "Comando de Seguridad Costera"),
+    ("us-port-gulf", "US", "operator", "operator", "trade.port", "Port of Palmetto Bay", "Puerto de Bahía Palmetto"),
+    ("aud-us", "US", "auditor", "auditor", "", "Inspector General (sample)", "Inspector General (muestra)"),
+    ("mx-ciber", "MX", "agency", "agency csirt", "gov.cyber", "Cybersecurity Directorate", "Dirección de Ciberseguridad"),
+    ("mx-aduanas", "MX", "agency", "agency", "trade.customs", "National Customs Service", "Servicio Nacional de Aduanas"),
+    ("mx-marina", "MX", "agency", "agency", "trade.port", "Port Maritime Authority", "Autoridad Marítima Portuaria"),
+    ("mx-puerto-pac", "MX", "operator", "operator", "trade.port", "Port of Costa Brava", "Puerto de Costa Brava"),
+    ("aud-mx", "MX", "auditor", "auditor", "", "Internal Control Body (sample)", "Órgano Interno de Control (muestra)"),
+)  # fmt: skip
+"""Fictional names, real roles. No real agency takes part."""
+
+SAMPLE_COLLECTIONS: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("indicators", "Border indicators", "Signed indicators of both countries' members", ("all",), ("role:agency", "role:csirt", "role:operator")),
+    ("vulnerabilities", "Public feeds", "Public material imported with its publisher's name", ("all",), ("role:csirt",)),
+    ("us-domestic", "US domestic", "Stays among US members", ("country:US",), ("country:US",)),
+    ("mx-domestic", "MX nacional", "Permanece entre miembros mexicanos", ("country:MX",), ("country:MX",)),
+    ("attestations", "Attestations", "Who answers for objects that bear no signature", ("role:csirt",), ()),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directory that `puente init` made."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.root / "hub" / "puente.toml"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.root / "pki" / "hub" / "hub-root.pem"
+
+    def authority(self, country: str) -> Authority:
+        return Authority.load(self.root / "pki" / country.lower())
+
+    def witness(self, country: str) -> Path:
+        return self.root / f"witness-{country.lower()}"
+
+    def member(self, slug: str) -> Path:
+        return self.root / "members" / slug
+
+    def settings(self) -> Settings:
+        return Settings.load(self.settings_file)
+
+    def signer(self, slug: str, identity_id: str) -> Signer:
+        """A member's signing key, as `add_member` kept it."""
+        directory = self.member(slug)
+        certificate = x509.load_pem_x509_certificate((directory / "signing.pem").read_bytes())
+        return Signer(load_key(directory / "signing.key"), certificate, identity_id)
+
+
+def create(root: Path, clock: Clock, *, ports: tuple[int, int] = (8443, 8444), witness_urls: Mapping[str, str] | None = None) -> Home:  # fmt: skip
+    """Make everything that must exist before a hub can start. Raises Conflict when it is there already."""
+    home = Home(root)
+    if home.settings_file.exists():
+        raise Conflict(f"{root} holds a hub already.", f"{root} ya contiene un centro.", code="exists")
+    now = as_datetime(clock.now_us())
+    hub = root / "hub"
+    for directory in (hub / "keys", hub / "anchors", hub / "tls", hub / "witness-policy"):
+        directory.mkdir(parents=True, mode=0o700)
+    for country in Country:
+        Authority.create(root / "pki" / country.lower(), country, now=now)
+    _, issued = server_certificate(
+        root / "pki" / "hub", ["localhost", "puente.hub.example", "127.0.0.1", "::1"], now=now
+    )
+    (hub / "tls" / "server.pem").write_bytes(issued.certificate.public_bytes(Encoding.PEM))
+    if issued.key is not None:
+        save_key(issued.key, hub / "keys" / "server.key")
+    save_secret(token_bytes(32), hub / "keys" / "cursor.key")
+    _make_logs(home, witness_urls or {"us-a": "http://127.0.0.1:8451", "mx-a": "http://127.0.0.1:8452"}, ports)
+    return home
+
+
+def _make_logs(home: Home, witness_urls: Mapping[str, str], ports: tuple[int, int]) -> None:
+    hub = home.root / "hub"
+    name = Settings().name
+    keys: dict[str, LogKey] = {}
+    for log in LOGS:
+        keys[log] = new_log_key(f"{name}/audit/{log}")
+        save_secret(keys[log].encode().encode() + b"\n", hub / "keys" / f"log-{log}.key")
+        Anchors(hub / "anchors").create(log)
+    seen = {"US": ("both", "us"), "MX": ("both", "mx")}
+    vkeys = {
+        country: Witness.create(
+            home.witness(country), f"{country.lower()}-a.witness.example", [keys[log].vkey for log in logs]
+        )
+        for country, logs in seen.items()
+    }
+    for log in LOGS:
+        (hub / "witness-policy" / log).write_text(witness_policy(log, keys[log].vkey, vkeys))
+    lines = [
+        f"port = {ports[0]}",
+        f"mtls_port = {ports[1]}",
+        f'public_url = "https://localhost:{ports[0]}"',
+        "",
+        "[witnesses]",
+    ]
+    lines += [f'{witness} = "{url}"' for witness, url in witness_urls.items()]
+    home.settings_file.write_text("\n".join([*lines, ""]))
+
+
+def witness_policy(log: str, vkey: str, witnesses: Mapping[str, str]) -> str:
+    """The C2SP policy of one log: both countries' witnesses for `both`, a country's own for its log."""
+    mine = list(witnesses) if log == "both" else [log.upper()]
+    lines = [f"log {vkey}", *(f"witness {country.lower()}-a {witnesses[country]}" for country in mine)]
+    lines += [f"group {country} any {country.lower()}-a" for country in mine]
+    if log == "both":
+        lines.append("group BOTH all US MX")
+    return "\n".join([*lines, f"quorum {'BOTH' if log == 'both' else mine[0]}", ""])
+
+
+async def establish(services: Services, home: Home) -> None:
+    """Put the trust list, the sample agreement and the sample collections into force, approved by both countries."""
+    now = as_datetime(services.clock.now_us())
+    approvers = {country.value: _approvers(home, country.value, now) for country in Country}
+    trust = TrustList.draft(
+        {country.value: home.authority(country.value) for country in Country},
+        {country: [one.certificate for one in issued] for country, issued in approvers.items()},
+        version=1, previous=None, issued=now, expires=now + timedelta(days=365), threshold=THRESHOLD,
+    )  # fmt: skip
+    for country, issued in approvers.items():
+        for one in issued[:THRESHOLD]:
+            if one.key is not None:
+                trust = trust.approve(country, one.key, one.certificate)
+    await services.governance.adopt_trust_list(OPERATOR, trust.encode())
+    await adopt(services, sample_agreement(), approvers)
+    for alias, title, description, readers, writers in SAMPLE_COLLECTIONS:
+        collection = Collection(str(uuid.uuid4()), alias, title, description, readers, writers)
+        await services.governance.put_collection(OPERATOR, collection)
+
+
+def sample_agreement() -> bytes:
+    """The sample agreement of the ten fictional members."""
+    return files("policies").joinpath("agreements/us-mx-trade-cyber.toml").read_bytes()
+
+
+async def adopt(services: Services, document: bytes, approvers: Mapping[str, Sequence[Issued]]) -> None:
+    """Have the approvers of both countries sign an agreement, and adopt it."""
+    agreement = load_agreement(document)
+    payload = approval_payload(agreement.agreement_id, agreement.version, agreement.sha256, agreement.effective_from)
+    approvals = {
+        country: [
+            sign_document(payload, typ=APPROVAL_TYPE, key=one.key, certificate=one.certificate)
+            for one in issued[:THRESHOLD]
+            if one.key is not None
+        ]
+        for country, issued in approvers.items()
+    }
+    await services.governance.adopt_agreement(OPERATOR, document, approvals)
+
+
+def _approvers(home: Home, country: str, now: datetime) -> list[Issued]:
+    authority = home.authority(country)
+    issued = [authority.issue("approver", f"appr-{number}", now=now) for number in range(1, APPROVERS + 1)]
+    directory = home.root / "pki" / country.lower() / "approvers"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for number, one in enumerate(issued, start=1):
+        if one.key is not None:
+            save_key(one.key, directory / f"appr-{number}.key")
+        (directory / f"appr-{number}.pem").write_bytes(one.certificate.public_bytes(Encoding.PEM))
+    return issued
+
+
+def sample_member(slug: str) -> Member:
+    """One of the ten sample members, with a fresh identity id."""
+    for row in SAMPLE_MEMBERS:
+        if row[0] == slug:
+            _, country, kind, roles, sectors, en, es = row
+            identity = f"identity--{uuid.uuid4()}"
+            return Member(slug, identity, Country(country), kind, tuple(roles.split()), tuple(sectors.split()), en, es)
+    raise NotFound(f"{slug} is no sample member.", f"{slug} no es un miembro de muestra.")
+
+
+async def add_member(services: Services, home: Home, member: Member, *, tls_days: int = 7) -> None:
+    """Enrol a member: its place in the registry, a TLS and a signing certificate of its own country, keys in files."""
+    now = as_datetime(services.clock.now_us())
+    await services.governance.put_member(OPERATOR, member)
+    directory = home.member(member.slug)
+    directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+    authority = home.authority(member.country)
+    for profile, name, days in (("member-signing", "signing", None), ("member-tls", "tls", tls_days)):
+        issued = authority.issue(profile, member.slug, now=now, days=days)
+        if issued.key is not None:
+            save_key(issued.key, directory / f"{name}.key")
+        (directory / f"{name}.pem").write_bytes(issued.pem())
+        if profile == "member-signing":
+            await services.governance.add_signing_cert(OPERATOR, member.slug, issued.certificate)
+        else:
+            await services.governance.enrol_certificate(OPERATOR, member.slug, issued.certificate)

@@ -1,0 +1,117 @@
+"""What an audit can find, in the words of both countries: one sentence in English and one in Spanish for each code."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from exchange.errors import Text
+
+FINDINGS_PER_FILE = 100
+"""One bad file should not bury the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: in which file, at which leaf if at one, and why."""
+
+    file: str
+    entry: int | None
+    code: str
+    en: str
+    es: str
+
+
+TEXTS = {
+    "file-missing": Text("The file is missing.", "Falta el archivo."),
+    "file-unexpected": Text("The file does not belong to the copy.", "El archivo no pertenece a la copia."),
+    "file-too-large": Text(
+        "The file is too large to be what it should be.", "El archivo es demasiado grande para ser lo que debería."
+    ),
+    "file-digest": Text("The file is not the one MANIFEST speaks of.", "El archivo no es el que menciona MANIFEST."),
+    "manifest-damaged": Text("MANIFEST itself is damaged.", "El propio MANIFEST está dañado."),
+    "policy-missing": Text(
+        "You gave no policy for this log: it was not checked.",
+        "Usted no indicó una política para este registro: no se verificó.",
+    ),
+    "kept-malformed": Text(
+        "Your kept checkpoint of this log cannot be read.",
+        "No se puede leer el punto de control que usted conserva de este registro.",
+    ),
+    "kept-newer": Text(
+        "You have seen {detail} leaves of this log before; this copy has fewer.",
+        "Usted ya había visto {detail} hojas de este registro; esta copia tiene menos.",
+    ),
+    "kept-fork": Text(
+        "This log does not contain the one you saw before, at {detail} leaves. Keep both checkpoints:"
+        " they are signed evidence.",
+        "Este registro no contiene el que usted vio antes, con {detail} hojas. Conserve ambos puntos de control:"
+        " son evidencia firmada.",
+    ),
+    "root-mismatch": Text(
+        "Neither the entries nor the tiles hash to the root that was signed.",
+        "Ni las entradas ni las losetas producen la raíz firmada.",
+    ),
+    "bundle-malformed": Text(
+        "The bundle cannot be cut into its entries.", "El paquete no puede separarse en sus entradas."
+    ),
+    "entry-changed": Text("The entry is not the one that was logged.", "La entrada no es la que se registró."),
+    "entry-or-tile": Text(
+        "Entry and tile do not agree, and neither agrees with the checkpoint.",
+        "La entrada y la loseta no coinciden entre sí ni con el punto de control.",
+    ),
+    "tile-changed": Text("The tile is not the one of this log.", "La loseta no es la de este registro."),
+    "opening-malformed": Text("The opening cannot be read.", "No se puede leer la apertura."),
+    "opening-wrong": Text(
+        "The opening is not what the leaf committed to.", "La apertura no es lo que la hoja comprometió."
+    ),
+    "receipt-pair": Text(
+        "A receipt needs its .tlog-proof and its .leaf file.",
+        "Un recibo requiere su archivo .tlog-proof y su archivo .leaf.",
+    ),
+    "receipt-log": Text(
+        "The receipt is of a log for which you gave no policy.",
+        "El recibo es de un registro para el que usted no indicó una política.",
+    ),
+    "receipt-fork": Text(
+        "The receipt is of another history than this copy. Keep both: they are signed evidence.",
+        "El recibo es de una historia distinta de la de esta copia. Conserve ambos: son evidencia firmada.",
+    ),
+    "leaf-malformed": Text(
+        "The entry is not the JSON of an event: {detail}", "La entrada no es el JSON de un evento: {detail}"
+    ),
+    "leaf-not-canonical": Text("The entry is not in canonical form.", "La entrada no está en forma canónica."),
+    "leaf-fields": Text(
+        "The entry's field {detail} is missing or wrong.", "El campo {detail} de la entrada falta o es incorrecto."
+    ),
+    "time-order": Text(
+        "The entry is dated before the one ahead of it.", "La entrada tiene fecha anterior a la precedente."
+    ),
+    "seq-order": Text(
+        "The hub-wide number does not rise, or stands where it must not.",
+        "El número global no crece, o aparece donde no debe.",
+    ),
+    "policy-order": Text(
+        "The entry names an older agreement than an entry ahead of it.",
+        "La entrada nombra un acuerdo anterior al de una entrada precedente.",
+    ),
+    "release-superseded": Text(
+        "A release under an agreement that had been superseded.", "Una entrega conforme a un acuerdo ya sustituido."
+    ),
+}
+
+
+class Findings:
+    """Gathers what is wrong, at most FINDINGS_PER_FILE of one file."""
+
+    def __init__(self) -> None:
+        self.all: list[Finding] = []
+        self._counts: Counter[str] = Counter()
+
+    def add(self, code: str, file: str, entry: int | None = None, detail: object = "") -> None:
+        text = TEXTS[code]
+        self.quote(code, file, text.en.format(detail=detail), text.es.format(detail=detail), entry)
+
+    def quote(self, code: str, file: str, en: str, es: str, entry: int | None = None) -> None:
+        self._counts[file] += 1
+        if self._counts[file] <= FINDINGS_PER_FILE:
+            name = file.encode("utf-8", "backslashreplace").decode()
+            self.all.append(Finding(name, entry, code, en, es))

@@ -1,0 +1,154 @@
+"""Why a recipient may or may not have an object: the judgement that release enforces, told clause by clause."""
+
+from typing import Any
+
+from exchange.clock import as_text
+from exchange.errors import Malformed, NotFound
+from exchange.model.instant import instant
+from exchange.model.member import Collection, Member
+from exchange.release.grants import visible
+from exchange.release.page import Release
+from exchange.rules import Caller, RuleBook, Rules
+from exchange.store.contract import Epochs, HeldObject, LabelRow, Store
+from policies.decide import Decision
+
+
+async def explain(
+    store: Store,
+    release: Release,
+    rulebook: RuleBook,
+    caller: Caller,
+    object_id: str,
+    to_slug: str,
+    language: str,
+    *,
+    version: str | None = None,
+) -> dict[str, Any]:
+    """The decision for each place the object lies in, with every clause that was tried.
+
+    Those may ask: the object's originator about anybody; a recipient about itself, where it may have the object;
+    auditors about what is their country's or may cross to it. Everybody else, and whoever names an object or a member
+    that is not there, gets one and the same NotFound. Raises Malformed for a version that is no timestamp.
+    """
+    wanted = _instant(version)
+    rules, epochs = await rulebook.glance()
+    recipient = rules.registry.members.get(to_slug)
+    if recipient is None:
+        raise _absent()
+    case = _Case(release, rules, epochs, caller.member, recipient)
+    held = [one for one in await store.held(object_id) if wanted is None or instant(one.version) == wanted]
+    labels = {row.id: row for row in await store.labels()}
+    placements = [
+        placement
+        for one in held
+        for tick, label in one.placements
+        if label in labels and (placement := await case.told(one, tick, labels[label], language)) is not None
+    ]
+    if not placements:
+        raise _absent()
+    agreement = rules.in_force
+    return {
+        "object": object_id,
+        "to": recipient.slug,
+        "agreement": f"{agreement.agreement_id}/{agreement.version}",
+        "placements": placements,
+    }
+
+
+class _Case:
+    """One question: who asks, about whom, under which rules."""
+
+    def __init__(self, release: Release, rules: Rules, epochs: Epochs, asker: Member, recipient: Member) -> None:
+        self._release = release
+        self._rules = rules
+        self._epochs = epochs
+        self._asker = asker
+        self._recipient = recipient
+        self._collections = {one.id: one for one in rules.registry.collections}
+
+    async def told(self, held: HeldObject, tick: int, row: LabelRow, language: str) -> dict[str, Any] | None:
+        """What is told of one placement; None when this caller may not ask about it."""
+        collection = self._collections.get(row.collection)
+        decision = await self._decision(row, self._recipient)
+        if collection is None or decision is None:
+            return None
+        shown = visible(decision, row, self._recipient) and collection.can_read(self._recipient)
+        if not await self._may_ask(held, row, shown=shown):
+            return None
+        return _placement(held, tick, collection, decision, language, self._recipient, shown=shown)
+
+    async def _may_ask(self, held: HeldObject, row: LabelRow, *, shown: bool) -> bool:
+        if held.owner == self._asker.slug:
+            return True
+        if self._asker.auditor:
+            return row.country == self._asker.country or await self._crosses(row)
+        return shown and self._asker.slug == self._recipient.slug
+
+    async def _crosses(self, row: LabelRow) -> bool:
+        """Whether anybody of the auditor's country may have it: else it is the other country's own affair."""
+        for member in self._rules.registry.members.values():
+            if member.country == self._asker.country:
+                decision = await self._decision(row, member)
+                if decision is not None and decision.effect == "permit":
+                    return True
+        return False
+
+    async def _decision(self, row: LabelRow, member: Member) -> Decision | None:
+        return await self._release.grants.decision(self._rules, self._epochs, member, row.id)
+
+
+def _placement(
+    held: HeldObject,
+    tick: int,
+    collection: Collection,
+    decision: Decision,
+    language: str,
+    recipient: Member,
+    *,
+    shown: bool,
+) -> dict[str, Any]:
+    return {
+        "collection": collection.alias,
+        "version": held.version,
+        "date_added": as_text(tick),
+        "effect": decision.effect,
+        "view": decision.view,
+        "visible": shown,
+        "collection_readable": collection.can_read(recipient),
+        "clause": decision.clause,
+        "reason": decision.reason(language),
+        "delay_seconds": decision.delay_seconds,
+        "obligations": dict(decision.obligations),
+        "trace": [
+            {
+                "rule": step.rule,
+                "kind": step.kind,
+                "matched": step.matched,
+                "failed": step.failed,
+                "text": step.es if language == "es" else step.en,
+            }
+            for step in decision.trace
+        ],
+    }
+
+
+def _instant(version: str | None) -> str | None:
+    if version is None:
+        return None
+    try:
+        return instant(version)
+    except ValueError:
+        raise Malformed(
+            "version takes a timestamp such as 2026-11-24T12:00:00.000Z.",
+            "version admite una marca de tiempo como 2026-11-24T12:00:00.000Z.",
+            code="query-malformed",
+            field="version",
+        ) from None
+
+
+def _absent() -> NotFound:
+    return NotFound(
+        "There is no such object, or none that you may ask about.",
+        "No existe ese objeto, o ninguno por el que usted pueda preguntar.",
+        code="no-such-object",
+    )

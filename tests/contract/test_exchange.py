@@ -1,0 +1,259 @@
+"""The exchange, end to end: a whole hub over TLS, members of two countries, and clients nobody here wrote."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import stix2
+from taxii2client.common import TokenAuth, _HTTPConnection
+from taxii2client.v21 import Collection, Server, as_pages
+
+from certs.keys import thumbprint
+from certs.signature import Signer
+from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.setup import OPERATOR
+from exchange.clock import as_datetime
+from exchange.ledger.audit import verify_copy, write_copy
+from exchange.ledger.receipt import Receipt
+from exchange.model.member import Status
+from exchange.model.stix import StixObject
+from policies.markings import CAVEAT_MARKINGS
+from tests.world import TLP2, World, make_world
+
+NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with make_world(
+        tmp_path_factory.mktemp("world"), witness_interval_seconds=0.2, checkpoint_interval_seconds=0.05
+    ) as made:
+        yield made
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def failure(status: dict[str, Any]) -> dict[str, Any]:
+    assert status["failure_count"] == 1, status
+    found: dict[str, Any] = status["failures"][0]
+    return found
+
+
+async def test_a_signed_indicator_crosses_the_border(world: World) -> None:
+    sent = world.signed("us-cyber", tlp="amber")
+    status = await world.post("us-cyber", sent)
+    assert (status["status"], status["success_count"], status["total_count"]) == ("complete", 1, 1)
+    assert sent["id"] in await world.pull("mx-ciber")
+    assert sent["id"] in await world.pull("us-customs")
+
+
+async def test_domestic_and_noforn_stay_and_explain_names_the_clause(world: World) -> None:
+    home = world.signed("us-cyber")
+    noforn = world.signed("us-cyber", object_marking_refs=[TLP2["amber"], NOFORN])
+    await world.post("us-cyber", home, to="us-domestic")
+    await world.post("us-cyber", noforn)
+    assert {home["id"], noforn["id"]} & set(await world.pull("mx-ciber")) == set()
+    assert home["id"] in await world.pull("us-customs", "us-domestic")
+    assert noforn["id"] in await world.pull("us-customs")
+    for obj, clause in ((home, "F-DOMESTIC"), (noforn, "F-NOFORN")):
+        url = f"{world.hub.url}/api/v1/explain?object={obj['id']}&to=mx-ciber"
+        async with world.session.get(url, headers=world.headers("us-cyber")) as answer:
+            assert answer.status == 200
+            assert clause in await answer.text()
+
+
+async def test_the_other_country_does_not_learn_that_a_collection_exists(world: World) -> None:
+    status, body, _ = await world.get("mx-ciber", "collections/")
+    assert status == 200
+    assert "us-domestic" not in str(body)
+    status, _, _ = await world.get("mx-ciber", f"collections/{world.collections['us-domestic']}/objects/")
+    assert status == 404
+
+
+async def test_a_tampered_object_is_refused(world: World) -> None:
+    tampered = world.signed("us-cyber") | {"name": "other"}
+    assert failure(await world.post("us-cyber", tampered))["x_code"] == "signature-invalid"
+
+
+async def test_a_signature_by_another_members_key_is_refused(world: World) -> None:
+    stolen = world.sign("us-customs", world.indicator("us-cyber"))
+    assert failure(await world.post("us-cyber", stolen))["x_code"] == "signature-author"
+    theirs = world.signed("us-customs")
+    assert failure(await world.post("us-cyber", theirs))["x_code"] == "signature-submitter"
+
+
+async def test_a_certificate_of_the_wrong_country_is_refused(world: World) -> None:
+    member = world.members["us-customs"]
+    issued = world.home.authority("MX").issue("member-signing", "us-customs", now=as_datetime(world.clock.now_us()))
+    assert issued.key is not None
+    await world.hub.services.governance.add_signing_cert(OPERATOR, "us-customs", issued.certificate)
+    signer = Signer(issued.key, issued.certificate, member.identity_id)
+    sent = signer.sign(world.indicator("us-customs"), signed_at=world.signed("us-customs")["modified"][:19] + "Z")
+    assert failure(await world.post("us-customs", sent))["x_code"] == "signature-wrong-country"
+
+
+async def test_a_revoked_certificate_is_refused_from_the_next_request(world: World) -> None:
+    sent = world.signed("us-maritime")
+    key = world.home.signer("us-maritime", "").certificate
+    await world.hub.services.governance.revoke_signing_cert(OPERATOR, thumbprint(key), reason="superseded")
+    assert failure(await world.post("us-maritime", sent))["x_code"] == "signature-revoked"
+
+
+async def test_ids_belong_to_their_originator_and_versions_do_not_change(world: World) -> None:
+    first = world.indicator("us-cyber")
+    await world.post("us-cyber", world.sign("us-cyber", first))
+    foreign = first | {"created_by_ref": world.members["mx-ciber"].identity_id}
+    assert failure(await world.post("mx-ciber", world.sign("mx-ciber", foreign)))["x_code"] == "id-owned-by-another"
+    other = world.sign("us-cyber", first | {"name": "other"})
+    refused = failure(await world.post("us-cyber", other, **{"Accept-Language": "es-MX,es;q=0.9"}))
+    assert refused["x_code"] == "version-conflict"
+    assert "versión" in refused["message"]
+
+
+async def test_unsigned_objects_are_refused_and_one_failure_stops_no_other(world: World) -> None:
+    good = world.signed("us-cyber")
+    status = await world.post("us-cyber", world.indicator("us-cyber"), good, {"type": "nonsense"})
+    assert (status["success_count"], status["failure_count"]) == (1, 2)
+    assert good["id"] in await world.pull("us-customs")
+
+
+async def test_private_addresses_do_not_become_indicators(world: World) -> None:
+    sent = world.signed("us-cyber", pattern="[ipv4-addr:value = '10.0.0.1']")
+    assert failure(await world.post("us-cyber", sent))["x_code"] == "warninglist"
+
+
+async def test_a_suspended_member_is_refused_on_its_next_request(world: World) -> None:
+    governance = world.hub.services.governance
+    await governance.set_status(OPERATOR, "us-customs", Status.SUSPENDED)
+    status, body, _ = await world.get("us-customs", "collections/")
+    assert status == 403, body
+    await governance.set_status(OPERATOR, "us-customs", Status.ACTIVE)
+    status, _, _ = await world.get("us-customs", "collections/")
+    assert status == 200
+
+
+async def test_no_credential_no_answer(world: World) -> None:
+    async with world.session.get(f"{world.hub.url}/taxii2/") as answer:
+        assert answer.status == 401
+        assert "Basic" in answer.headers["WWW-Authenticate"]
+
+
+# --- certificates instead of tokens ---
+
+
+async def _with_certificate(world: World, slug: str) -> int:
+    context = ssl.create_default_context(cafile=str(world.home.ca_file))
+    directory = world.home.member(slug)
+    context.load_cert_chain(directory / "tls.pem", directory / "tls.key")
+    url = f"https://localhost:{world.hub.mtls_port}/taxii2/us-mx/collections/"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        async with session.get(url, headers={"Accept": "application/taxii+json;version=2.1"}) as answer:
+            return answer.status
+
+
+async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: World) -> None:
+    assert await _with_certificate(world, "mx-marina") == 200
+    rules = await world.hub.services.rulebook.current()
+    [mine] = [c for c in rules.registry.credentials.values() if c.member == "mx-marina" and c.kind == "certificate"]
+    await world.hub.services.governance.end_credential(OPERATOR, mine.id)
+    assert await _with_certificate(world, "mx-marina") == 401
+
+
+# --- clients nobody here wrote ---
+
+
+def _connection(world: World, slug: str) -> _HTTPConnection:
+    connection = _HTTPConnection(auth=TokenAuth(world.tokens[slug]), verify=str(world.home.ca_file), version="2.1")
+    connection.session.trust_env = False  # a CA bundle named in the environment would win over `verify`
+    return connection
+
+
+def _collection(world: World, slug: str, alias: str = "indicators") -> Collection:
+    url = f"{world.root}collections/{world.collections[alias]}/"
+    return Collection(url, conn=_connection(world, slug))
+
+
+async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
+    """CLI-01, CLI-02, CLI-03, CLI-04."""
+    sent = [world.signed("us-cyber") for _ in range(5)]
+
+    def walk() -> tuple[list[str], list[str], int, str]:
+        server = Server(f"{world.hub.url}/taxii2/", conn=_connection(world, "mx-ciber"))
+        titles = [one.title for one in server.default.collections]
+        status = _collection(world, "us-cyber").add_objects({"objects": sent}, wait_for_completion=True)
+        reader = _collection(world, "mx-ciber")
+        pulled = [o["id"] for page in as_pages(reader.get_objects, per_request=3) for o in page.get("objects", [])]
+        manifest = [o["id"] for page in as_pages(reader.get_manifest, per_request=4) for o in page.get("objects", [])]
+        assert pulled == manifest
+        one = reader.get_object(sent[0]["id"])["objects"][0]
+        assert one == sent[0]
+        versions = reader.object_versions(sent[0]["id"])["versions"]
+        assert versions == [sent[0]["modified"]]
+        return titles, pulled, status.success_count, one["id"]
+
+    titles, pulled, succeeded, _ = await asyncio.to_thread(walk)
+    assert "Border indicators" in titles
+    assert succeeded == 5
+    assert {one["id"] for one in sent} <= set(pulled)
+    assert len(pulled) == len(set(pulled))
+
+
+async def test_stix2_source_and_sink(world: World) -> None:
+    """CLI-05, CLI-06: a signed object survives python-stix2's own parsing on the way in."""
+    sent = world.signed("us-cyber", name="through stix2")
+
+    def through() -> Any:
+        store = stix2.TAXIICollectionStore(_collection(world, "us-cyber"), allow_custom=True)
+        store.add(stix2.parse(sent, allow_custom=True))
+        return store.get(sent["id"])
+
+    found = await asyncio.to_thread(through)
+    assert found.name == "through stix2"
+
+
+# --- what auditors see ---
+
+
+async def test_submission_and_release_can_be_proved_without_the_hub(world: World, tmp_path: Path) -> None:
+    sent = world.signed("us-cyber", name="proved")
+    url = f"{world.hub.url}/api/v1/submissions?collection=indicators"
+    async with world.session.post(url, json={"objects": [sent]}, headers=world.headers("us-cyber")) as answer:
+        assert answer.status in (200, 201, 202), await answer.text()
+        leaves = (await answer.json(content_type=None))["leaves"]
+    _, _, headers = await world.get("mx-ciber", f"collections/{world.collections['indicators']}/objects/")
+    released = headers["X-Audit-Leaf"].split(",")[0].strip()
+    publisher = world.hub.services.publisher
+    policies = read_policies(world.home.root / "hub" / "witness-policy")
+    places = [(leaves[0]["log"], int(leaves[0]["index"]))]
+    places.append(("both", int(released.rpartition("/")[2])))
+    receipts = {}
+    for number, (log, index) in enumerate(places):
+        proof = await publisher.receipt(log, index, wait_seconds=10)
+        assert proof is not None
+        [leaf] = await world.hub.services.store.leaves(log, index, index + 1)
+        proven = Receipt.parse(proof).verify(leaf, policies[log])
+        assert len(proven.cosigned) == (2 if log == "both" else 1)
+        receipts[f"r{number}"] = (proof, leaf)
+    assert StixObject.of(sent, b"").id.encode() in receipts["r0"][1]
+    await asyncio.sleep(0.6)
+    await write_copy(tmp_path / "copy", HubCopy(world.hub.services, ("both", "us", "mx")), receipts)
+    report = verify_copy(tmp_path / "copy", policies)
+    assert report.ok, report.findings
+    files = sorted(one for one in (tmp_path / "copy").rglob("*") if one.is_file())
+    for file in files:
+        original = file.read_bytes()
+        if not original:
+            continue
+        place = len(original) // 2
+        file.write_bytes(original[:place] + bytes([original[place] ^ 1]) + original[place + 1 :])
+        broken = verify_copy(tmp_path / "copy", policies)
+        name = str(file.relative_to(tmp_path / "copy"))
+        assert not broken.ok, name
+        assert any(finding.file == name for finding in broken.findings), name
+        file.write_bytes(original)

@@ -1,0 +1,95 @@
+"""TAXII resources as bytes: required properties, no empty lists, objects joined and never rebuilt."""
+
+from certs.jcs import load
+from exchange.model.member import Collection, Country, Member
+from exchange.model.page import Page, Row
+from exchange.settings import Settings
+from exchange.store.contract import LeafRef
+from exchange.taxii import resources
+from exchange.web.evidence import audit_leaf
+
+US = Member("us-cyber", "identity--1", Country.US, "agency", ("agency",), (), "A", "A")
+AUDITOR = Member("us-audit", "identity--2", Country.US, "auditor", ("auditor",), (), "A", "A")
+SETTINGS = Settings(title="Puente v1.0 *test*", public_url="https://hub.example:8443/")
+
+
+def coll(readers: str, writers: str, title: str = "Indicators") -> Collection:
+    return Collection(
+        "91a7b528-80eb-42ed-a74d-c6fbd5a26116", "indicators", title, "", tuple(readers.split()), tuple(writers.split())
+    )
+
+
+def rows(*bodies: bytes) -> tuple[Row, ...]:
+    return tuple(
+        Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", b"", body, b"") for n, body in enumerate(bodies, 1)
+    )
+
+
+def read(data: bytes) -> dict[str, object]:
+    found = load(data, max_bytes=100_000)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_discovery_and_api_root() -> None:
+    """DSC-02..12, ROOT-01..04."""
+    found = read(resources.discovery(SETTINGS))
+    assert found["default"] == "https://hub.example:8443/taxii2/us-mx/"
+    assert found["api_roots"] == [found["default"]]
+    root = read(resources.api_root(SETTINGS))
+    assert root["versions"] == ["application/taxii+json;version=2.1"]
+    assert root["max_content_length"] == SETTINGS.body_limit_bytes
+    assert root["title"] == "Puente v1 0 test", "no dot and no star: OpenCTI picks by title"
+
+
+def test_collections_show_the_rights_of_who_asks() -> None:
+    """AUT-16, COL-02, COL-04, COL-12."""
+    writing = coll("", "all", "Drop.box*")
+    found = read(resources.collections([coll("all", ""), writing, coll("country:MX", "country:MX")], US))["collections"]
+    assert isinstance(found, list)
+    assert [(one["can_read"], one["can_write"]) for one in found] == [(True, False), (False, True)]
+    assert found[1]["title"] == "Drop box"
+    assert "description" not in found[0], "SER-05 in spirit: nothing empty is sent"
+    assert resources.collections([coll("all", "all")], AUDITOR) == b"{}"
+
+
+def test_objects_are_the_stored_bytes_joined() -> None:
+    """OBJ-01, OBJ-02, SER-10: whatever spelling was signed comes back."""
+    first, second = b'{"id":"a","x":1.0,"t":"2026-01-01T00:00:00.1Z"}', '{"id":"b","name":"señal"}'.encode()
+    page = Page(rows(first, second), True, 0)
+    assert resources.envelope(page, "tok") == b'{"more":true,"next":"tok","objects":[' + first + b"," + second + b"]}"
+    assert resources.envelope(page, None) == b'{"more":false,"objects":[' + first + b"," + second + b"]}"
+
+
+def test_nothing_is_an_empty_object() -> None:
+    """OBJ-03, MAN-05, VER-04."""
+    empty = Page((), False, 7)
+    assert (
+        resources.envelope(empty, None) == resources.manifest(empty, None) == resources.versions(empty, None) == b"{}"
+    )
+
+
+def test_manifest_and_versions() -> None:
+    """MAN-01, MAN-02, MAN-04, VER-07, PAG-06, PAG-07."""
+    page = Page(rows(b"", b""), True, 0)
+    found = read(resources.manifest(page, "tok"))
+    assert found["objects"] == [
+        {
+            "id": f"indicator--{n}",
+            "date_added": f"1970-01-01T00:00:00.00000{n}Z",
+            "version": f"2026-01-01T00:00:00.{n}Z",
+            "media_type": "application/stix+json;version=2.1",
+        }
+        for n in (1, 2)
+    ]
+    assert (found["more"], found["next"]) == (True, "tok")
+    assert read(resources.versions(page, None)) == {
+        "more": False,
+        "versions": ["2026-01-01T00:00:00.1Z", "2026-01-01T00:00:00.2Z"],
+    }
+
+
+def test_thousands_of_entries_are_a_short_header() -> None:
+    origins = {"us": "hub/audit/us", "both": "hub/audit/both"}
+    leaves = [LeafRef("us", index, b"") for index in [*range(100, 5100), 9]] + [LeafRef("both", 7, b"")]
+    assert audit_leaf(leaves, origins) == "hub/audit/both/7, hub/audit/us/9, hub/audit/us/100-5099"

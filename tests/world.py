@@ -1,0 +1,134 @@
+"""A whole exchange for tests: two countries, ten members, a hub on loopback with TLS, a witness in each country."""
+
+import contextlib
+import ssl
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from exchange.cli import setup
+from exchange.clock import Clock, SystemClock, as_datetime, as_millis_text
+from exchange.hub import Running, running, working
+from exchange.ledger.witness import Witness, serve
+from exchange.model.member import Member
+from exchange.settings import Settings
+
+TAXII = "application/taxii+json;version=2.1"
+TLP2 = {
+    "clear": "marking-definition--94868c89-83c2-464b-929b-a1a8aa3c8487",
+    "green": "marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb",
+    "amber": "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421",
+    "amber+strict": "marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003",
+    "red": "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1",
+}
+
+
+@dataclass
+class World:
+    home: setup.Home
+    hub: Running
+    clock: Clock
+    session: aiohttp.ClientSession
+    members: dict[str, Member]
+    tokens: dict[str, str]
+    collections: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        return f"{self.hub.url}/taxii2/us-mx/"
+
+    def indicator(self, slug: str, *, tlp: str = "amber", **more: Any) -> dict[str, Any]:
+        """An unsigned indicator of a member, made now."""
+        now = as_millis_text(self.clock.now_us())
+        return {
+            "type": "indicator",
+            "spec_version": "2.1",
+            "id": f"indicator--{uuid.uuid4()}",
+            "created_by_ref": self.members[slug].identity_id,
+            "created": now,
+            "modified": now,
+            "indicator_types": ["malicious-activity"],
+            "name": "señal",
+            "pattern": "[ipv4-addr:value = '198.51.100.7']",
+            "pattern_type": "stix",
+            "pattern_version": "2.1",
+            "valid_from": "2026-01-01T00:00:00Z",
+            "confidence": 80,
+            "object_marking_refs": [TLP2[tlp]],
+            **more,
+        }
+
+    def signed(self, slug: str, **more: Any) -> dict[str, Any]:
+        return self.sign(slug, self.indicator(slug, **more))
+
+    def sign(self, slug: str, obj: dict[str, Any]) -> dict[str, Any]:
+        signer = self.home.signer(slug, self.members[slug].identity_id)
+        return signer.sign(obj, signed_at=as_datetime(self.clock.now_us()).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def headers(self, slug: str, **more: str) -> dict[str, str]:
+        return {"Accept": TAXII, "Authorization": f"Bearer {self.tokens[slug]}", **more}
+
+    async def post(self, slug: str, *objects: dict[str, Any], to: str = "indicators", **headers: str) -> dict[str, Any]:
+        """POST an envelope; the status resource."""
+        url = f"{self.root}collections/{self.collections[to]}/objects/"
+        more = {"Content-Type": TAXII, **headers}
+        async with self.session.post(
+            url, json={"objects": list(objects)}, headers=self.headers(slug, **more)
+        ) as answer:
+            assert answer.status == 202, await answer.text()
+            found: dict[str, Any] = await answer.json(content_type=None)
+            return found
+
+    async def get(self, slug: str, path: str, **headers: str) -> tuple[int, dict[str, Any], Any]:
+        """GET below the API root: status, body, headers."""
+        async with self.session.get(self.root + path, headers=self.headers(slug, **headers)) as answer:
+            return answer.status, await answer.json(content_type=None), answer.headers
+
+    async def pull(self, slug: str, collection: str = "indicators", query: str = "") -> list[str]:
+        """Ids of what a member gets, following `next`."""
+        ids: list[str] = []
+        following = ""
+        while True:
+            path = f"collections/{self.collections[collection]}/objects/?{query}{following}"
+            status, body, _ = await self.get(slug, path)
+            assert status == 200, body
+            ids += [obj["id"] for obj in body.get("objects", [])]
+            if not body.get("more"):
+                return ids
+            following = f"&next={body['next']}"
+
+
+@contextlib.asynccontextmanager
+async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[World]:
+    """Everything running on loopback until the block ends."""
+    clock = clock or SystemClock()
+    home = setup.create(directory, clock)
+    async with contextlib.AsyncExitStack() as stack:
+        urls = {}
+        for country in ("us", "mx"):
+            witness = Witness(home.witness(country), clock)
+            stack.callback(witness.close)
+            runner = await serve(witness, "127.0.0.1", 0)
+            stack.push_async_callback(runner.cleanup)
+            urls[f"{country}-a"] = "http://127.0.0.1:{}".format(runner.addresses[0][1])
+        values = home.settings().model_dump() | {"port": 0, "mtls_port": 0, "witnesses": urls} | knobs
+        settings = Settings.model_validate(values)
+        members = {row[0]: setup.sample_member(row[0]) for row in setup.SAMPLE_MEMBERS}
+        tokens = {}
+        async with working(settings, clock) as services:
+            await setup.establish(services, home)
+            for slug, member in members.items():
+                await setup.add_member(services, home, member)
+                _, tokens[slug] = await services.governance.create_token(setup.OPERATOR, slug, days=30)
+        hub = await stack.enter_async_context(running(settings, clock))
+        trusted = ssl.create_default_context(cafile=str(home.ca_file))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), timeout=aiohttp.ClientTimeout(total=30))
+        )
+        rules = await hub.services.rulebook.current()
+        collections = {one.alias: one.id for one in rules.registry.collections}
+        yield World(home, hub, clock, session, members, tokens, collections)
