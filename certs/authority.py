@@ -20,31 +20,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from certs.jcs import load
 from certs.keys import PrivateKey, load_key, new_key, save_key
-from certs.path import APPROVAL, CLIENT, GATEWAY, SERVER, SIGNING
-
-DOMAIN = "hub.example"
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What one kind of certificate is for, who issues it, and how long it lives."""
-
-    intermediate: str
-    purpose: ObjectIdentifier
-    days: int
-    zone: str
-    """DNS zone of its names below `<cc>.<domain>`."""
-
-
-PROFILES = {
-    "member-tls": Profile("members-tls", CLIENT, 7, "members"),
-    "member-signing": Profile("members-signing", SIGNING, 90, "members"),
-    "gateway": Profile("gateway", GATEWAY, 90, "gateway"),
-    "approver": Profile("approvers", APPROVAL, 365, "approvers"),
-}
-"""Separate keys and purposes for each use: a TLS key never signs objects, a member's key never approves."""
-
-_ROOT_DAYS, _INTERMEDIATE_DAYS = 3650, 1095
+from certs.profiles import DOMAIN, INTERMEDIATE_DAYS, INTERMEDIATES, PROFILES, ROOT_DAYS, SERVER, SERVER_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +52,14 @@ class Authority:
         key = new_key()
         root = _certificate(
             _name(country, f"{country} root"), _name(country, f"{country} root"), key.public_key(), key, now=now,
-            days=_ROOT_DAYS, extensions=_ca_extensions(1, []),
+            days=ROOT_DAYS, extensions=_ca_extensions(1, []),
         )  # fmt: skip
         authority._keep("root", root, key)
-        for purpose in dict.fromkeys(profile.intermediate for profile in PROFILES.values()):
+        for purpose in INTERMEDIATES:
             own = new_key()
             certificate = _certificate(
                 _name(country, f"{country} {purpose}"), root.subject, own.public_key(), key, now=now,
-                days=_INTERMEDIATE_DAYS, extensions=_ca_extensions(0, [f"{country.lower()}.{domain}"]), issuer=root,
+                days=INTERMEDIATE_DAYS, extensions=_ca_extensions(0, [f"{country.lower()}.{domain}"]), issuer=root,
             )  # fmt: skip
             authority._keep(purpose, certificate, own)
         _write(directory / "authority.json", {"country": country, "domain": domain, "issued": []})
@@ -100,8 +76,7 @@ class Authority:
 
     @property
     def intermediates(self) -> dict[str, x509.Certificate]:
-        names = dict.fromkeys(profile.intermediate for profile in PROFILES.values())
-        return {name: self._certificate(name) for name in names}
+        return {name: self._certificate(name) for name in INTERMEDIATES}
 
     def issue(
         self,
@@ -119,7 +94,7 @@ class Authority:
         public = public_key if public_key is not None else key.public_key() if key else None
         if public is None:
             raise AssertionError("a key was just made")
-        host = f"{name}.{kind.zone}.{self.country.lower()}.{self.domain}"
+        host = kind.host(name, self.country, self.domain)
         certificate = _certificate(
             _name(self.country, name), issuer.subject, public, issuer_key, now=now, days=days or kind.days,
             extensions=_leaf_extensions([host], kind.purpose), issuer=issuer,
@@ -187,7 +162,7 @@ _REASONS = {
 
 
 def server_certificate(
-    directory: Path, hosts: Sequence[str], *, now: datetime, days: int = 90
+    directory: Path, hosts: Sequence[str], *, now: datetime, days: int = SERVER_DAYS
 ) -> tuple[x509.Certificate, Issued]:
     """The hub's own root (made once in `directory`) and a certificate for its server names and addresses.
 
@@ -199,7 +174,7 @@ def server_certificate(
         key = new_key()
         name = _name(None, "Puente hub root")
         root = _certificate(
-            name, name, key.public_key(), key, now=now, days=_ROOT_DAYS, extensions=_ca_extensions(0, [])
+            name, name, key.public_key(), key, now=now, days=ROOT_DAYS, extensions=_ca_extensions(0, [])
         )
         save_key(key, key_path)
         root_path.write_bytes(root.public_bytes(Encoding.PEM))

@@ -1,11 +1,10 @@
 """Whether a certificate leads to the root of one country, for one purpose, at one time (RFC 5280)."""
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.x509.oid import ObjectIdentifier
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -15,23 +14,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-# Purposes of our own, under the arc that ITU-T X.667 gives to UUIDs: nobody has to hand out a number.
-_ARC = uuid.UUID("6f1d3c9e-4b52-4c0e-9d53-7a8c1c2f9b10").int
-SIGNING = ObjectIdentifier(f"2.25.{_ARC}.1")
-GATEWAY = ObjectIdentifier(f"2.25.{_ARC}.2")
-APPROVAL = ObjectIdentifier(f"2.25.{_ARC}.3")
-CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
-SERVER = ExtendedKeyUsageOID.SERVER_AUTH
-
-
-class PathFault(Exception):
-    """A certificate that must not be trusted for this purpose. `code` is stable."""
-
-    def __init__(self, code: str, en: str, es: str) -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
+from certs.faults import PathFault
 
 
 def check_path(

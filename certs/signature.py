@@ -3,28 +3,24 @@
     "extensions": {"extension-definition--…": {"extension_type": "property-extension", "sig_version": 1,
         "signer_ref": "identity--…", "signed_at": "…", "signature": "BASE64URL(header)..BASE64URL(r || s)"}}
 
-The signing input is BASE64URL(header) "." BASE64URL(JCS(object without `signature`)): a detached JWS (RFC 7515, appendix F)
-that any JOSE library verifies. The header has exactly `alg`, `typ` and `x5t#S256`; nothing in it is ever trusted as a key.
+Signed is the object without `signature`: a detached JWS (certs/jws.py) that any JOSE library verifies.
 """
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.x509.oid import ObjectIdentifier
 
-from certs.jcs import JsonError, canonical, load
-from certs.keys import PrivateKey, thumbprint
-from certs.path import SIGNING, PathFault
+from certs.faults import PathFault, SignatureFault
+from certs.jcs import JsonError, canonical
+from certs.jws import sign_document, split_detached, verify_detached
+from certs.keys import PrivateKey, is_p256, thumbprint
+from certs.profiles import SIGNING
 
 EXT_SIG = "extension-definition--2d0c4e5e-3f0f-4a53-9f36-5f0b7a1c6e01"
 EXT_ATT = "extension-definition--8b8d4a7c-91d5-4b6a-8a0e-0c4f2d9b7e02"
@@ -32,21 +28,11 @@ OBJECT_TYPE = "stix-object+jws"
 
 CLOCK_SKEW = timedelta(minutes=5)
 
-_SCO_TYPES = frozenset(
-    ("artifact", "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file", "ipv4-addr")
-    + ("ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url", "user-account")
-    + ("windows-registry-key", "x509-certificate")
-)
-
-
-class SignatureFault(Exception):
-    """A signature that must not be accepted, or an object that must not be signed. `code` is stable."""
-
-    def __init__(self, code: str, en: str, es: str) -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
+_SCO_TYPES = frozenset({
+    "artifact", "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file", "ipv4-addr",
+    "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url", "user-account",
+    "windows-registry-key", "x509-certificate",
+})  # fmt: skip
 
 
 # --- signing ---
@@ -79,13 +65,6 @@ class Signer:
         signed = {**obj, "extensions": {**extensions, EXT_SIG: block}}
         block["signature"] = sign_document(signed, typ=OBJECT_TYPE, key=self.key, certificate=self.certificate)
         return signed
-
-
-def sign_document(payload: Any, *, typ: str, key: PrivateKey, certificate: x509.Certificate) -> str:
-    """A detached compact JWS (`header..signature`) over the canonical form of a JSON value."""
-    header = _b64(canonical({"alg": "ES256", "typ": typ, "x5t#S256": thumbprint(certificate)}))
-    r, s = decode_dss_signature(key.sign(f"{header}.{_b64(canonical(payload))}".encode(), ec.ECDSA(hashes.SHA256())))
-    return f"{header}..{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -188,8 +167,6 @@ class Keyring:
 
     def __init__(self, keys: Mapping[str, TrustedKey | SignatureFault]) -> None:
         self._keys = keys
-        self.headers: dict[str, str] = {}
-        """Headers seen to be well-formed, by their encoded text: members send the same one every time."""
 
     @classmethod
     def build(
@@ -237,7 +214,7 @@ def _judge(
         return SignatureFault(
             f"signature-{fault.code}", f"The signing certificate {fault.en}.", f"El certificado de firma {fault.es}."
         )
-    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not is_p256(public):
         return SignatureFault(
             "signature-algorithm", "The signing key is not a P-256 key.", "La clave de firma no es P-256."
         )
@@ -268,28 +245,26 @@ def verify_object(obj: Mapping[str, Any], keyring: Keyring, *, received: datetim
     (5) the key's member is `signer_ref` and `created_by_ref`; (6) `signed_at` fits the object, the certificate and now.
     Versions (steps 7 and 8 of the design) are judged where they are known: exchange/model/versions.py.
     """
-    # (1)
+    # Step 1.
     block = _block(obj)
-    # (2)
-    encoded, _, encoded_signature = block["signature"].partition("..")
-    key_name = keyring.headers.get(encoded) or _read_header(encoded, OBJECT_TYPE)
-    key = keyring.find(key_name)
-    keyring.headers[encoded] = key_name
-    # (3)
+    # Step 2.
+    encoded, header, raw = split_detached(block["signature"], typ=OBJECT_TYPE)
+    key = keyring.find(header.thumbprint)
+    # Step 3.
     bare = {name: value for name, value in block.items() if name != "signature"}
     try:
         payload = canonical({**obj, "extensions": {**obj["extensions"], EXT_SIG: bare}})
     except JsonError as error:
         raise SignatureFault("signature-form", error.en, error.es) from None
-    _verify(key.public_key, encoded, payload, encoded_signature)
-    # (4)
+    verify_detached(payload, encoded, raw, key.public_key)
+    # Step 4.
     if not key.not_before <= received <= key.not_after:
         raise SignatureFault("signature-expired", "The signing certificate was not valid at receipt.", "El certificado de firma no estaba vigente al recibirse.")  # fmt: skip
     if key.revocation is not None and received >= (key.revocation.compromised_since or key.revocation.revoked_at):
         raise SignatureFault(
             "signature-revoked", "The signing certificate has been revoked.", "El certificado de firma fue revocado."
         )
-    # (5)
+    # Step 5.
     if block["signer_ref"] != key.identity_id:
         raise SignatureFault("signature-signer", "signer_ref is not the member that the key belongs to.", "signer_ref no es el miembro al que pertenece la clave.")  # fmt: skip
     author = obj.get("created_by_ref") or (obj["id"] if obj.get("type") == "identity" else None)
@@ -299,9 +274,9 @@ def verify_object(obj: Mapping[str, Any], keyring: Keyring, *, received: datetim
             "created_by_ref is not the member that signed.",
             "created_by_ref no es el miembro que firmó.",
         )
-    # (6)
+    # Step 6.
     _check_time(block["signed_at"], obj, key, received)
-    return Verified(key.identity_id, key_name, block["signed_at"], block.get("prev_sha256"))
+    return Verified(key.identity_id, header.thumbprint, block["signed_at"], block.get("prev_sha256"))
 
 
 _BLOCK_KEYS = {"extension_type", "sig_version", "signer_ref", "signed_at", "prev_sha256", "signature"}
@@ -339,35 +314,6 @@ def _form() -> SignatureFault:
     )
 
 
-def _read_header(encoded: str, typ: str) -> str:
-    try:
-        header = load(_unb64(encoded), max_bytes=512, max_depth=2)
-    except JsonError:
-        raise _form() from None
-    if not isinstance(header, dict) or set(header) != {"alg", "typ", "x5t#S256"}:
-        raise SignatureFault("signature-form", "The JWS header must have alg, typ and x5t#S256 and nothing else.", "El encabezado JWS debe tener alg, typ y x5t#S256 y nada más.")  # fmt: skip
-    if header["alg"] != "ES256":
-        raise SignatureFault("signature-algorithm", "Only ES256 is accepted.", "Solo se acepta ES256.")
-    if header["typ"] != typ:
-        raise SignatureFault("signature-type", f"The signature is not of type {typ}.", f"La firma no es de tipo {typ}.")
-    if not isinstance(header["x5t#S256"], str) or canonical(header) != _unb64(encoded):
-        raise _form()
-    return str(header["x5t#S256"])
-
-
-def _verify(public_key: ec.EllipticCurvePublicKey, header: str, payload: bytes, signature: str) -> None:
-    raw = _unb64(signature)
-    if len(raw) != 64:  # RFC 7518, 3.4: r || s; a DER form is another encoding of the same numbers and is refused
-        raise _form()
-    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-    try:
-        public_key.verify(der, f"{header}.{_b64(payload)}".encode(), ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        raise SignatureFault(
-            "signature-invalid", "The signature does not fit the content.", "La firma no corresponde al contenido."
-        ) from None
-
-
 def _check_time(signed_at: str, obj: Mapping[str, Any], key: TrustedKey, received: datetime) -> None:
     try:
         moment = _moment(signed_at)
@@ -393,27 +339,6 @@ def _moment(text: str) -> datetime:
         raise ValueError("not a time")
     whole, _, fraction = text[:-1].partition(".")
     return datetime.fromisoformat(f"{whole}.{fraction[:6]:0<6}+00:00")
-
-
-def verify_document(payload: Any, jws: str, *, typ: str, certificates: Callable[[str], x509.Certificate | None]) -> str:
-    """Check a detached JWS over a JSON value; the thumbprint of the certificate that signed. Raises SignatureFault.
-
-    `certificates` answers thumbprints from the caller's own trusted list, and None for any other.
-    """
-    header, split, signature = jws.partition("..")
-    if not split:
-        raise _form()
-    name = _read_header(header, typ)
-    certificate = certificates(name)
-    public = certificate.public_key() if certificate is not None else None
-    if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise SignatureFault(
-            "signature-unknown-certificate",
-            "The signing certificate is not known.",
-            "El certificado de firma no es conocido.",
-        )
-    _verify(public, header, canonical(payload), signature)
-    return name
 
 
 # --- attestations ---
@@ -448,20 +373,6 @@ def attestation(
     if object_marking_refs:
         value["object_marking_refs"] = list(object_marking_refs)
     return {**value, **(source or {})}
-
-
-def _b64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _unb64(text: str) -> bytes:
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (Base64Error, ValueError):
-        raise _form() from None
-    if _b64(data) != text:
-        raise _form()
-    return data
 
 
 EXTENSION_DEFINITIONS: tuple[dict[str, Any], ...] = tuple(

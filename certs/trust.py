@@ -18,24 +18,16 @@ from cryptography.x509.oid import ObjectIdentifier
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from certs.authority import Authority
+from certs.faults import PathFault, SignatureFault, TrustFault
 from certs.jcs import JsonError, canonical, load
+from certs.jws import sign_document, verify_document
 from certs.keys import PrivateKey, thumbprint
-from certs.path import APPROVAL, CLIENT, PathFault, check_path
-from certs.signature import SignatureFault, sign_document, verify_document
+from certs.path import check_path
+from certs.profiles import APPROVAL, CLIENT
 
 SCHEMA = "puente-trust-list/1"
 TYPE = "trust-list+jws"
 COUNTRIES = ("US", "MX")
-
-
-class TrustFault(Exception):
-    """A trust list, or an approval, that must not be taken into force. `code` is stable."""
-
-    def __init__(self, code: str, en: str, es: str) -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
 
 
 class _Part(BaseModel):
@@ -169,7 +161,7 @@ class TrustList:
             names: set[str] = set()
             for jws in approvals.get(country, []):
                 try:
-                    names.add(verify_document(payload, jws, typ=typ, certificates=known.get))
+                    names.add(verify_document(payload, jws, typ=typ, certificate_lookup=known.get))
                 except SignatureFault:
                     continue  # a bad or foreign signature counts for nobody
             if len(names) < self.body.countries[country].approvers.threshold:  # type: ignore[index]

@@ -93,7 +93,7 @@ def form_mistakes(error: ValidationError, values: Mapping[str, Any]) -> Iterator
         path = _in_document(one["loc"], values, keep_last=one["type"] == "missing")
         if code == "missing-key" and path[-1] in ("text", "en", "es"):
             code = "missing-text"
-        if path == ("schema",):
+        if path == ("schema",) and code != "missing-key":
             code = "wrong-schema"
         yield _mistake(code, path)
 
@@ -135,7 +135,7 @@ def _dates(document: Document) -> Iterator[Mistake]:
     if (document.version == 1) != (document.prev_sha256 is None):
         yield Mistake(
             "bad-chain",
-            ("prev_sha256",),
+            ("prev_sha256",) if document.prev_sha256 else ("version",),
             "Every version but the first names the digest of the one before, and the first names none.",
             "Toda versión salvo la primera nombra la huella de la anterior, y la primera no nombra ninguna.",
         )

@@ -56,7 +56,7 @@ _EXAMPLES: list[dict[str, Any]] = [
         revoked=False,
         external_references=[{"source_name": "cve", "external_id": "CVE-2026-12345"}],
         object_marking_refs=[TLP_GREEN],
-        granular_markings=[{"selectors": ["kill_chain_phases.[0].phase_name", "name"], "marking_ref": TLP_GREEN}],
+        granular_markings=[{"selectors": ["labels.[0]", "name"], "marking_ref": TLP_GREEN}],
         extensions={EXTENSION: {"extension_type": "property-extension", "signature": "abc", "levels": [1, 2]}},
     ),
     _versioned("infrastructure", name="Panel", infrastructure_types=["command-and-control"], **_SEEN),

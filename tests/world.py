@@ -1,5 +1,6 @@
 """A whole exchange for tests: two countries, ten members, a hub on loopback with TLS, a witness in each country."""
 
+import asyncio
 import contextlib
 import ssl
 import uuid
@@ -132,3 +133,4 @@ async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: An
         rules = await hub.services.rulebook.current()
         collections = {one.alias: one.id for one in rules.registry.collections}
         yield World(home, hub, clock, session, members, tokens, collections)
+    await asyncio.sleep(0.1)  # transports of both ends of a connection close on the loop's next turns

@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from secrets import token_bytes
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import Authority, Issued, server_certificate
@@ -23,7 +24,6 @@ from certs.jws import sign_document
 from certs.keys import load_key, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
-from cryptography import x509
 from exchange.clock import Clock, as_datetime
 from exchange.errors import Conflict, NotFound
 from exchange.governance.registry import APPROVAL_TYPE, approval_payload

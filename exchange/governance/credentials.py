@@ -8,7 +8,7 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.trust import TrustFault
+from certs.faults import PathFault
 from exchange.clock import as_datetime
 from exchange.errors import NotAuthenticated
 from exchange.model.member import Credential, Member
@@ -84,7 +84,7 @@ def authenticate_certificate(rules: Rules, der: bytes, now_us: int) -> tuple[Mem
         )
     try:
         rules.trust.check_tls(x509.load_der_x509_certificate(der), member.country, at=as_datetime(now_us))
-    except TrustFault as fault:
+    except PathFault as fault:
         raise _refused(f"certificate-{fault.code}", fault.en, fault.es) from fault
     return member, credential
 

@@ -13,8 +13,9 @@ import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.faults import PathFault, TrustFault
 from certs.keys import thumbprint
-from certs.trust import TrustFault, TrustList
+from certs.trust import TrustList
 from exchange.clock import Clock, as_datetime
 from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
 from exchange.governance.credentials import certificate_credential, new_token
@@ -67,8 +68,13 @@ class Governance:
         now_us = self._clock.now_us()
         try:
             rules.trust.check_tls(certificate, found.country, at=as_datetime(now_us))
-        except TrustFault as fault:
-            raise NotPermitted(fault.en, fault.es, code=fault.code, field="certificate") from None
+        except PathFault as fault:
+            raise NotPermitted(
+                f"The client certificate {fault.en}.",
+                f"El certificado de cliente {fault.es}.",
+                code=f"certificate-{fault.code}",
+                field="certificate",
+            ) from None
         credential = certificate_credential(member, certificate, now_us=now_us, note=note)
         pub = {"account": credential.id, "member": member, "kind": "certificate", "sha256": credential.digest.hex()}
         await self._act(actor, "acct.add", f"member:{member}", pub, credential)

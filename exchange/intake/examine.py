@@ -17,8 +17,9 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
+from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
-from certs.signature import EXT_SIG, SignatureFault, Verified, verify_object
+from certs.signature import EXT_SIG, Verified, verify_object
 from exchange.clock import as_datetime, as_text
 from exchange.errors import Text
 from exchange.intake.labelling import label_for, marking_ids

@@ -12,7 +12,6 @@ from dataclasses import astuple
 from typing import Any
 
 from certs.jcs import canonical
-
 from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.tiles import full_tiles

@@ -19,18 +19,17 @@ from joserfc import jws as joserfc_jws
 from joserfc.jwk import ECKey
 from jwcrypto import jwk, jws
 
+from certs.faults import KeyFault, SignatureFault
 from certs.jcs import canonical
-from certs.keys import KeyFault, load_key, new_key, save_key, thumbprint
+from certs.jws import sign_document, verify_document
+from certs.keys import load_key, new_key, save_key, thumbprint
 from certs.signature import (
     EXT_SIG,
     OBJECT_TYPE,
     Revocation,
-    SignatureFault,
     Signer,
     attestation,
     lint,
-    sign_document,
-    verify_document,
     verify_object,
 )
 from tests.pki import MX_PORT, NOW, US_PORT, Pki, make_pki
@@ -295,12 +294,12 @@ def test_a_document_signature_is_of_one_kind(us: Signer) -> None:
     """A signature of one kind cannot be replayed as another (RFC 8725)."""
     token = sign_document({"a": 1}, typ="one+jws", key=us.key, certificate=us.certificate)
     known = {thumbprint(us.certificate): us.certificate}
-    assert verify_document({"a": 1}, token, typ="one+jws", certificates=known.get) in known
+    assert verify_document({"a": 1}, token, typ="one+jws", certificate_lookup=known.get) in known
     for payload, typ in (({"a": 1}, "two+jws"), ({"a": 2}, "one+jws")):
         with pytest.raises(SignatureFault):
-            verify_document(payload, token, typ=typ, certificates=known.get)
+            verify_document(payload, token, typ=typ, certificate_lookup=known.get)
     with pytest.raises(SignatureFault, match="unknown"):
-        verify_document({"a": 1}, token, typ="one+jws", certificates={}.get)
+        verify_document({"a": 1}, token, typ="one+jws", certificate_lookup={}.get)
 
 
 def test_an_attestation_is_signed_like_any_object(pki: Pki, us: Signer) -> None:
@@ -320,7 +319,7 @@ def test_keys_are_private_files(tmp_path: Path, pki: Pki) -> None:
     with pytest.raises(FileExistsError):
         save_key(new_key(), path)
     path.chmod(0o640)
-    with pytest.raises(KeyFault, match="open to others"):
+    with pytest.raises(KeyFault, match="chmod 600"):
         load_key(path)
     for key in pki.us.directory.glob("*.key"):
         assert key.stat().st_mode & 0o777 == 0o600

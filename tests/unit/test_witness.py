@@ -179,7 +179,7 @@ def test_a_witness_that_never_cosigned_says_zero(home: Path, clock: FixedClock) 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.booleans(), st.booleans())
 def test_nothing_but_true_growth_is_accepted(held: int, old: int, new: int, fork: bool, never: bool) -> None:
-    """The decision alone, over every shape of request: accepted exactly when the offered tree begins with the held one."""
+    """The decision alone: accepted exactly when the offered tree begins with the held one, and the log knows it."""
     leaves = FORK if fork else MINE
     known = None if never else Checkpoint(ORIGIN, held, merkle.root(MINE[:held]))
     size = 0 if never else held
