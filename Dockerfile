@@ -9,7 +9,8 @@ COPY requirements/run.txt requirements/run.txt
 RUN python -m venv /opt/puente \
  && /opt/puente/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
         --only-binary :all: --require-hashes -r requirements/run.txt
-# 2. Ourselves, last, so that a change of code does not fetch the dependencies again.
+# 2. Ourselves, last, so that a change of code does not fetch the dependencies again. The build backend is pinned in
+#    pyproject.toml by version; it stays in this stage.
 COPY pyproject.toml README.md LICENSE ./
 COPY certs certs
 COPY policies policies

@@ -1,82 +1,115 @@
 """A country's certificate authority in a directory: an offline root, an intermediate for each purpose, CRLs, an index.
 
-For development, tests and the demo. A real country keeps its root on a token in a safe; what the hub needs of it is the same.
+For development, tests and the demo. In production the root is on a token in a safe and the intermediates in an HSM or a
+step-ca (see README.md); what the hub needs of them, certificates and CRLs, is the same.
 """
 
+import fcntl
 import ipaddress
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import orjson
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
+from certs.faults import KeyFault
 from certs.jcs import load
-from certs.keys import PrivateKey, load_key, new_key, save_key
+from certs.keys import (
+    PrivateKey,
+    PublicKey,
+    load_key,
+    new_key,
+    p256,
+    pem,
+    read_certificate,
+    replace_file,
+    save_key,
+    thumbprint,
+)
 from certs.profiles import DOMAIN, INTERMEDIATE_DAYS, INTERMEDIATES, PROFILES, ROOT_DAYS, SERVER, SERVER_DAYS
+
+ROOT: Final = "root"
+HUB_ROOT: Final = "hub-root"
+
+_REASONS: Final = {flag.value: flag for flag in x509.ReasonFlags}
+_BACKDATE: Final = timedelta(minutes=5)
+"""The first reader's clock may be behind the maker's."""
+_INDEX_LIMIT_BYTES: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate with its private key, unless the key was made elsewhere."""
+    """A certificate, the chain above it without the root, and its private key unless that was made elsewhere."""
 
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
-    key: PrivateKey | None
+    key: PrivateKey | None = field(repr=False)
 
     def pem(self) -> bytes:
-        """The certificate and its chain, leaf first, without the root."""
-        return b"".join(one.public_bytes(Encoding.PEM) for one in (self.certificate, *self.chain))
+        """Certificate and chain, leaf first, as TLS servers and clients read them."""
+        return pem((self.certificate, *self.chain)).encode()
+
+    def save(self, directory: Path, name: str) -> tuple[Path, Path | None]:
+        """Write `<name>.pem` (certificate and chain) and, when the key was made here, `<name>.key` (mode 0600)."""
+        directory.mkdir(parents=True, exist_ok=True)
+        certificate, key = directory / f"{name}.pem", directory / f"{name}.key" if self.key is not None else None
+        if self.key is not None and key is not None:
+            save_key(self.key, key)
+        replace_file(certificate, self.pem())
+        return certificate, key
 
 
 class Authority:
-    """One country's hierarchy: `create` it once, `load` it afterwards."""
+    """One country's hierarchy: `create` it once, `load` it afterwards. Every time is given by the caller."""
 
-    def __init__(self, directory: Path, country: str, domain: str) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.country = country
-        self.domain = domain
+        index = self._read()
+        self.country: str = index["country"]
+        self.domain: str = index["domain"]
 
     @classmethod
     def create(cls, directory: Path, country: str, *, now: datetime, domain: str = DOMAIN) -> "Authority":
-        """Make root and intermediates. Raises FileExistsError when the directory holds an authority already."""
+        """Make a root and its intermediates. Raises FileExistsError when the directory holds an authority already.
+
+        Every authority certificate may certify names below `<cc>.<domain>` only (a critical name constraint), and every
+        intermediate one purpose only, whatever the hub's registry says of it later.
+        """
         directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-        authority = cls(directory, country, domain)
+        zone = f"{country.lower()}.{domain}"
         key = new_key()
-        root = _certificate(
-            _name(country, f"{country} root"), _name(country, f"{country} root"), key.public_key(), key, now=now,
-            days=ROOT_DAYS, extensions=_ca_extensions(1, []),
-        )  # fmt: skip
-        authority._keep("root", root, key)
-        for purpose in INTERMEDIATES:
+        root = _Draft(_name(country, f"{country} root"), now, ROOT_DAYS, _ca_extensions(1, zone)).signed(key)
+        _keep(directory, ROOT, root, key)
+        for name, purpose in INTERMEDIATES.items():
             own = new_key()
-            certificate = _certificate(
-                _name(country, f"{country} {purpose}"), root.subject, own.public_key(), key, now=now,
-                days=INTERMEDIATE_DAYS, extensions=_ca_extensions(0, [f"{country.lower()}.{domain}"]), issuer=root,
-            )  # fmt: skip
-            authority._keep(purpose, certificate, own)
-        _write(directory / "authority.json", {"country": country, "domain": domain, "issued": []})
-        return authority
+            extensions = [*_ca_extensions(0, zone), (x509.ExtendedKeyUsage([purpose]), False)]
+            draft = _Draft(_name(country, f"{country} {name}"), now, INTERMEDIATE_DAYS, extensions)
+            _keep(directory, name, draft.signed(key, own.public_key(), root), own)
+        empty = {"country": country, "domain": domain, "crl_numbers": {}, "issued": []}
+        replace_file(directory / "index.json", orjson.dumps(empty, option=orjson.OPT_INDENT_2))
+        return cls(directory)
 
     @classmethod
     def load(cls, directory: Path) -> "Authority":
-        about = _read(directory / "authority.json")
-        return cls(directory, about["country"], about["domain"])
+        """Raises FileNotFoundError when there is none."""
+        return cls(directory)
 
     @property
     def root(self) -> x509.Certificate:
-        return self._certificate("root")
+        return _certificate(self.directory, ROOT)
 
     @property
     def intermediates(self) -> dict[str, x509.Certificate]:
-        return {name: self._certificate(name) for name in INTERMEDIATES}
+        """By name: members-tls, members-signing, gateway, approvers."""
+        return {name: _certificate(self.directory, name) for name in INTERMEDIATES}
+
+    # --- issuing ---
 
     def issue(
         self,
@@ -85,106 +118,160 @@ class Authority:
         *,
         now: datetime,
         days: int | None = None,
-        public_key: ec.EllipticCurvePublicKey | None = None,
+        public_key: PublicKey | None = None,
     ) -> Issued:
-        """A certificate for `<name>.<zone>.<cc>.<domain>`. Without `public_key` a key is made here and returned."""
-        kind = PROFILES[profile]
-        issuer, issuer_key = self._certificate(kind.intermediate), self._key(kind.intermediate)
-        key = None if public_key is not None else new_key()
-        public = public_key if public_key is not None else key.public_key() if key else None
-        if public is None:
-            raise AssertionError("a key was just made")
+        """A certificate for the holder `name`, e.g. `us-cyber.members.us.hub.example`.
+
+        Without `public_key` a key is made here and returned. Raises ValueError for an unknown profile, a name that is
+        no DNS label, or more days than the profile allows.
+        """
+        kind = PROFILES.get(profile)
+        if kind is None:
+            raise ValueError(f"no such profile: {profile}; there are {', '.join(PROFILES)}")
+        lifetime = kind.days if days is None else days
+        if not 0 < lifetime <= kind.max_days:
+            raise ValueError(f"{profile} certificates live 1 to {kind.max_days} days")
+        if not _is_label(name):
+            raise ValueError(f"{name!r} is not a DNS label in lower case")
+        issuer = _certificate(self.directory, kind.intermediate)
         host = kind.host(name, self.country, self.domain)
-        certificate = _certificate(
-            _name(self.country, name), issuer.subject, public, issuer_key, now=now, days=days or kind.days,
-            extensions=_leaf_extensions([host], kind.purpose), issuer=issuer,
-        )  # fmt: skip
-        self._note_issued(profile, name, certificate)
+        draft = _Draft(_name(self.country, name), now, lifetime, _leaf_extensions([host], kind.purpose))
+        key = new_key() if public_key is None else None
+        certificate = draft.signed(
+            load_key(self.directory / f"{kind.intermediate}.key"), _public(key, public_key), issuer
+        )
+        with self._changing() as index:
+            index["issued"].append(
+                {
+                    "serial": f"{certificate.serial_number:x}",
+                    "profile": profile,
+                    "intermediate": kind.intermediate,
+                    "name": name,
+                    "thumbprint": thumbprint(certificate),
+                    "not_before": _text(certificate.not_valid_before_utc),
+                    "not_after": _text(certificate.not_valid_after_utc),
+                }
+            )
         return Issued(certificate, (issuer,), key)
 
-    def revoke(self, certificate: x509.Certificate, *, now: datetime, reason: str = "unspecified") -> None:
-        """Mark a certificate revoked; the next CRL says so. Raises KeyError when it was not issued here."""
-        about = _read(self.directory / "authority.json")
-        row = next((one for one in about["issued"] if int(one["serial"], 16) == certificate.serial_number), None)
-        if row is None:
-            raise KeyError("this certificate was not issued here")
-        row.setdefault("revoked", {"at": now.isoformat(), "reason": reason})
-        _write(self.directory / "authority.json", about)
-
-    def crl(self, intermediate: str, *, now: datetime, hours: int = 24) -> x509.CertificateRevocationList:
-        """A fresh CRL of one intermediate, valid for `hours`."""
-        issuer = self._certificate(intermediate)
-        builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject)
-        builder = builder.last_update(now).next_update(now + timedelta(hours=hours))
-        for row in self.issued():
-            if row["intermediate"] == intermediate and "revoked" in row:
-                revoked = x509.RevokedCertificateBuilder().serial_number(int(row["serial"], 16))
-                revoked = revoked.revocation_date(datetime.fromisoformat(row["revoked"]["at"]))
-                flag = x509.CRLReason(x509.ReasonFlags(_REASONS.get(row["revoked"]["reason"], "unspecified")))
-                builder = builder.add_revoked_certificate(revoked.add_extension(flag, critical=False).build())
-        return builder.sign(self._key(intermediate), hashes.SHA256())
+    def renew(
+        self,
+        certificate: x509.Certificate | int,
+        *,
+        now: datetime,
+        days: int | None = None,
+        public_key: PublicKey | None = None,
+    ) -> Issued:
+        """A new certificate for the same holder and profile. Raises KeyFault for one unknown here or revoked."""
+        row = _row(self._read(), certificate)
+        if "revoked" in row:
+            raise KeyFault(
+                "certificate-revoked",
+                "A revoked certificate is not renewed; issue a new one.",
+                "Un certificado revocado no se renueva; emita uno nuevo.",
+            )
+        return self.issue(row["profile"], row["name"], now=now, days=days, public_key=public_key)
 
     def issued(self) -> list[dict[str, Any]]:
-        """The index: profile, name, serial, dates, and revocation if any."""
-        rows: list[dict[str, Any]] = _read(self.directory / "authority.json")["issued"]
+        """The index, oldest first: serial (hex), profile, intermediate, name, thumbprint, dates, perhaps `revoked`."""
+        rows: list[dict[str, Any]] = self._read()["issued"]
         return rows
 
-    def _note_issued(self, profile: str, name: str, certificate: x509.Certificate) -> None:
-        about = _read(self.directory / "authority.json")
-        about["issued"].append(
-            {
-                "profile": profile,
-                "intermediate": PROFILES[profile].intermediate,
-                "name": name,
-                "serial": f"{certificate.serial_number:x}",
-                "not_after": certificate.not_valid_after_utc.isoformat(),
-            }
+    # --- revoking ---
+
+    def revoke(
+        self,
+        certificate: x509.Certificate | int,
+        *,
+        now: datetime,
+        reason: str = "unspecified",
+        compromised_since: datetime | None = None,
+    ) -> None:
+        """Mark a certificate (or serial number) revoked; CRLs made from now on say so. The first revocation stands.
+
+        `reason` is an RFC 5280 word (`keyCompromise`, `superseded`, `cessationOfOperation` …). `compromised_since`
+        becomes the invalidity date: nothing received since then counts. Raises KeyFault for a certificate unknown here.
+        """
+        if reason not in _REASONS or reason == "removeFromCRL":
+            raise ValueError(f"no such reason: {reason}; there are {', '.join(_REASONS)}")
+        with self._changing() as index:
+            revoked = {"at": _text(now), "reason": reason}
+            if compromised_since is not None:
+                revoked["compromised_since"] = _text(compromised_since)
+            _row(index, certificate).setdefault("revoked", revoked)
+
+    def crl(self, intermediate: str, *, now: datetime, hours: int = 24) -> x509.CertificateRevocationList:
+        """A fresh, numbered CRL of one intermediate, valid for `hours`; readers should accept no more than a day."""
+        issuer = _certificate(self.directory, intermediate)
+        with self._changing() as index:
+            number = index["crl_numbers"][intermediate] = index["crl_numbers"].get(intermediate, 0) + 1
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.subject)
+            .last_update(now)
+            .next_update(now + timedelta(hours=hours))
+            .add_extension(x509.CRLNumber(number), critical=False)
+            .add_extension(_authority_key(p256(issuer)), critical=False)
         )
-        _write(self.directory / "authority.json", about)
+        for row in index["issued"]:
+            if row["intermediate"] == intermediate and "revoked" in row:
+                builder = builder.add_revoked_certificate(_revoked(row))
+        return builder.sign(load_key(self.directory / f"{intermediate}.key"), SHA256())
 
-    def _certificate(self, name: str) -> x509.Certificate:
-        return x509.load_pem_x509_certificate((self.directory / f"{name}.pem").read_bytes())
+    def crls(self, *, now: datetime, hours: int = 24) -> list[x509.CertificateRevocationList]:
+        """A fresh CRL of every intermediate."""
+        return [self.crl(name, now=now, hours=hours) for name in INTERMEDIATES]
 
-    def _key(self, name: str) -> PrivateKey:
-        return load_key(self.directory / f"{name}.key")
+    # --- the index ---
 
-    def _keep(self, name: str, certificate: x509.Certificate, key: PrivateKey) -> None:
-        save_key(key, self.directory / f"{name}.key")
-        (self.directory / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    def _read(self) -> Any:
+        return load((self.directory / "index.json").read_bytes(), max_bytes=_INDEX_LIMIT_BYTES)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Any]:
+        # Two commands at once must not lose each other's revocation. A crash before the last line changes nothing.
+        with (self.directory / "index.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            index = self._read()
+            yield index
+            replace_file(self.directory / "index.json", orjson.dumps(index, option=orjson.OPT_INDENT_2))
 
 
-_REASONS = {
-    "unspecified": "unspecified",
-    "key-compromise": "keyCompromise",
-    "superseded": "superseded",
-    "cessation": "cessationOfOperation",
-}
+class HubAuthority:
+    """The hub's own root: it vouches for server names of the hub and the witnesses, and for no member."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = _certificate(directory, HUB_ROOT)
+
+    def issue(
+        self, hosts: Sequence[str], *, now: datetime, days: int = SERVER_DAYS, public_key: PublicKey | None = None
+    ) -> Issued:
+        """A server certificate for DNS names and IP addresses, the most important first; at most 90 days."""
+        if not hosts or not 0 < days <= SERVER_DAYS:
+            raise ValueError(f"a server certificate needs a name and lives 1 to {SERVER_DAYS} days")
+        draft = _Draft(_name(None, hosts[0]), now, days, _leaf_extensions(hosts, SERVER))
+        key = new_key() if public_key is None else None
+        signed = draft.signed(load_key(self.directory / f"{HUB_ROOT}.key"), _public(key, public_key), self.root)
+        return Issued(signed, (), key)
+
+
+def hub_authority(directory: Path, *, now: datetime) -> HubAuthority:
+    """The hub's authority in a directory, made on first use."""
+    if not (directory / f"{HUB_ROOT}.pem").exists():
+        directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+        key = new_key()
+        draft = _Draft(_name(None, "Puente hub root"), now, ROOT_DAYS, _ca_extensions(0, None))
+        _keep(directory, HUB_ROOT, draft.signed(key), key)
+    return HubAuthority(directory)
 
 
 def server_certificate(
     directory: Path, hosts: Sequence[str], *, now: datetime, days: int = SERVER_DAYS
 ) -> tuple[x509.Certificate, Issued]:
-    """The hub's own root (made once in `directory`) and a certificate for its server names and addresses.
-
-    The hub belongs to both countries, so neither country's root vouches for it.
-    """
-    directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-    key_path, root_path = directory / "hub-root.key", directory / "hub-root.pem"
-    if not key_path.exists():
-        key = new_key()
-        name = _name(None, "Puente hub root")
-        root = _certificate(
-            name, name, key.public_key(), key, now=now, days=ROOT_DAYS, extensions=_ca_extensions(0, [])
-        )
-        save_key(key, key_path)
-        root_path.write_bytes(root.public_bytes(Encoding.PEM))
-    root = x509.load_pem_x509_certificate(root_path.read_bytes())
-    own = new_key()
-    certificate = _certificate(
-        _name(None, hosts[0]), root.subject, own.public_key(), load_key(key_path), now=now, days=days,
-        extensions=_leaf_extensions(hosts, SERVER), issuer=root,
-    )  # fmt: skip
-    return root, Issued(certificate, (), own)
+    """The hub's root and a fresh server certificate by it, in one go."""
+    authority = hub_authority(directory, now=now)
+    return authority.root, authority.issue(hosts, now=now, days=days)
 
 
 # --- building certificates ---
@@ -192,25 +279,46 @@ def server_certificate(
 _Extensions = list[tuple[x509.ExtensionType, bool]]
 
 
-def _name(country: str | None, common: str) -> x509.Name:
-    parts = [x509.NameAttribute(NameOID.COUNTRY_NAME, country)] if country else []
-    parts += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Puente"), x509.NameAttribute(NameOID.COMMON_NAME, common)]
-    return x509.Name(parts)
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A certificate before anybody signs it; extensions come with whether they are critical."""
+
+    subject: x509.Name
+    now: datetime
+    days: int
+    extensions: _Extensions
+
+    def signed(
+        self, key: PrivateKey, public_key: PublicKey | None = None, issuer: x509.Certificate | None = None
+    ) -> x509.Certificate:
+        """Signed by `issuer`'s key, or by its own. Its dates never leave the issuer's."""
+        public = key.public_key() if public_key is None else public_key
+        begin, end = self.now - _BACKDATE, self.now + timedelta(days=self.days)
+        if issuer is not None:
+            begin, end = max(begin, issuer.not_valid_before_utc), min(end, issuer.not_valid_after_utc)
+        builder = x509.CertificateBuilder(
+            issuer_name=self.subject if issuer is None else issuer.subject,
+            subject_name=self.subject,
+            public_key=public,
+            serial_number=x509.random_serial_number(),
+            not_valid_before=begin,
+            not_valid_after=end,
+        )
+        above = public if issuer is None else p256(issuer)
+        for extension, critical in (
+            *self.extensions,
+            (x509.SubjectKeyIdentifier.from_public_key(public), False),
+            (_authority_key(above), False),
+        ):
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(key, SHA256())
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=ca, crl_sign=ca, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-
-
-def _ca_extensions(path_length: int, permitted: Sequence[str]) -> _Extensions:
+def _ca_extensions(path_length: int, zone: str | None) -> _Extensions:
     extensions: _Extensions = [(x509.BasicConstraints(ca=True, path_length=path_length), True), (_usage(ca=True), True)]
-    if permitted:
-        # Binds the country to the root in every TLS library, whatever the hub's registry says.
-        names = [x509.DNSName(zone) for zone in permitted]
-        extensions.append((x509.NameConstraints(permitted_subtrees=names, excluded_subtrees=None), True))
+    if zone is not None:
+        constraints = x509.NameConstraints(permitted_subtrees=[x509.DNSName(zone)], excluded_subtrees=None)
+        extensions.append((constraints, True))
     return extensions
 
 
@@ -223,6 +331,51 @@ def _leaf_extensions(hosts: Sequence[str], purpose: ObjectIdentifier) -> _Extens
     ]
 
 
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_key(key: PublicKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
+
+
+def _revoked(row: dict[str, Any]) -> x509.RevokedCertificate:
+    about = row["revoked"]
+    builder = x509.RevokedCertificateBuilder().serial_number(int(row["serial"], 16)).revocation_date(_time(about["at"]))
+    if about["reason"] != "unspecified":  # RFC 5280, 5.3.1: that one is said by leaving it out
+        builder = builder.add_extension(x509.CRLReason(_REASONS[about["reason"]]), critical=False)
+    if "compromised_since" in about:
+        builder = builder.add_extension(x509.InvalidityDate(_time(about["compromised_since"])), critical=False)
+    return builder.build()
+
+
+def _row(index: Any, certificate: x509.Certificate | int) -> dict[str, Any]:
+    serial = certificate if isinstance(certificate, int) else certificate.serial_number
+    for row in index["issued"]:
+        if int(row["serial"], 16) == serial:
+            found: dict[str, Any] = row
+            return found
+    raise KeyFault(
+        "certificate-unknown", "This certificate was not issued here.", "Este certificado no fue emitido aquí."
+    )
+
+
+def _name(country: str | None, common: str) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.COUNTRY_NAME, country)] if country else []
+    parts += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Puente"), x509.NameAttribute(NameOID.COMMON_NAME, common)]
+    return x509.Name(parts)
+
+
 def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
@@ -230,41 +383,37 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _certificate(
-    subject: x509.Name,
-    issuer_name: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
-    issuer_key: PrivateKey,
-    *,
-    now: datetime,
-    days: int,
-    extensions: _Extensions,
-    issuer: x509.Certificate | None = None,
-) -> x509.Certificate:
-    builder = x509.CertificateBuilder(
-        issuer_name=issuer_name,
-        subject_name=subject,
-        public_key=public_key,
-        serial_number=x509.random_serial_number(),
-        # five minutes back: the first reader's clock may be behind the maker's
-        not_valid_before=now - timedelta(minutes=5),
-        not_valid_after=now + timedelta(days=days),
+def _is_label(name: str) -> bool:
+    return (
+        0 < len(name) <= 63
+        and name.isascii()
+        and name.replace("-", "").isalnum()
+        and name == name.lower()
+        and not name.startswith("-")
+        and not name.endswith("-")
     )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-    signer = issuer.public_key() if issuer else public_key
-    if not isinstance(signer, ec.EllipticCurvePublicKey):
-        raise TypeError("an issuer has a P-256 key")
-    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
 
 
-def _read(path: Path) -> Any:
-    return load(path.read_bytes(), max_bytes=50_000_000)
+def _public(key: PrivateKey | None, given: PublicKey | None) -> PublicKey:
+    if given is not None:
+        return given
+    if key is None:
+        raise ValueError("a certificate needs a key")
+    return key.public_key()
 
 
-def _write(path: Path, value: Any) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(value, indent=1))
-    os.replace(temporary, path)
+def _certificate(directory: Path, name: str) -> x509.Certificate:
+    return read_certificate((directory / f"{name}.pem").read_bytes())
+
+
+def _keep(directory: Path, name: str, certificate: x509.Certificate, key: PrivateKey) -> None:
+    save_key(key, directory / f"{name}.key")  # first: it raises when there is one already
+    replace_file(directory / f"{name}.pem", pem([certificate]).encode())
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

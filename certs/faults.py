@@ -10,7 +10,7 @@
 
 
 class Fault(Exception):
-    """`code` is stable kebab-case; `en` and `es` are whole sentences for people."""
+    """`code` is stable kebab-case; `en` and `es` are whole sentences for people (but see PathFault)."""
 
     def __init__(self, code: str, en: str, es: str) -> None:
         super().__init__(f"{code}: {en}")
@@ -24,7 +24,11 @@ class KeyFault(Fault):
 
 
 class PathFault(Fault):
-    """Codes: untrusted, wrong-country, purpose, expired, revoked, algorithm, crl-missing, crl-stale, crl-form."""
+    """Codes: untrusted, wrong-country, purpose, expired, revoked, algorithm, crl-missing, crl-stale, crl-form, and for
+    members of a trust list: not-a-member, suspended, name, withdrawn.
+
+    The sentences lack their subject, which only the caller knows: “The client certificate”, “El certificado de firma”.
+    """
 
 
 class SignatureFault(Fault):

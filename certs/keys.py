@@ -3,12 +3,13 @@
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -83,16 +84,16 @@ def thumbprint(certificate: x509.Certificate) -> str:
 
 def spki_pin(certificate: x509.Certificate) -> str:
     """SHA-256 of the subject's public key info, in hex: it stays the same when a certificate is renewed for its key."""
-    return spki_of(certificate.public_key())
+    info = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha256(info).hexdigest()
 
 
-def spki_of(key: object) -> str:
-    """The same pin for a public key. Raises KeyFault for anything but an elliptic-curve key."""
-    if not isinstance(key, ec.EllipticCurvePublicKey):
+def p256(certificate: x509.Certificate) -> PublicKey:
+    """The certificate's public key. Raises KeyFault when it is not on P-256."""
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not is_p256(key):
         raise KeyFault("key-form", "Only P-256 keys are in use.", "Solo se usan claves P-256.")
-    digest = Hash(SHA256())
-    digest.update(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    return digest.finalize().hex()
+    return key
 
 
 def read_certificate(data: bytes | str) -> x509.Certificate:

@@ -1,4 +1,4 @@
-"""Which kinds of certificate a country issues: for what purpose, from which intermediate, under which name, for how long."""
+"""Which kinds of certificate a country issues: for what purpose, by which intermediate, with what name and lifetime."""
 
 import uuid
 from dataclasses import dataclass

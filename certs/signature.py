@@ -1,38 +1,65 @@
-"""Object signatures: an ES256 JWS over the RFC 8785 form, inside the object it signs, checked in numbered steps.
+"""Object signatures: an ES256 JWS over the canonical form, inside the object it signs, verified in numbered steps.
 
-    "extensions": {"extension-definition--…": {"extension_type": "property-extension", "sig_version": 1,
-        "signer_ref": "identity--…", "signed_at": "…", "signature": "BASE64URL(header)..BASE64URL(r || s)"}}
+    "extensions": {"extension-definition--…": {
+        "extension_type": "property-extension", "sig_version": 1,
+        "signer_ref": "identity--…", "signed_at": "2026-11-23T18:00:00Z",
+        "prev_sha256": "hex SHA-256 of the version before; absent on the first",
+        "signature": "BASE64URL(header)..BASE64URL(r || s)"}}
 
-Signed is the object without `signature`: a detached JWS (certs/jws.py) that any JOSE library verifies.
+Signed is the RFC 8785 form of the object with only `signature` taken out, so any JOSE library verifies it (jws.py).
+Observables carry none: an attestation, signed like any object, covers them and what was imported.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ObjectIdentifier
 
-from certs.faults import PathFault, SignatureFault
+from certs.faults import SignatureFault, UnstableForm
 from certs.jcs import JsonError, canonical
-from certs.jws import sign_document, split_detached, verify_detached
-from certs.keys import PrivateKey, is_p256, thumbprint
-from certs.profiles import SIGNING
+from certs.jws import encode_header, sign_detached, sign_document, split_detached, verify_detached, verify_document
+from certs.keyring import Keyring, KeyringEntry, TrustedKey
+from certs.keys import PrivateKey, p256
+from certs.path import Revocation, Revocations
+from certs.relay import SCO_TYPES, lint, refuse_observable
 
-EXT_SIG = "extension-definition--2d0c4e5e-3f0f-4a53-9f36-5f0b7a1c6e01"
-EXT_ATT = "extension-definition--8b8d4a7c-91d5-4b6a-8a0e-0c4f2d9b7e02"
-OBJECT_TYPE = "stix-object+jws"
+__all__ = [
+    "ATTESTATION",
+    "EXTENSION_DEFINITIONS",
+    "EXT_ATT",
+    "EXT_SIG",
+    "OBJECT_TYPE",
+    "SCO_TYPES",
+    "Keyring",
+    "KeyringEntry",
+    "Revocation",
+    "Revocations",
+    "SignatureFault",
+    "Signer",
+    "TrustedKey",
+    "UnstableForm",
+    "Verified",
+    "attestation",
+    "lint",
+    "sign_document",
+    "verify_document",
+    "verify_object",
+]
 
-CLOCK_SKEW = timedelta(minutes=5)
+EXT_SIG: Final = "extension-definition--d3983882-f2a7-4cdd-864e-d9d130bb0a5a"
+EXT_ATT: Final = "extension-definition--b7a9c9d7-08da-4420-9a04-f1fd4b3eb76e"
+OBJECT_TYPE: Final = "stix-object+jws"
+ATTESTATION: Final = "object-attestation"
 
-_SCO_TYPES = frozenset({
-    "artifact", "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file", "ipv4-addr",
-    "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url", "user-account",
-    "windows-registry-key", "x509-certificate",
-})  # fmt: skip
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
+_MEMBERS: Final = frozenset({"extension_type", "sig_version", "signer_ref", "signed_at", "signature"})
+_MEMBERS_AND_PREVIOUS: Final = _MEMBERS | {"prev_sha256"}
 
 
 # --- signing ---
@@ -40,19 +67,31 @@ _SCO_TYPES = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A member's signing key with its certificate and the identity it signs for."""
+    """A member's signing key with its certificate, and the identity it speaks for. Raises ValueError if they differ."""
 
     key: PrivateKey = field(repr=False)
     certificate: x509.Certificate
     identity_id: str
+    _header: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.key.public_key() != p256(self.certificate):
+            raise ValueError("the certificate is for another key")
+        object.__setattr__(self, "_header", encode_header(OBJECT_TYPE, self.certificate))
 
     def sign(self, obj: Mapping[str, Any], *, signed_at: str, prev_sha256: str | None = None) -> dict[str, Any]:
-        """A signed copy. `signed_at` is an RFC 3339 time; `prev_sha256` is the hex digest of the version before.
+        """A signed copy of the object; a signature it bore as an earlier version is replaced.
 
-        Raises SignatureFault (`signature-unstable`, `signature-sco`) for forms that a relay's parse and serialise would
-        change, and for observables, whose deterministic ids several members share.
+        `signed_at` is an RFC 3339 time in UTC, `prev_sha256` the hex digest of the version before. Raises UnstableForm
+        for what a relay would change, SignatureFault for an observable. Whether the signature counts (author, dates) is
+        the verifier's to say.
         """
-        lint(obj)
+        extensions = {name: value for name, value in obj.get("extensions", {}).items() if name != EXT_SIG}
+        bare = {name: value for name, value in obj.items() if name != "extensions"}
+        lint({**bare, "extensions": extensions} if extensions else bare)
+        if prev_sha256 is not None and not _DIGEST.fullmatch(prev_sha256):
+            raise _form("prev_sha256 is not a SHA-256 digest in hex.", "prev_sha256 no es un SHA-256 en hexadecimal.")
+        _moment(signed_at)
         block: dict[str, Any] = {
             "extension_type": "property-extension",
             "sig_version": 1,
@@ -61,166 +100,12 @@ class Signer:
         }
         if prev_sha256 is not None:
             block["prev_sha256"] = prev_sha256
-        extensions = {key: value for key, value in obj.get("extensions", {}).items() if key != EXT_SIG}
-        signed = {**obj, "extensions": {**extensions, EXT_SIG: block}}
-        block["signature"] = sign_document(signed, typ=OBJECT_TYPE, key=self.key, certificate=self.certificate)
+        signed = {**bare, "extensions": {**extensions, EXT_SIG: block}}
+        try:
+            block["signature"] = sign_detached(canonical(signed), self._header, self.key)
+        except JsonError as error:
+            raise _form(error.en, error.es) from None
         return signed
-
-
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_MILLIS = re.compile(r"\.(\d{3}|\d{3}\d*[1-9])Z$")
-
-
-def lint(obj: Mapping[str, Any]) -> None:
-    """Raise SignatureFault when common tools would change the object on their way through.
-
-    Measured with python-stix2: explicit default booleans vanish, `created`/`modified` get milliseconds, other times lose
-    trailing zeros, a missing `pattern_version` appears, empty lists vanish. Any of it breaks a signature over the content.
-    """
-    if obj.get("type") in _SCO_TYPES:
-        raise SignatureFault("signature-sco", "Observables are covered by an attestation, not signed themselves.", "Los observables se cubren con una atestación; no se firman ellos mismos.")  # fmt: skip
-    for path, value in _walk(obj, ""):
-        trouble = _unstable(path, value)
-        if trouble is not None:
-            raise SignatureFault(
-                "signature-unstable",
-                f"{path}: {trouble[0]}, so the signature would not survive a relay.",
-                f"{path}: {trouble[1]}, por lo que la firma no sobreviviría a un retransmisor.",
-            )
-    if obj.get("type") == "indicator" and obj.get("pattern_type") == "stix" and "pattern_version" not in obj:
-        raise SignatureFault(
-            "signature-unstable",
-            "pattern_version: common tools add it when it is absent, so the signature would not survive a relay.",
-            "pattern_version: las herramientas comunes lo agregan si falta, por lo que la firma no sobreviviría a un retransmisor.",
-        )
-
-
-def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key != EXT_SIG:
-                yield from _walk(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and value:
-        for number, item in enumerate(value):
-            yield from _walk(item, f"{path}[{number}]")
-    else:
-        yield path, value
-
-
-def _unstable(path: str, value: Any) -> tuple[str, str] | None:
-    if value is False and path in ("revoked", "defanged"):
-        return (
-            "an explicit default is dropped by common tools",
-            "las herramientas comunes omiten un valor predeterminado explícito",
-        )
-    if value == [] or value is None:
-        return "empty values are dropped", "los valores vacíos se omiten"
-    if isinstance(value, float) and value.is_integer():
-        return "a whole number is written with a fraction", "un número entero está escrito con fracción"
-    if isinstance(value, str) and _STAMP.fullmatch(value):
-        if path in ("created", "modified"):
-            if not _MILLIS.search(value):
-                return "the time needs three fraction digits", "la hora necesita tres dígitos de fracción"
-        elif "." in value and value.endswith("0Z"):
-            return "the time has trailing zeros", "la hora tiene ceros finales"
-    return None
-
-
-# --- who may sign ---
-
-
-@dataclass(frozen=True, slots=True)
-class KeyringEntry:
-    """An enrolled signing certificate (DER), the identity it belongs to, and that member's country."""
-
-    certificate: bytes
-    identity_id: str
-    country: str
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """When a certificate was revoked, and since when its key is thought compromised, if that is why."""
-
-    revoked_at: datetime
-    compromised_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrustedKey:
-    public_key: ec.EllipticCurvePublicKey
-    identity_id: str
-    not_before: datetime
-    not_after: datetime
-    revocation: Revocation | None
-
-
-class Trust(Protocol):
-    """What a keyring asks of the trust list (certs/trust.py)."""
-
-    def check(self, certificate: x509.Certificate, country: str, *, purpose: ObjectIdentifier, at: datetime) -> None:
-        """Raise PathFault unless the certificate leads to the country's root."""
-
-
-class Keyring:
-    """The keys of one trust epoch, each with its path judged once: 180 µs a path would otherwise dominate intake."""
-
-    def __init__(self, keys: Mapping[str, TrustedKey | SignatureFault]) -> None:
-        self._keys = keys
-
-    @classmethod
-    def build(
-        cls,
-        entries: Iterable[KeyringEntry],
-        trust: "Trust | None",
-        revoked: Mapping[str, Revocation],
-        *,
-        at: datetime,
-    ) -> "Keyring":
-        """Judge every enrolled certificate under the trust list: a key that may sign, or the fault it deserves."""
-        keys: dict[str, TrustedKey | SignatureFault] = {}
-        for entry in entries:
-            certificate = x509.load_der_x509_certificate(entry.certificate)
-            keys[thumbprint(certificate)] = _judge(certificate, entry, trust, revoked.get(thumbprint(certificate)), at)
-        return cls(keys)
-
-    def find(self, key: str) -> TrustedKey:
-        """Raises SignatureFault for a certificate that is unknown or not to be trusted."""
-        found = self._keys.get(key)
-        if found is None:
-            raise SignatureFault("signature-unknown-certificate", "The signing certificate is not enrolled.", "El certificado de firma no está inscrito.")  # fmt: skip
-        if isinstance(found, SignatureFault):
-            raise SignatureFault(found.code, found.en, found.es)
-        return found
-
-
-def _judge(
-    certificate: x509.Certificate,
-    entry: KeyringEntry,
-    trust: "Trust | None",
-    revocation: Revocation | None,
-    at: datetime,
-) -> TrustedKey | SignatureFault:
-    public = certificate.public_key()
-    try:
-        if trust is None:
-            raise PathFault(
-                "untrusted", "cannot be checked without a trust list", "no puede verificarse sin lista de confianza"
-            )
-        # An expired certificate stays in the keyring: its dates are judged against each object's receipt.
-        moment = min(max(at, certificate.not_valid_before_utc), certificate.not_valid_after_utc)
-        trust.check(certificate, entry.country, purpose=SIGNING, at=moment)
-    except PathFault as fault:
-        return SignatureFault(
-            f"signature-{fault.code}", f"The signing certificate {fault.en}.", f"El certificado de firma {fault.es}."
-        )
-    if not isinstance(public, ec.EllipticCurvePublicKey) or not is_p256(public):
-        return SignatureFault(
-            "signature-algorithm", "The signing key is not a P-256 key.", "La clave de firma no es P-256."
-        )
-    return TrustedKey(
-        public, entry.identity_id, certificate.not_valid_before_utc, certificate.not_valid_after_utc, revocation
-    )
 
 
 # --- verifying ---
@@ -228,117 +113,133 @@ def _judge(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a good signature says."""
+    """What a good signature says. `prev_sha256` is the digest of the version before, None on a first version."""
 
     identity_id: str
     thumbprint: str
     signed_at: str
     prev_sha256: str | None
+    purpose: Literal["signing", "gateway"] = "signing"
 
 
 def verify_object(obj: Mapping[str, Any], keyring: Keyring, *, received: datetime) -> Verified:
-    """Check the signature inside an object that was received at a time. Never changes `obj`. Raises SignatureFault.
+    """Verify the signature in an object that came in through `certs.jcs.load`. Never changes it.
 
-    (1) it is there, in its one form, on an object that may bear one; (2) the header has exactly its three members, with
-    the algorithm and the type we expect; (3) it verifies over the canonical form by the key its thumbprint names;
-    (4) that key's certificate leads to its own country's root, is for signing, was valid and not revoked at receipt;
-    (5) the key's member is `signer_ref` and `created_by_ref`; (6) `signed_at` fits the object, the certificate and now.
-    Versions (steps 7 and 8 of the design) are judged where they are known: exchange/model/versions.py.
+    `received` is when the hub received it (aware): certificates are judged then, not now. Raises SignatureFault, each
+    step with its own codes.
     """
-    # Step 1.
+    # 1. The object may bear a signature, and the extension is in its one form.
+    # 2. The header has exactly its three members, an allowed algorithm and the type of object signatures.
+    # 3. The canonical form without `signature` verifies under the key its thumbprint names.
+    # 4. That key's certificate leads to its own country's root and was valid and not revoked at receipt.
+    # 5. The key's member is `signer_ref`, and the author.
+    # 6. `signed_at` fits the receipt, the certificate and the version.
+    # Versions (7: prev_sha256, owner, nothing after revocation; 8: forks) are the store's, which knows the others.
+
+    # (1): the form
     block = _block(obj)
-    # Step 2.
-    encoded, header, raw = split_detached(block["signature"], typ=OBJECT_TYPE)
-    key = keyring.find(header.thumbprint)
-    # Step 3.
+
+    # (2): the header
+    header, (_, _, name), raw = split_detached(block["signature"], typ=OBJECT_TYPE, algorithms=keyring.algorithms)
+
+    # (4), first half: what the keyring found of the certificate; before (3), so that strangers cost no arithmetic
+    key = keyring.find(name)
+
+    # (3): the signature
     bare = {name: value for name, value in block.items() if name != "signature"}
     try:
         payload = canonical({**obj, "extensions": {**obj["extensions"], EXT_SIG: bare}})
     except JsonError as error:
-        raise SignatureFault("signature-form", error.en, error.es) from None
-    verify_detached(payload, encoded, raw, key.public_key)
-    # Step 4.
-    if not key.not_before <= received <= key.not_after:
-        raise SignatureFault("signature-expired", "The signing certificate was not valid at receipt.", "El certificado de firma no estaba vigente al recibirse.")  # fmt: skip
-    if key.revocation is not None and received >= (key.revocation.compromised_since or key.revocation.revoked_at):
-        raise SignatureFault(
-            "signature-revoked", "The signing certificate has been revoked.", "El certificado de firma fue revocado."
-        )
-    # Step 5.
+        raise _form(error.en, error.es) from None
+    verify_detached(payload, header, raw, key.public_key)
+
+    # (4), second half: at the time of receipt
+    key.check_at(received)
+
+    # (5): the member
     if block["signer_ref"] != key.identity_id:
-        raise SignatureFault("signature-signer", "signer_ref is not the member that the key belongs to.", "signer_ref no es el miembro al que pertenece la clave.")  # fmt: skip
-    author = obj.get("created_by_ref") or (obj["id"] if obj.get("type") == "identity" else None)
-    if author != key.identity_id:
         raise SignatureFault(
-            "signature-author",
-            "created_by_ref is not the member that signed.",
-            "created_by_ref no es el miembro que firmó.",
+            "signature-signer",
+            "signer_ref is not the member that the signing key belongs to.",
+            "signer_ref no es el miembro al que pertenece la clave de firma.",
         )
-    # Step 6.
-    _check_time(block["signed_at"], obj, key, received)
-    return Verified(key.identity_id, header.thumbprint, block["signed_at"], block.get("prev_sha256"))
+    if _author(obj) != key.identity_id:
+        raise _not_author()
 
-
-_BLOCK_KEYS = {"extension_type", "sig_version", "signer_ref", "signed_at", "prev_sha256", "signature"}
+    # (6): the times
+    _check_times(block["signed_at"], obj, key, received)
+    return Verified(key.identity_id, name, block["signed_at"], block.get("prev_sha256"), key.purpose)
 
 
 def _block(obj: Mapping[str, Any]) -> dict[str, Any]:
     extensions = obj.get("extensions")
-    block = extensions.get(EXT_SIG) if isinstance(extensions, Mapping) else None
+    block = extensions.get(EXT_SIG) if isinstance(extensions, dict) else None
     if block is None:
         raise SignatureFault("signature-missing", "The object is not signed.", "El objeto no está firmado.")
-    if obj.get("type") in _SCO_TYPES:
-        raise SignatureFault(
-            "signature-sco",
-            "Observables do not bear signatures of their own.",
-            "Los observables no llevan firma propia.",
+    refuse_observable(obj)
+    if not isinstance(block, dict) or not (block.keys() == _MEMBERS or block.keys() == _MEMBERS_AND_PREVIOUS):
+        raise _form(
+            "The signature extension does not have exactly its members.",
+            "La extensión de firma no tiene exactamente sus miembros.",
         )
-    texts = ("signer_ref", "signed_at", "signature")
+    previous = block.get("prev_sha256")
     if (
-        not isinstance(block, dict)
-        or not _BLOCK_KEYS.issuperset(block)
-        or block.get("extension_type") != "property-extension"
-        or block.get("sig_version") != 1
-        or not all(isinstance(block.get(name), str) for name in texts)
-        or not isinstance(block.get("prev_sha256", ""), str)
+        block["extension_type"] != "property-extension"
+        or type(block["sig_version"]) is not int  # True and 1.0 equal 1
+        or block["sig_version"] != 1
+        or not isinstance(block["signer_ref"], str)
+        or not isinstance(block["signed_at"], str)
+        or ("prev_sha256" in block and not (isinstance(previous, str) and _DIGEST.fullmatch(previous)))
     ):
-        raise _form()
+        raise _form(
+            "A member of the signature extension has another form than it must.",
+            "Un miembro de la extensión de firma tiene una forma distinta de la debida.",
+        )
     return block
 
 
-def _form() -> SignatureFault:
-    return SignatureFault(
-        "signature-form",
-        "The signature extension is not in its one form.",
-        "La extensión de firma no tiene su única forma.",
-    )
+def _author(obj: Mapping[str, Any]) -> Any:
+    """`created_by_ref`; an identity without one speaks for itself."""
+    author = obj.get("created_by_ref")
+    return obj.get("id") if author is None and obj.get("type") == "identity" else author
 
 
-def _check_time(signed_at: str, obj: Mapping[str, Any], key: TrustedKey, received: datetime) -> None:
-    try:
-        moment = _moment(signed_at)
-        modified = _moment(str(obj.get("modified") or obj.get("created") or signed_at))
-    except ValueError:
-        raise SignatureFault(
-            "signature-time", "signed_at is not an RFC 3339 time in UTC.", "signed_at no es una hora RFC 3339 en UTC."
-        ) from None
-    if moment > received + CLOCK_SKEW:
-        raise SignatureFault("signature-time", "signed_at lies in the future.", "signed_at está en el futuro.")
-    if not key.not_before - CLOCK_SKEW <= moment <= key.not_after:
-        raise SignatureFault("signature-time", "signed_at lies outside the certificate's dates.", "signed_at está fuera de la vigencia del certificado.")  # fmt: skip
-    if moment + CLOCK_SKEW < modified:
-        raise SignatureFault(
-            "signature-time",
-            "signed_at lies before the version it signs.",
-            "signed_at es anterior a la versión que firma.",
+def _check_times(signed_at: str, obj: Mapping[str, Any], key: TrustedKey, received: datetime) -> None:
+    moment = _moment(signed_at)
+    if moment > received + CLOCK_TOLERANCE:
+        raise _time("signed_at lies in the future.", "signed_at está en el futuro.")
+    if not key.not_before <= moment <= key.not_after:
+        raise _time(
+            "signed_at lies outside the certificate's dates.", "signed_at está fuera de la vigencia del certificado."
         )
+    version = obj.get("modified", obj.get("created"))
+    if version is not None and moment + CLOCK_TOLERANCE < _moment(version):
+        raise _time("signed_at lies before the version it signs.", "signed_at es anterior a la versión que firma.")
 
 
-def _moment(text: str) -> datetime:
-    if not _STAMP.fullmatch(text):
-        raise ValueError("not a time")
-    whole, _, fraction = text[:-1].partition(".")
-    return datetime.fromisoformat(f"{whole}.{fraction[:6]:0<6}+00:00")
+def _moment(text: object) -> datetime:
+    try:
+        if isinstance(text, str) and _TIME.fullmatch(text):
+            return datetime.fromisoformat(text)
+    except ValueError:
+        pass  # a thirteenth month has the form, too
+    raise _time("A time is not RFC 3339 in UTC.", "Una hora no está en RFC 3339 y UTC.")
+
+
+def _form(en: str, es: str) -> SignatureFault:
+    return SignatureFault("signature-form", en, es)
+
+
+def _time(en: str, es: str) -> SignatureFault:
+    return SignatureFault("signature-time", en, es)
+
+
+def _not_author() -> SignatureFault:
+    return SignatureFault(
+        "signature-author",
+        "The object's author (created_by_ref) is not the member that signs it.",
+        "El autor del objeto (created_by_ref) no es el miembro que lo firma.",
+    )
 
 
 # --- attestations ---
@@ -350,48 +251,71 @@ def attestation(
     created_by_ref: str,
     created: str,
     covers: Sequence[Mapping[str, str]],
-    attestation_type: str = "covers",
+    attestation_type: Literal["covers", "imported-from"] = "covers",
     source: Mapping[str, str] | None = None,
     object_marking_refs: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """An unsigned `object-attestation` over objects that bear no signature of their own: observables, imports.
+    """An unsigned attestation over objects that bear no signature of their creator's: observables, and imports.
 
-    `covers` lists `{id, version, sha256}` (hex digest of the canonical form). For "imported-from", `source` gives
-    source_name, source_url and retrieved_at. Its markings are what the importer claims for objects without any.
+    `covers` lists {id, version, sha256 (hex, of the canonical form)}. "imported-from" needs `source` with
+    `source_name`, `source_url` and `retrieved_at`; its markings are what the importer claims for objects that have
+    none. The caller makes the id ("object-attestation--" and a UUIDv4) and signs the result. Raises ValueError.
     """
+    items = [{"id": item["id"], "version": item["version"], "sha256": item["sha256"]} for item in covers]
+    if not items or not all(_DIGEST.fullmatch(item["sha256"]) for item in items):
+        raise ValueError("an attestation covers at least one object, each by its SHA-256 in hex")
+    names = {"source_name", "source_url", "retrieved_at"} if attestation_type == "imported-from" else set()
+    if (source or {}).keys() != names:
+        raise ValueError(f"{attestation_type} takes exactly these of a source: {', '.join(sorted(names)) or 'nothing'}")
     value: dict[str, Any] = {
-        "type": "object-attestation",
+        "type": ATTESTATION,
         "spec_version": "2.1",
         "id": id,
         "created_by_ref": created_by_ref,
         "created": created,
         "modified": created,
         "attestation_type": attestation_type,
-        "covers": [dict(item) for item in covers],
+        "covers": items,
+        **(source or {}),
         "extensions": {EXT_ATT: {"extension_type": "new-sdo"}},
     }
     if object_marking_refs:
         value["object_marking_refs"] = list(object_marking_refs)
-    return {**value, **(source or {})}
+    return value
 
 
-EXTENSION_DEFINITIONS: tuple[dict[str, Any], ...] = tuple(
-    {
+def _definition(extension: str, name: str, description: str, kind: str) -> dict[str, Any]:
+    return {
         "type": "extension-definition",
         "spec_version": "2.1",
         "id": extension,
-        "created_by_ref": "identity--7a3f9f53-9e0b-4d5f-8a62-b1f4c27d6e03",
-        "created": "2026-11-01T00:00:00.000Z",
-        "modified": "2026-11-01T00:00:00.000Z",
+        "created_by_ref": "identity--bfd5aae4-02de-42c9-ac81-95335c028ec2",
+        "created": "2026-11-24T00:00:00.000Z",
+        "modified": "2026-11-24T00:00:00.000Z",
         "name": name,
         "description": description,
-        "schema": "docs/protocol.md",
+        "schema": f"{name}: {description}",
         "version": "1.0.0",
         "extension_types": [kind],
     }
-    for extension, name, description, kind in (
-        (EXT_SIG, "Object signature", "An ES256 JWS over the object's RFC 8785 form.", "property-extension"),
-        (EXT_ATT, "Object attestation", "A signed statement over other objects' digests.", "new-sdo"),
-    )
+
+
+EXTENSION_DEFINITIONS: Final[tuple[dict[str, Any], ...]] = (
+    _definition(
+        EXT_SIG,
+        "Object signature",
+        "sig_version (1), signer_ref (identity), signed_at (timestamp), prev_sha256 (hex, absent on a first version)"
+        " and signature: a detached ES256 JWS (RFC 7515, appendix F) over the RFC 8785 form of the object without"
+        " `signature`; its header has exactly alg, typ (stix-object+jws) and x5t#S256.",
+        "property-extension",
+    ),
+    _definition(
+        EXT_ATT,
+        "Object attestation",
+        "An object of type object-attestation: attestation_type (covers or imported-from), covers (list of id, version,"
+        " sha256 of the RFC 8785 form) and, for imports, source_name, source_url and retrieved_at. It bears an object"
+        " signature of its own.",
+        "new-sdo",
+    ),
 )
-"""The definitions of both extensions, as STIX objects."""
+"""Both extensions as STIX objects, for collections that hand out their definitions."""

@@ -10,11 +10,12 @@ from functools import cached_property
 
 from certs.signature import Keyring, KeyringEntry, Revocation
 from certs.trust import TrustList
-from exchange.clock import Clock, as_datetime, as_text
+from exchange.clock import Clock
 from exchange.errors import Unavailable
 from exchange.ledger.entry import actor
 from exchange.model.member import Collection, Member
 from exchange.store.contract import Epochs, Registry, Store
+from exchange.times import as_datetime, as_text
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement
 from policies.decide import Decision, decide, may_submit

@@ -165,12 +165,11 @@ def _ceilings(document: Document) -> Iterator[Mistake]:
     ]
     levels.append((("defaults", "unmarked_as"), Ceiling(tlp=document.defaults.unmarked_as, pap=top.pap)))
     for number, permit in enumerate(document.permit):
+        when: Path = ("permit", number, "when")
         if permit.when.tlp:
-            path = ("permit", number, "when", "tlp", "max")
-            levels.append((path, Ceiling(tlp=permit.when.tlp.max, pap=top.pap)))
+            levels.append(((*when, "tlp", "max"), Ceiling(tlp=permit.when.tlp.max, pap=top.pap)))
         if permit.when.pap:
-            path = ("permit", number, "when", "pap", "max")
-            levels.append((path, Ceiling(tlp=top.tlp, pap=permit.when.pap.max)))
+            levels.append(((*when, "pap", "max"), Ceiling(tlp=top.tlp, pap=permit.when.pap.max)))
     for path, level in levels:
         too_high = TLP_RANK[level.tlp] > TLP_RANK[top.tlp]
         # A ceiling that leaves PAP out bounds TLP alone; it does not promise more PAP than holds anywhere.

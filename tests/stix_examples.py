@@ -39,7 +39,9 @@ _EXAMPLES: list[dict[str, Any]] = [
     _versioned("campaign", name="Dry dock", objective="Freight fraud", **_SEEN),
     _versioned("course-of-action", name="Close port 445"),
     _versioned("grouping", context="suspicious-activity", object_refs=[identifier("indicator")]),
-    _versioned("identity", name="Port of Manzanillo (fictional)", identity_class="organization", sectors=["transportation"]),
+    _versioned(
+        "identity", name="Port of Manzanillo, invented", identity_class="organization", sectors=["transportation"],
+    ),
     _versioned("incident", name="Gate outage"),
     _versioned(
         "indicator",
@@ -81,7 +83,9 @@ _EXAMPLES: list[dict[str, Any]] = [
         object_refs=[identifier("ipv4-addr")],
     ),
     _versioned("opinion", opinion="agree", object_refs=[identifier("campaign")]),
-    _versioned("report", name="Dry dock", published=WHEN, report_types=["campaign"], object_refs=[identifier("campaign")]),
+    _versioned(
+        "report", name="Dry dock", published=WHEN, report_types=["campaign"], object_refs=[identifier("campaign")],
+    ),
     _versioned("threat-actor", name="Marea", threat_actor_types=["crime-syndicate"], roles=["agent"], **_SEEN),
     _versioned("tool", name="scp", tool_types=["exploitation"], tool_version="9.9"),
     _versioned("vulnerability", name="CVE-2026-12345"),
@@ -91,7 +95,8 @@ _EXAMPLES: list[dict[str, Any]] = [
     ),
     _versioned(
         "sighting", sighting_of_ref=identifier("indicator"), count=2, summary=False,
-        observed_data_refs=[identifier("observed-data")], where_sighted_refs=[IDENTITY, identifier("location")], **_SEEN,
+        observed_data_refs=[identifier("observed-data")],
+        where_sighted_refs=[IDENTITY, identifier("location")], **_SEEN,
     ),
     _observable("artifact", mime_type="image/png", url="https://cdn.example/a.png", hashes={"SHA-256": "ab" * 32}),
     _observable("autonomous-system", number=64500, name="EXAMPLE"),
@@ -112,7 +117,8 @@ _EXAMPLES: list[dict[str, Any]] = [
             "archive-ext": {"contains_refs": [identifier("file")]},
             "raster-image-ext": {"image_height": 1, "exif_tags": {"Make": "x", "XResolution": 4928}},
             "windows-pebinary-ext": {
-                "pe_type": "exe", "machine_hex": "014c", "number_of_sections": 1, "time_date_stamp": "2026-01-01T00:00:00Z",
+                "pe_type": "exe", "machine_hex": "014c", "number_of_sections": 1,
+                "time_date_stamp": "2026-01-01T00:00:00Z",
                 "optional_header": {"magic_hex": "010b"}, "sections": [{"name": ".text", "entropy": 6.2, "size": 12}],
             },
         },
@@ -125,7 +131,9 @@ _EXAMPLES: list[dict[str, Any]] = [
         "network-traffic", src_ref=identifier("ipv4-addr"), dst_ref=identifier("domain-name"), dst_port=443, src_port=0,
         protocols=["ipv4", "tcp", "https"], start=WHEN, end=LATER, is_active=False, ipfix={"minimumIpTotalLength": 32},
         extensions={
-            "http-request-ext": {"request_method": "get", "request_value": "/", "request_header": {"Host": ["a.example"]}},
+            "http-request-ext": {
+                "request_method": "get", "request_value": "/", "request_header": {"Host": ["a.example"]},
+            },
             "icmp-ext": {"icmp_type_hex": "08", "icmp_code_hex": "00"},
             "socket-ext": {"address_family": "AF_INET", "socket_type": "SOCK_STREAM", "options": {"SO_DEBUG": 1}},
             "tcp-ext": {"src_flags_hex": "02"},

@@ -12,11 +12,12 @@ from typing import Any
 import aiohttp
 
 from exchange.cli import setup
-from exchange.clock import Clock, SystemClock, as_datetime, as_millis_text
+from exchange.clock import Clock, SystemClock
 from exchange.hub import Running, running, working
 from exchange.ledger.witness import Witness, serve
 from exchange.model.member import Member
 from exchange.settings import Settings
+from exchange.times import as_datetime, as_millis_text
 
 TAXII = "application/taxii+json;version=2.1"
 TLP2 = {
@@ -115,7 +116,7 @@ async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: An
             stack.callback(witness.close)
             runner = await serve(witness, "127.0.0.1", 0)
             stack.push_async_callback(runner.cleanup)
-            urls[f"{country}-a"] = "http://127.0.0.1:{}".format(runner.addresses[0][1])
+            urls[f"{country}-a"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
         values = home.settings().model_dump() | {"port": 0, "mtls_port": 0, "witnesses": urls} | knobs
         settings = Settings.model_validate(values)
         members = {row[0]: setup.sample_member(row[0]) for row in setup.SAMPLE_MEMBERS}

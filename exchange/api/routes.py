@@ -5,11 +5,11 @@ from aiohttp import hdrs, web
 
 from exchange.api.ledger import ROUTES as LEDGER_ROUTES
 from exchange.api.openapi import document
-from exchange.clock import as_text
 from exchange.errors import Malformed, NotFound, NotPermitted, Unavailable
 from exchange.model.member import Access, Collection, Member
 from exchange.release.explain import explain
 from exchange.rules import Caller
+from exchange.times import as_text
 from exchange.web.body import read_body
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import JSON, language, must_be_readable

@@ -9,12 +9,14 @@ from typing import TypeVar
 
 import click
 
+from exchange import observe
 from exchange.cli import setup
 from exchange.cli.output import machine, say, table
-from exchange.clock import SystemClock, as_text
+from exchange.clock import SystemClock
 from exchange.errors import NotFound
 from exchange.hub import running, working
 from exchange.model.member import Collection, Country, Member, Status
+from exchange.times import as_text
 from exchange.web.services import Services
 
 T = TypeVar("T")
@@ -31,8 +33,7 @@ def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:
 
     async def run() -> T:
         async with working(setup.Home(home).settings(), SystemClock()) as services:
-            result = await work(services)
-            return result
+            return await work(services)
 
     return asyncio.run(run())
 
@@ -52,6 +53,7 @@ def init(home: Path, port: int, mtls_port: int) -> None:
 @in_home
 def serve(home: Path) -> None:
     """Run the hub until it is told to stop; what it accepted is finished first."""
+    observe.configure()
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -24,7 +24,7 @@ from certs.jws import sign_document
 from certs.keys import load_key, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
-from exchange.clock import Clock, as_datetime
+from exchange.clock import Clock
 from exchange.errors import Conflict, NotFound
 from exchange.governance.registry import APPROVAL_TYPE, approval_payload
 from exchange.ledger.entry import LOGS
@@ -33,6 +33,7 @@ from exchange.ledger.publisher import Anchors
 from exchange.ledger.witness import Witness
 from exchange.model.member import Collection, Country, Member
 from exchange.settings import Settings
+from exchange.times import as_datetime
 from exchange.web.services import Services
 from policies.agreement import load as load_agreement
 

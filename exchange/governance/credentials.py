@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.faults import PathFault
-from exchange.clock import as_datetime
 from exchange.errors import NotAuthenticated
 from exchange.model.member import Credential, Member
 from exchange.rules import Rules
+from exchange.times import as_datetime
 
 _PREFIX = "puente"
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.faults import PathFault, TrustFault
 from certs.keys import thumbprint
 from certs.trust import TrustList
-from exchange.clock import Clock, as_datetime
+from exchange.clock import Clock
 from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
 from exchange.governance.credentials import certificate_credential, new_token
 from exchange.ledger.entry import Entry
@@ -33,6 +33,7 @@ from exchange.store.contract import (
     RevokeSigningCert,
     TrustListRow,
 )
+from exchange.times import as_datetime
 from policies.agreement import AgreementError, run_tests
 from policies.agreement import load as load_agreement
 

@@ -20,7 +20,6 @@ from typing import Any
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.signature import EXT_SIG, Verified, verify_object
-from exchange.clock import as_datetime, as_text
 from exchange.errors import Text
 from exchange.intake.labelling import label_for, marking_ids
 from exchange.intake.pattern import check_pattern
@@ -32,6 +31,7 @@ from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
 from exchange.rules import Rules
 from exchange.settings import Settings
 from exchange.store.contract import NewObject
+from exchange.times import as_datetime, as_text
 from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from exchange.clock import Clock, as_datetime, as_text
+from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, Text, Unavailable
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, coverage, examine
 from exchange.intake.parse import objects_in
@@ -22,6 +22,7 @@ from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules
 from exchange.settings import Settings
 from exchange.store.contract import Act, LeafRef, NewObject, Outdated, Placed, Record, Removal, Stamp, StatusRow, Store
+from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS, Label
 
 SLICE_OBJECTS = 100

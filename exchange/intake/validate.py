@@ -15,7 +15,7 @@ from exchange.intake.stix.common import StixType
 from exchange.intake.stix.content import extension_findings, name_findings, odd_values, plain, unannounced
 from exchange.intake.stix.faults import faults
 from exchange.intake.stix.finding import Finding, breach
-from exchange.intake.stix.markings import definition_findings, marking_findings
+from exchange.intake.stix.markings import definition_findings, definition_warnings, marking_findings
 from exchange.intake.stix.observables import sco_id
 from exchange.intake.stix.types import TYPES, identifier_finding, type_of
 from exchange.intake.stix.values import language_findings, reference_findings, value_findings
@@ -35,9 +35,9 @@ ELSEWHERE: Final = {
     "JSN-09": "certs.jcs.load, exchange.intake.parse",
     "JSN-10": "certs.jcs.load",
     "IDN-04": "nowhere: an identifier does not tell of which namespace it was computed; IDN-03 warns of any version 5",
-    "IDN-05": "exchange.store",
+    "IDN-05": "nowhere yet: it needs every UUID a producer has used, under whichever type",
     "SCO-02": "exchange.intake.stix.observables, by SCO-01",
-    "TIM-05": "exchange.store: only it knows which version is the first",
+    "TIM-05": "nowhere: whether a version is the first one is known to its creator alone",
     "TIM-06": "exchange.model.versions",
     "TIM-09": "exchange.model.versions",
     "TIM-10": "exchange.model.versions, certs.signature",
@@ -106,6 +106,8 @@ def _warnings(obj: dict[str, Any], kind: StixType) -> Iterator[Finding]:
             yield from _computed_id(obj)
     elif version != "4":
         yield breach("stix-id-not-random", "id")
+    if kind.name == "marking-definition":
+        yield from definition_warnings(obj)
     yield from language_findings(obj)
     yield from reference_findings(obj)
 

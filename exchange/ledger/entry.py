@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from certs.jcs import canonical
-from exchange.clock import as_text
+from exchange.times import as_text
 
 LOGS = ("both", "us", "mx")
 """`both` is visible to both countries; a country's domestic events are only in its own log."""

@@ -77,6 +77,7 @@ class _Writer:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise FileExistsError(f"{directory} is not empty")
+        directory.chmod(0o700)
         self._directory = directory
         self._digests: dict[str, str] = {}
 

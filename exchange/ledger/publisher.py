@@ -23,7 +23,7 @@ from exchange.ledger.merkle import Frontier, HashReader, consistency_proof, incl
 from exchange.ledger.note import Checkpoint, LogKey, Policy, cosigned_by, note_text
 from exchange.ledger.receipt import Receipt
 from exchange.ledger.witness import Behind, Cosigned, Refused, add_checkpoint
-from exchange.store.contract import CheckpointRow, Store, TreeRow
+from exchange.store.contract import CheckpointRow, Store
 
 _log = structlog.get_logger("puente.publisher")
 
@@ -113,11 +113,11 @@ class Publisher:
 
         Raises LedgerFault on a rollback or a fork: a restored backup, a copied database, edited rows.
         """
-        trees = await self._store.trees()
         for log in LOGS:
             anchor = self._with.anchors.read(log)
-            if trees[log].size < anchor.size:
-                raise LedgerFault("rollback", f"log {log} has {trees[log].size} leaves, {anchor.size} were signed")
+            size = (await self._store.trees())[log].size
+            if size < anchor.size:
+                raise LedgerFault("rollback", f"log {log} has {size} leaves, {anchor.size} were signed")
             if anchor.size:
                 self._frontiers[log] = await self._rehash(log, anchor.size)
             if anchor.size and self._frontiers[log].root() != anchor.root:
@@ -131,7 +131,9 @@ class Publisher:
 
     async def _sign_loop(self) -> None:
         while True:
-            await self._committed.wait()
+            # Other processes (a command beside this hub) append too, so it also looks without being told.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._committed.wait(), self._with.witness_interval_seconds)
             self._committed.clear()
             await self.publish_once()
             await asyncio.sleep(self._with.interval_seconds)
@@ -151,15 +153,16 @@ class Publisher:
         if self.halted is not None:
             return
         try:
-            trees = await self._store.trees()
             for log in LOGS:
-                await self._publish(log, trees[log])
+                await self._publish(log)
         except LedgerFault as fault:
             await self._halt(fault)
 
-    async def _publish(self, log: str, tree: TreeRow) -> None:
-        last = await self._store.checkpoint(log)
+    async def _publish(self, log: str) -> None:
+        # What was signed is read before what is committed: another process may sign more in between, never less.
         anchor = self._with.anchors.read(log)
+        last = await self._store.checkpoint(log)
+        tree = (await self._store.trees())[log]
         signed = max(anchor.size, last.size if last else 0)
         if tree.size < signed:
             raise LedgerFault("rollback", f"log {log} has {tree.size} leaves, {signed} were signed")
@@ -238,6 +241,8 @@ class Publisher:
             await self._store.add_cosignature(log, row.size, name, line)
             self._witness_sizes[log, name] = row.size
         elif isinstance(answer, Behind):
+            if answer.size <= (await self._store.trees())[log].size:
+                return  # another process of this hub was faster; the next round proves from there
             await self._halt(LedgerFault("rollback", f"witness {name} has seen {answer.size} leaves of log {log}"))
         elif isinstance(answer, Refused) and answer.status == 422:
             await self._halt(LedgerFault("fork", f"witness {name} found log {log} inconsistent: {answer.text[:200]}"))

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from certs.jcs import JsonError, load
-from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.merkle import inclusion_proof, leaf_hash, reader_of, verify_inclusion
 from exchange.ledger.note import NOTE_LIMIT_BYTES, Checkpoint, NoteFault, Policy, decimal, split_note, strict_base64
 
@@ -27,6 +26,9 @@ _ITEM_HEADER = "puente-item-proof@v1"
 
 PROOF_LIMIT = 63
 """Hashes in a path: sizes stay below 2**63."""
+
+LEAF_LIMIT_BYTES = 0xFFFF
+"""What an entry bundle can frame (c2sp.org/tlog-tiles)."""
 
 RECEIPT_LIMIT_BYTES = NOTE_LIMIT_BYTES + 100_000
 

@@ -188,7 +188,7 @@ class Witness:
             self._state = State.decode((directory / "state.json").read_bytes(), self._key.verifier)
         except (OSError, JsonError, NoteFault, ValueError, KeyError, TypeError, AttributeError) as error:
             self.close()
-            raise LedgerFault("witness-state", f"the state of witness {self._key.name} is lost or damaged ({error}); a witness without its memory must be retired: make a new one with a new name") from None  # noqa: E501  # fmt: skip
+            raise LedgerFault("witness-state", f"the state of witness {self._key.name} is lost or damaged ({error}); a witness without its memory must be retired: make a new one with a new name") from None  # fmt: skip
         self._broken = False
 
     @classmethod

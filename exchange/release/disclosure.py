@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from exchange.clock import as_text
 from exchange.ledger.entry import Entry, national, route
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection
 from exchange.model.page import Row
 from exchange.rules import Caller
+from exchange.times import as_text
 
 
 def release_entries(

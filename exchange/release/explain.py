@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from exchange.clock import as_text
 from exchange.errors import Malformed, NotFound
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member
@@ -10,6 +9,7 @@ from exchange.release.grants import visible
 from exchange.release.page import Release
 from exchange.rules import Caller, RuleBook, Rules
 from exchange.store.contract import Epochs, HeldObject, LabelRow, Store
+from exchange.times import as_text
 from policies.decide import Decision
 
 

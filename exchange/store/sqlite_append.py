@@ -163,7 +163,7 @@ class _Transaction:
         others = [other for other in held if other != vid]
         if others:
             marks = ",".join("?" * len(others))
-            self.db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({marks})", others)  # noqa: S608  # only marks
+            self.db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({marks})", others)  # only marks
             # a late old version, or a twin of another holder: what the reader may see decides which is the latest
             newer = int(any(str(row[1]) >= new.object.instant for row in rows if row[0] != vid))
         self.db.execute(

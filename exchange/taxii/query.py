@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from exchange.clock import parse_us
 from exchange.errors import Malformed
 from exchange.model.instant import instant
 from exchange.model.page import Filter
+from exchange.times import parse_us
 
 KEYWORDS = ("first", "last", "all")
 

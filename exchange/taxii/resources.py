@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 
-from exchange.clock import as_text
 from exchange.model.member import Collection, Member
 from exchange.model.page import Page
 from exchange.settings import Settings
+from exchange.times import as_text
 from exchange.web.negotiate import STIX, TAXII
 
 DISCOVERY_PATH = "/taxii2/"

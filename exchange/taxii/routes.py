@@ -8,7 +8,6 @@ import orjson
 import structlog
 from aiohttp import hdrs, web
 
-from exchange.clock import as_text
 from exchange.errors import NotFound, NotPermitted
 from exchange.model.member import Access, Collection
 from exchange.model.page import Cursor, Page
@@ -17,6 +16,7 @@ from exchange.rules import Caller
 from exchange.taxii import resources
 from exchange.taxii.cursor import ForeignCursor, decode, encode, start
 from exchange.taxii.query import Asked, asked
+from exchange.times import as_text
 from exchange.web.body import read_body
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import TAXII, language, must_be_readable

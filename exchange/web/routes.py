@@ -110,11 +110,11 @@ class Table:
 
     def guarded(self, raw_path: str) -> bool:
         """Whether an unknown path lies where a credential is needed: nobody else learns that it is unknown."""
-        return _first(canonical_path(raw_path) or "") in self._guarded
+        return _first(unquote(raw_path)) in self._guarded
 
     def media(self, raw_path: str) -> str:
         """The media type of errors for a path that has no route."""
-        return self._media.get(_first(canonical_path(raw_path) or ""), JSON)
+        return self._media.get(_first(unquote(raw_path)), JSON)
 
 
 def canonical_path(raw_path: str) -> str | None:

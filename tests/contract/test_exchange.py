@@ -17,11 +17,11 @@ from certs.keys import thumbprint
 from certs.signature import Signer
 from exchange.cli.ledger import HubCopy, read_policies
 from exchange.cli.setup import OPERATOR
-from exchange.clock import as_datetime
 from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.receipt import Receipt
 from exchange.model.member import Status
 from exchange.model.stix import StixObject
+from exchange.times import as_datetime
 from policies.markings import CAVEAT_MARKINGS
 from tests.world import TLP2, World, make_world
 
@@ -152,9 +152,10 @@ async def _with_certificate(world: World, slug: str) -> int:
     directory = world.home.member(slug)
     context.load_cert_chain(directory / "tls.pem", directory / "tls.key")
     url = f"https://localhost:{world.hub.mtls_port}/taxii2/us-mx/collections/"
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-        async with session.get(url, headers={"Accept": "application/taxii+json;version=2.1"}) as answer:
-            return answer.status
+    headers = {"Accept": "application/taxii+json;version=2.1"}
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(connector=connector) as session, session.get(url, headers=headers) as answer:
+        return answer.status
 
 
 async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: World) -> None:

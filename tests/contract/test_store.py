@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certs.jcs import canonical
-from exchange.clock import FixedClock, as_text
+from exchange.clock import FixedClock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import Entry
 from exchange.ledger.merkle import inclusion_proof, leaf_hash, root, verify_inclusion
@@ -20,6 +20,7 @@ from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.store.contract import Act, CheckpointRow, Done, NewObject, Outdated, Record, Removal, Stamp, Store
 from exchange.store.sqlite import SqliteStore
+from exchange.times import as_text
 
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
 

@@ -1,5 +1,6 @@
 """The auditor's copy: whatever is changed in it is found and named, and an honest one passes."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from certs.jcs import canonical, load
-from exchange.clock import FixedClock, as_text
+from exchange.clock import FixedClock
 from exchange.ledger import merkle
 from exchange.ledger.audit import Report, verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import Entry, commitment, encode
@@ -22,6 +23,7 @@ from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, WitnessKey, note_text
 from exchange.ledger.receipt import Receipt, ReceiptFault
 from exchange.store.contract import Opening
+from exchange.times import as_text
 
 LOGS = ("both", "us")
 KEYS = {log: LogKey(f"puente.hub.example/audit/{log}", bytes([n] * 32)) for n, log in enumerate(LOGS, 10)}
@@ -96,8 +98,8 @@ async def written(directory: Path, source: Source) -> Path:
 
 
 @pytest.fixture(scope="module")
-async def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return await written(tmp_path_factory.mktemp("audit") / "copy", small())
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return asyncio.run(written(tmp_path_factory.mktemp("audit") / "copy", small()))
 
 
 @pytest.fixture
@@ -154,11 +156,12 @@ def test_the_layout_is_that_of_tlog_tiles(original: Path) -> None:
             "us/tile/0/000.p/5", "us/tile/entries/000.p/5",
         ]
     )  # fmt: skip
-    for path in original.rglob("*"):
-        assert path.stat().st_mode & 0o077 == 0, path
+    assert original.stat().st_mode & 0o077 == 0
+    for path in files(original):
+        assert (original / path).stat().st_mode & 0o077 == 0, path
 
 
-@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 513, 65_537])
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 513])
 async def test_copies_of_every_kind_of_size_pass(tmp_path: Path, size: int) -> None:
     source = Source({"both": [leaf("both", n) for n in range(size)]})
     await write_copy(tmp_path / "copy", source)
@@ -179,6 +182,7 @@ async def test_a_hundred_thousand_entries_take_less_than_two_seconds(tmp_path: P
     report = verify_copy(tmp_path / "copy", {"both": POLICIES["both"]})
     assert report.ok
     assert time.process_time() - begun < 2
+    assert (tmp_path / "copy/both/tile/2/000.p/1").stat().st_size == 32
 
 
 # --- accidents and forgeries ---
@@ -188,7 +192,7 @@ def test_every_flipped_bit_is_found_and_named(copy: Path) -> None:
     draw = random.Random(20261124)
     for path in files(copy):
         size = (copy / path).stat().st_size
-        for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(12))}:
+        for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(18))}:
             bit = 1 << draw.randrange(8)
             flip(copy / path, position, bit)
             found = verify_copy(copy, POLICIES)
@@ -204,7 +208,7 @@ def test_every_flipped_bit_is_found_though_manifest_was_made_to_agree(copy: Path
         if path in ("MANIFEST", "README"):
             continue
         size = (copy / path).stat().st_size
-        for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(6))}:
+        for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(10))}:
             bit = 1 << draw.randrange(8)
             flip(copy / path, position, bit)
             reseal(copy)

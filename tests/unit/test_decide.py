@@ -190,7 +190,7 @@ def test_a_time_nobody_understands_denies(now: str) -> None:
         ({"when": {"assurance": {"any": ["imported"]}}}, LABEL, ADUANAS, "when.assurance.any"),
         ({"when": {"sectors": {"any": ["trade.port"]}}}, LABEL, ADUANAS, "when.sectors.any"),
         ({"when": {"caveats": {"any": ["orcon"]}}}, LABEL, ADUANAS, "when.caveats.any"),
-        ({"when": {"caveats": {"any": ["opaque"]}}}, replace(LABEL, caveats=("pii-possible",)), ADUANAS, "when.caveats.any"),
+        ({"when": {"caveats": {"any": ["opaque"]}}}, replace(LABEL, caveats=("orcon",)), ADUANAS, "when.caveats.any"),
         ({"when": {"rel_to": "present"}}, LABEL, ADUANAS, "when.rel_to"),
         ({"when": {"collections": ["mx-domestic"]}}, LABEL, ADUANAS, "when.collections"),
         ({"when": {"feeds": ["kev"]}}, LABEL, ADUANAS, "when.feeds"),
@@ -303,6 +303,14 @@ def test_a_recipient_without_a_ceiling_gets_nothing_across_the_border() -> None:
 def test_red_is_above_the_ceiling_anywhere_even_at_home() -> None:
     decision = judge(agreement(permit()), replace(LABEL, tlp="red"), CUSTOMS)
     assert (decision.effect, decision.ceilings) == ("deny", ("ceilings.anywhere",))
+
+
+def test_the_ceiling_anywhere_bounds_pap_too() -> None:
+    tops = BASE["ceilings"] | {"anywhere": {"tlp": "amber+strict", "pap": "green"}}
+    under = agreement(permit(), ceilings=tops)
+    for pap, effect in (("green", "permit"), ("amber", "deny")):
+        assert judge(under, replace(LABEL, pap=pap), CUSTOMS).effect == effect
+        assert may_submit(under, replace(LABEL, pap=pap), now=NOW).effect == effect
 
 
 def test_the_least_assurance_differs_at_home_and_abroad() -> None:

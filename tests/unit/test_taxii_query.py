@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 from yarl import URL
 
-from exchange.clock import as_text, parse_us
 from exchange.errors import Malformed
 from exchange.taxii.query import Asked, asked
+from exchange.times import as_text, parse_us
 
 ID = "indicator--8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f"
 

@@ -22,7 +22,7 @@ class Case(NamedTuple):
     code: str
     type: str
     changes: dict[str, Any]
-    """Path → new value; GONE deletes. The first path is where the finding is expected, unless `field` says otherwise."""
+    """Path → new value; GONE deletes. The finding is expected at the first path, unless `field` says otherwise."""
     field: str | None = None
 
 
@@ -127,7 +127,7 @@ REJECTED = [
     # Common properties
     Case("COM-01", "stix-missing", "identity", {"name": GONE}),
     Case("COM-01", "stix-missing", "software", {"name": GONE}),
-    Case("COM-01", "stix-empty-string", "campaign", {"name": ""}),
+    Case("COM-01", "stix-empty-string", "indicator", {"pattern_type": ""}),
     Case("COM-01", "stix-email-body", "email-message", {"body": "x"}),
     Case("COM-01", "stix-needs", "artifact", {"decryption_key": "x"}),
     Case("COM-01", "stix-value", "email-message", {"body_multipart[0]": {"content_type": "text/plain"}}),
@@ -157,7 +157,10 @@ REJECTED = [
     Case("COM-08", "stix-property-suffix", "indicator", {"x_magic_hex": "xyz"}),
     Case("COM-08", "stix-property-suffix", "indicator", {"x_body_bin": "?"}),
     Case("COM-08", "stix-property-suffix", "indicator", {"x_name_enc": 5}),
-    *(Case("COM-09", "stix-reserved-name", "indicator", {name: "x"}) for name in ("severity", "username", "phone_number", "action")),
+    *(
+        Case("COM-09", "stix-reserved-name", "indicator", {name: "x"})
+        for name in ("severity", "username", "phone_number", "action")
+    ),
     Case("COM-09", "stix-reserved-name", "indicator", {"type": "action"}),
     Case(
         "COM-10", "stix-missing", "indicator",
@@ -170,8 +173,8 @@ REJECTED = [
     *(
         Case(
             "COM-11", "stix-enumeration", name,
-            {f"extensions/{extension}/{field}": "X"}, f"extensions.{extension}.{field},
-        ),
+            {f"extensions/{extension}/{field}": "X"}, f"extensions.{extension}.{field}",
+        )
         for name, extension, field in (
             ("network-traffic", "socket-ext", "address_family"),
             ("network-traffic", "socket-ext", "socket_type"),
@@ -196,7 +199,10 @@ REJECTED = [
     Case("TYP-03", "stix-range", "observed-data", {"number_observed": 1_000_000_000}),
     Case("TYP-03", "stix-missing", "observed-data", {"number_observed": GONE}),
     Case("TYP-03", "stix-ref", "observed-data", {"object_refs[0]": identifier("campaign")}),
-    Case("TYP-04", "stix-one-of", "location", dict.fromkeys(("region", "country", "latitude", "longitude", "precision"), GONE), ""),
+    Case(
+        "TYP-04", "stix-one-of", "location",
+        dict.fromkeys(("region", "country", "latitude", "longitude", "precision"), GONE), "",
+    ),
     Case("TYP-04", "stix-needs", "location", {"latitude": GONE, "precision": GONE}, "longitude"),
     Case("TYP-04", "stix-needs", "location", {"longitude": GONE, "precision": GONE}, "latitude"),
     Case("TYP-04", "stix-needs", "location", {"longitude": GONE, "latitude": GONE}, "precision"),
@@ -241,8 +247,8 @@ REJECTED = [
     *(
         Case(
             "TYP-13", "stix-one-of", name,
-            {field: GONE for field in EXAMPLES[name] if field not in ("type", "id")}, ",
-        ),
+            {field: GONE for field in EXAMPLES[name] if field not in ("type", "id")}, "",
+        )
         for name in ("process", "user-account", "windows-registry-key", "x509-certificate")
     ),
     # Markings
@@ -254,7 +260,8 @@ REJECTED = [
     Case("MRK-02", "stix-tlp2-pinned", "marking-definition", {"id": TLP_GREEN}, ""),
     Case(
         "MRK-02", "stix-tlp2-pinned", "marking-definition",
-        {**MARKING, "id": TLP_GREEN, "extensions": {TLP2: {"extension_type": "property-extension", "tlp_2_0": "clear"}}}, "",
+        {**MARKING, "id": TLP_GREEN, "extensions": {TLP2: {"extension_type": "property-extension", "tlp_2_0": "red"}}},
+        "",
     ),
     Case(
         "MRK-02", "stix-tlp2-pinned", "marking-definition",
@@ -285,13 +292,19 @@ REJECTED = [
     *(
         Case(
             rule, code, "indicator",
-            {"granular_markings[0]/selectors[0]": selector}, "granular_markings[0].selectors[0],
-        ),
+            {"granular_markings[0]/selectors[0]": selector}, "granular_markings[0].selectors[0]",
+        )
         for rule, code, selectors in (
-            ("MRK-06", "stix-selector", ("", "labels[0]", "labels..[0]", "labels.[x]", "[0]", "name.", "ñ", "labels.[-1]")),
+            (
+                "MRK-06", "stix-selector",
+                ("", "labels[0]", "labels..[0]", "labels.[x]", "[0]", "name.", "ñ", "labels.[-1]"),
+            ),
             (
                 "MRK-07", "stix-selector-target",
-                ("nothing", "labels.[1]", "name.x", "labels.first", "kill_chain_phases.[0].x", "name.[0]", "labels.[999999999]"),
+                (
+                    "nothing", "labels.[1]", "name.x", "labels.first", "kill_chain_phases.[0].x", "name.[0]",
+                    "labels.[999999999]",
+                ),
             ),
         )
         for selector in selectors
@@ -307,14 +320,22 @@ REJECTED = [
         "EXT-01", "stix-extension-type", "indicator", {"extensions": {EXTENSION: {"extension_type": ["new-sdo"]}}},
         f"extensions.{EXTENSION}",
     ),
-    *(Case("EXT-03", "stix-missing", "extension-definition", {name: GONE}) for name in ("name", "schema", "version", "extension_types", "created_by_ref")),
+    *(
+        Case("EXT-03", "stix-missing", "extension-definition", {name: GONE})
+        for name in ("name", "schema", "version", "extension_types", "created_by_ref")
+    ),
     Case(
         "EXT-03", "stix-extension-properties", "extension-definition",
         {"extension_types": ["new-sdo"]}, "extension_properties",
     ),
     Case(
         "EXT-05", "stix-extension-name", "indicator",
-        {"extensions": {EXTENSION: {"extension_type": "property-extension", "Rank": 1}}}, f"extensions.{EXTENSION}.Rank",
+        {"extensions": {EXTENSION: {"extension_type": "property-extension", "Rank": 1}}},
+        f"extensions.{EXTENSION}.Rank",
+    ),
+    Case(
+        "EXT-05", "stix-extension-name", "file", {"extensions": {"pdf-ext": {"version": "1.7", "Rank": 1}}},
+        "extensions.pdf-ext.Rank",
     ),
 ]  # fmt: skip
 
@@ -334,6 +355,7 @@ def test_a_breach_is_rejected_by_its_row(case: Case) -> None:
 
 
 WARNED = [
+    Case("TIM-02", "stix-timestamp-coarse", "marking-definition", {"created": "2026-03-01T12:00:00Z"}),
     Case("IDN-03", "stix-id-not-random", "indicator", {"id": "indicator--0a3b8a0e-4f6c-5a57-8a4b-3f2d1c0b9a88"}),
     Case("SCO-01", "stix-id-not-computed", "url", {"id": "url--0a3b8a0e-4f6c-5a57-8a4b-3f2d1c0b9a88"}),
     Case("SCO-03", "stix-id-computed-of-nothing", "process", {"id": "process--0a3b8a0e-4f6c-5a57-8a4b-3f2d1c0b9a88"}),

@@ -14,7 +14,6 @@ from exchange.intake.stix.fields import (
     IdentityRef,
     ListOf,
     MarkingRef,
-    Text,
     Timestamp,
     VersionTimestamp,
     between,
@@ -26,9 +25,9 @@ STRICT = with_config(ConfigDict(strict=True))
 
 @STRICT
 class _ExternalReference(TypedDict, total=False):
-    source_name: Required[Text]
+    source_name: Required[str]
     description: str
-    url: Text
+    url: str
     hashes: Hashes
     external_id: str
 
@@ -44,8 +43,8 @@ ExternalReference = Annotated[_ExternalReference, AfterValidator(_says_something
 
 @STRICT
 class KillChainPhase(TypedDict):
-    kill_chain_name: Text
-    phase_name: Text
+    kill_chain_name: str
+    phase_name: str
 
 
 @STRICT

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, ConfigDict, with_config
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from exchange.intake.stix.fields import Count, Dictionary, Hashes, Hex, Integer, ListOf, Number, Text, Timestamp, ref
+from exchange.intake.stix.fields import Count, Dictionary, Hashes, Hex, Integer, ListOf, Number, Timestamp, ref
 
 STRICT = with_config(ConfigDict(strict=True))
 
@@ -99,7 +99,7 @@ class PeSection(TypedDict, total=False):
 
 @STRICT
 class WindowsPeBinaryExt(TypedDict, total=False):
-    pe_type: Required[Text]
+    pe_type: Required[str]
     imphash: str
     machine_hex: Hex
     number_of_sections: Count
@@ -115,8 +115,8 @@ class WindowsPeBinaryExt(TypedDict, total=False):
 
 @STRICT
 class HttpRequestExt(TypedDict, total=False):
-    request_method: Required[Text]
-    request_value: Required[Text]
+    request_method: Required[str]
+    request_value: Required[str]
     request_version: str
     request_header: Dictionary
     message_body_length: Integer
@@ -214,8 +214,6 @@ Extensions = TypedDict(
     },
     total=False,
 )
-"""The `extensions` of any object. Entries under other names are judged by `content.py`."""
+"""The `extensions` of any object. Names, and what stands under others, are judged by `content.py`."""
 
 STRICT(Extensions)
-
-PREDEFINED = frozenset(Extensions.__optional_keys__)

@@ -85,12 +85,12 @@ def between(low: float, high: float, rule: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_MILLISECONDS = len("2026-01-31T23:59:59.000Z")
+MILLISECONDS = len("2026-01-31T23:59:59.000Z")
 
 
 def _precise(text: str) -> str:
     key = instant(text)
-    if len(text) < _MILLISECONDS:
+    if len(text) < MILLISECONDS:
         raise PydanticCustomError("stix-timestamp-precision", "stix-timestamp-precision")
     return key
 
@@ -126,7 +126,7 @@ T = TypeVar("T")
 ListOf = Annotated[list[T], FailFast()]
 """A list of which the first bad item is reported: a million of them must not cost a million errors."""
 Text = Annotated[str, Field(min_length=1)]
-"""A string that says something."""
+"""A string that says something: the Standard lets any be empty, but a pattern could not be read."""
 Timestamp = Annotated[str, AfterValidator(instant)]
 """Its ValueError is the only one that a field raises: `faults.py` knows it as stix-timestamp."""
 VersionTimestamp = Annotated[str, AfterValidator(_precise)]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from exchange.intake.stix.fields import MILLISECONDS
 from exchange.intake.stix.finding import Finding, breach
 
 
@@ -60,6 +61,11 @@ def definition_findings(obj: dict[str, Any]) -> Iterator[Finding]:
         yield breach("stix-marking-content", "definition_type" if kind is None else "definition")
     elif kind == "statement" and not isinstance((definition or {}).get("statement"), str):
         yield breach("stix-marking-content", "definition")
+
+
+def definition_warnings(obj: dict[str, Any]) -> Iterator[Finding]:
+    if len(obj["created"]) < MILLISECONDS:
+        yield breach("stix-timestamp-coarse", "created")
 
 
 def marking_findings(obj: dict[str, Any]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Required
 
 from exchange.intake.stix.common import STRICT, Core, ExternalReference, Versioned, meta_type
-from exchange.intake.stix.fields import Dictionary, IdentityRef, ListOf, Text, Timestamp, VersionTimestamp, ref_except
+from exchange.intake.stix.fields import Dictionary, IdentityRef, ListOf, Timestamp, ref_except
 from exchange.intake.stix.finding import Finding, breach
 from exchange.intake.stix.rules import ordered
 
@@ -13,20 +13,21 @@ EXTENSION_TYPES = ("new-sdo", "new-sco", "new-sro", "property-extension", "tople
 @STRICT
 class MarkingDefinition(Core, total=False):
     spec_version: Required[Literal["2.1"]]
-    created: Required[VersionTimestamp]
+    created: Required[Timestamp]
+    """TIM-02 is a warning here: it names no version, and published ACS markings lack the milliseconds."""
     created_by_ref: IdentityRef
     external_references: ListOf[ExternalReference]
     name: str
-    definition_type: Text
+    definition_type: str
     definition: Dictionary
 
 
 @STRICT
 class ExtensionDefinition(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
-    schema: Required[Text]
-    version: Required[Text]
+    schema: Required[str]
+    version: Required[str]
     extension_types: Required[
         ListOf[Literal["new-sdo", "new-sco", "new-sro", "property-extension", "toplevel-property-extension"]]
     ]

@@ -16,7 +16,6 @@ from exchange.intake.stix.fields import (
     Hex,
     Integer,
     ListOf,
-    Text,
     Timestamp,
     between,
     ref,
@@ -41,7 +40,7 @@ Port = Annotated[int, between(0, 65535, "TYP-12")]
 class Artifact(Observable, total=False):
     mime_type: str
     payload_bin: Binary
-    url: Text
+    url: str
     hashes: Hashes
     encryption_algorithm: Literal["AES-256-GCM", "ChaCha20-Poly1305", "mime-type-indicated"]
     decryption_key: str
@@ -56,7 +55,7 @@ class AutonomousSystem(Observable, total=False):
 
 @STRICT
 class Directory(Observable, total=False):
-    path: Required[Text]
+    path: Required[str]
     path_enc: str
     ctime: Timestamp
     mtime: Timestamp
@@ -66,13 +65,13 @@ class Directory(Observable, total=False):
 
 @STRICT
 class DomainName(Observable, total=False):
-    value: Required[Text]
+    value: Required[str]
     resolves_to_refs: ListOf[Annotated[str, ref("ipv4-addr", "ipv6-addr", "domain-name")]]
 
 
 @STRICT
 class EmailAddress(Observable, total=False):
-    value: Required[Text]
+    value: Required[str]
     display_name: str
     belongs_to_ref: AccountRef
 
@@ -138,7 +137,7 @@ class File(Observable, total=False):
 class IpAddress(Observable, total=False):
     """Both versions: ipv4-addr and ipv6-addr."""
 
-    value: Required[Text]
+    value: Required[str]
     resolves_to_refs: ListOf[MacRef]
     belongs_to_refs: ListOf[SystemRef]
 
@@ -147,12 +146,12 @@ class IpAddress(Observable, total=False):
 class ValueOnly(Observable, total=False):
     """mac-addr and url."""
 
-    value: Required[Text]
+    value: Required[str]
 
 
 @STRICT
 class Mutex(Observable, total=False):
-    name: Required[Text]
+    name: Required[str]
 
 
 @STRICT
@@ -193,7 +192,7 @@ class Process(Observable, total=False):
 
 @STRICT
 class Software(Observable, total=False):
-    name: Required[Text]
+    name: Required[str]
     cpe: str
     swid: str
     languages: ListOf[str]

@@ -23,7 +23,7 @@ ObservedRef = Annotated[str, ref_except(*_META, *_DOMAIN, allowed="observable, r
 
 @STRICT
 class AttackPattern(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     aliases: ListOf[str]
     kill_chain_phases: ListOf[KillChainPhase]
@@ -31,7 +31,7 @@ class AttackPattern(Versioned, total=False):
 
 @STRICT
 class Campaign(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     aliases: ListOf[str]
     first_seen: Timestamp
@@ -41,7 +41,7 @@ class Campaign(Versioned, total=False):
 
 @STRICT
 class CourseOfAction(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
 
 
@@ -49,13 +49,13 @@ class CourseOfAction(Versioned, total=False):
 class Grouping(Versioned, total=False):
     name: str
     description: str
-    context: Required[Text]
+    context: Required[str]
     object_refs: Required[ListOf[AnyRef]]
 
 
 @STRICT
 class Identity(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     roles: ListOf[str]
     identity_class: str
@@ -65,7 +65,7 @@ class Identity(Versioned, total=False):
 
 @STRICT
 class Incident(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     kill_chain_phases: ListOf[KillChainPhase]
 
@@ -85,7 +85,7 @@ class Indicator(Versioned, total=False):
 
 @STRICT
 class Infrastructure(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     infrastructure_types: ListOf[str]
     aliases: ListOf[str]
@@ -96,7 +96,7 @@ class Infrastructure(Versioned, total=False):
 
 @STRICT
 class IntrusionSet(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     aliases: ListOf[str]
     first_seen: Timestamp
@@ -141,7 +141,7 @@ class Malware(Versioned, total=False):
 
 @STRICT
 class MalwareAnalysis(Versioned, total=False):
-    product: Required[Text]
+    product: Required[str]
     version: str
     host_vm_ref: SoftwareRef
     operating_system_ref: SoftwareRef
@@ -162,7 +162,7 @@ class MalwareAnalysis(Versioned, total=False):
 @STRICT
 class Note(Versioned, total=False):
     abstract: str
-    content: Required[Text]
+    content: Required[str]
     authors: ListOf[str]
     object_refs: Required[ListOf[AnyRef]]
 
@@ -187,7 +187,7 @@ class Opinion(Versioned, total=False):
 
 @STRICT
 class Report(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     report_types: ListOf[str]
     published: Required[Timestamp]
@@ -196,7 +196,7 @@ class Report(Versioned, total=False):
 
 @STRICT
 class ThreatActor(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     threat_actor_types: ListOf[str]
     aliases: ListOf[str]
@@ -213,7 +213,7 @@ class ThreatActor(Versioned, total=False):
 
 @STRICT
 class Tool(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
     tool_types: ListOf[str]
     aliases: ListOf[str]
@@ -223,12 +223,12 @@ class Tool(Versioned, total=False):
 
 @STRICT
 class Vulnerability(Versioned, total=False):
-    name: Required[Text]
+    name: Required[str]
     description: str
 
 
 def _family_has_name(copy: dict[str, Any]) -> Finding | None:
-    return breach("stix-family-name", "name") if copy["is_family"] and not copy.get("name") else None
+    return breach("stix-family-name", "name") if copy["is_family"] and "name" not in copy else None
 
 
 _SEEN = ordered("first_seen", "last_seen", rule="TYP-02")

@@ -137,6 +137,11 @@ WORDINGS: dict[str, Wording] = {
         "{field} must have at least three digits of a second's fraction.",
         "{field} debe tener al menos tres dígitos de fracción de segundo.",
     ),
+    "stix-timestamp-coarse": Wording(
+        "TIM-02", "warn",
+        "{field} should have at least three digits of a second's fraction.",
+        "{field} debería tener al menos tres dígitos de fracción de segundo.",
+    ),
     "stix-time-order": Wording(
         "TIM-03", "reject",
         "{field} must not be earlier than {other}.",
