@@ -144,11 +144,12 @@ def only_withdraws(old: Document, new: Document, country: str) -> bool:
 
 
 def _narrower_part(old: CountryPart, new: CountryPart) -> bool:
-    """Only a gateway or an intermediate was taken away."""
+    """Only a gateway or an intermediate was taken away; not that of its approvers, or no list could ever follow."""
     return (
         (new.root, new.crls, new.approvers) == (old.root, old.crls, old.approvers)
         and new.gateway in (old.gateway, None)
         and new.intermediates.items() <= old.intermediates.items()
+        and ("approvers" in new.intermediates) == ("approvers" in old.intermediates)
     )
 
 

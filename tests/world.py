@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import uuid
 from collections.abc import AsyncIterator
@@ -104,6 +105,13 @@ class World:
             following = f"&next={body['next']}"
 
 
+def free_port() -> int:
+    """A port nobody listens on now: discovery must advertise it before the hub listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextlib.asynccontextmanager
 async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[World]:
     """Everything running on loopback until the block ends."""
@@ -117,7 +125,9 @@ async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: An
             runner = await serve(witness, "127.0.0.1", 0)
             stack.push_async_callback(runner.cleanup)
             urls[f"{country}-a"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        values = home.settings().model_dump() | {"port": 0, "mtls_port": 0, "witnesses": urls} | knobs
+        port = free_port()
+        ports = {"port": port, "mtls_port": 0, "public_url": f"https://localhost:{port}"}
+        values = home.settings().model_dump() | ports | {"witnesses": urls} | knobs
         settings = Settings.model_validate(values)
         members = {row[0]: setup.sample_member(row[0]) for row in setup.SAMPLE_MEMBERS}
         tokens = {}

@@ -1,8 +1,9 @@
 """The exchange, end to end: a whole hub over TLS, members of two countries, and clients nobody here wrote."""
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 import stix2
 from taxii2client.common import TokenAuth, _HTTPConnection
-from taxii2client.v21 import Collection, Server, as_pages
+from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
 
 from certs.keys import thumbprint
 from certs.signature import Signer
@@ -169,36 +170,36 @@ async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: W
 # --- clients nobody here wrote ---
 
 
-def _connection(world: World, slug: str) -> _HTTPConnection:
+@contextlib.contextmanager
+def _connection(world: World, slug: str) -> Iterator[_HTTPConnection]:
     connection = _HTTPConnection(auth=TokenAuth(world.tokens[slug]), verify=str(world.home.ca_file), version="2.1")
     connection.session.trust_env = False  # a CA bundle named in the environment would win over `verify`
-    return connection
+    with contextlib.closing(connection):
+        yield connection
 
 
-def _collection(world: World, slug: str, alias: str = "indicators") -> Collection:
-    url = f"{world.root}collections/{world.collections[alias]}/"
-    return Collection(url, conn=_connection(world, slug))
+def _collection(world: World, connection: _HTTPConnection) -> Collection:
+    return Collection(f"{world.root}collections/{world.collections['indicators']}/", conn=connection)
 
 
 async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
     """CLI-01, CLI-02, CLI-03, CLI-04."""
     sent = [world.signed("us-cyber") for _ in range(5)]
 
-    def walk() -> tuple[list[str], list[str], int, str]:
-        server = Server(f"{world.hub.url}/taxii2/", conn=_connection(world, "mx-ciber"))
-        titles = [one.title for one in server.default.collections]
-        status = _collection(world, "us-cyber").add_objects({"objects": sent}, wait_for_completion=True)
-        reader = _collection(world, "mx-ciber")
-        pulled = [o["id"] for page in as_pages(reader.get_objects, per_request=3) for o in page.get("objects", [])]
-        manifest = [o["id"] for page in as_pages(reader.get_manifest, per_request=4) for o in page.get("objects", [])]
-        assert pulled == manifest
-        one = reader.get_object(sent[0]["id"])["objects"][0]
-        assert one == sent[0]
-        versions = reader.object_versions(sent[0]["id"])["versions"]
-        assert versions == [sent[0]["modified"]]
-        return titles, pulled, status.success_count, one["id"]
+    def walk() -> tuple[list[str], list[str], int]:
+        with _connection(world, "mx-ciber") as reading, _connection(world, "us-cyber") as writing:
+            assert Server(f"{world.hub.url}/taxii2/", conn=reading).default.url == world.root
+            titles = [one.title for one in ApiRoot(world.root, conn=reading).collections]
+            status = _collection(world, writing).add_objects({"objects": sent}, wait_for_completion=True)
+            reader = _collection(world, reading)
+            pulled = [o["id"] for page in as_pages(reader.get_objects, per_request=3) for o in page.get("objects", [])]
+            listed = [o["id"] for page in as_pages(reader.get_manifest, per_request=4) for o in page.get("objects", [])]
+            assert pulled == listed
+            assert reader.get_object(sent[0]["id"])["objects"] == [sent[0]]
+            assert reader.object_versions(sent[0]["id"])["versions"] == [sent[0]["modified"]]
+            return titles, pulled, status.success_count
 
-    titles, pulled, succeeded, _ = await asyncio.to_thread(walk)
+    titles, pulled, succeeded = await asyncio.to_thread(walk)
     assert "Border indicators" in titles
     assert succeeded == 5
     assert {one["id"] for one in sent} <= set(pulled)
@@ -210,9 +211,10 @@ async def test_stix2_source_and_sink(world: World) -> None:
     sent = world.signed("us-cyber", name="through stix2")
 
     def through() -> Any:
-        store = stix2.TAXIICollectionStore(_collection(world, "us-cyber"), allow_custom=True)
-        store.add(stix2.parse(sent, allow_custom=True))
-        return store.get(sent["id"])
+        with _connection(world, "us-cyber") as connection:
+            store = stix2.TAXIICollectionStore(_collection(world, connection), allow_custom=True)
+            store.add(stix2.parse(sent, allow_custom=True))
+            return store.get(sent["id"])
 
     found = await asyncio.to_thread(through)
     assert found.name == "through stix2"

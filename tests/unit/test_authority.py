@@ -1,8 +1,8 @@
-"""A country's authority: keys as private files, profiles, the country bound into every path, revocation that fails closed."""
+"""A country's authority: keys as private files, profiles, paths bound to a country, revocation that fails closed."""
 
 import os
 import ssl
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from certs.authority import Authority, Issued, hub_authority, server_certificate
 from certs.faults import KeyFault, PathFault
@@ -27,7 +28,7 @@ from certs.keys import (
     spki_pin,
     thumbprint,
 )
-from certs.path import Revocation, Revocations, check_path, country_zone, dns_name, purposes
+from certs.path import _CA, _LEAF, Revocation, Revocations, check_path, country_zone, dns_name, purposes
 from certs.profiles import APPROVAL, CLIENT, GATEWAY, INTERMEDIATES, PROFILES, SERVER, SIGNING
 from tests.pki import NOW
 
@@ -268,8 +269,6 @@ def test_a_name_that_a_constraint_cannot_bite_on_is_refused(mx: Authority, sans:
 
 
 def test_the_librarys_name_constraints_hold_without_our_own_check(mx: Authority) -> None:
-    from certs.path import _CA, _LEAF, PolicyBuilder, Store, VerificationError
-
     key = load_key(mx.directory / "members-signing.key")
     good, bad = (
         issue_by(key, mx.intermediates["members-signing"], [x509.DNSName(name)], SIGNING)
@@ -389,7 +388,7 @@ def test_the_index_lists_what_was_issued(us: Authority) -> None:
         "intermediate": "approvers",
         "name": "index",
         "thumbprint": thumbprint(one),
-        "not_before": "2026-11-24T12:00:00Z",
+        "not_before": "2026-11-24T11:55:00Z",  # five minutes back
         "not_after": "2027-11-24T12:00:00Z",
         "revoked": {"at": "2026-11-24T12:00:00Z", "reason": "superseded"},
     }
@@ -461,8 +460,6 @@ class Tls:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    from datetime import UTC
-
     return Tls(tmp_path_factory.mktemp("tls"), datetime.now(UTC).replace(microsecond=0))
 
 

@@ -1,0 +1,39 @@
+"""What members, feeds and auditors import: sign, submit, pull, follow, and verify without trusting the hub."""
+
+from exchange.client.client import Client
+from exchange.client.connection import Connection
+from exchange.client.envelopes import Envelope, Packed, Provenance, Refused, claims, pack, prepare
+from exchange.client.reading import Page, Place, places
+from exchange.client.submitting import Leaf, SubmitResult, read_result
+from exchange.client.verify import (
+    EvidenceFault,
+    keyring,
+    read_policy,
+    verify_object,
+    verify_page,
+    verify_receipt,
+)
+
+__all__ = [
+    "Client",
+    "Connection",
+    "Envelope",
+    "EvidenceFault",
+    "Leaf",
+    "Packed",
+    "Page",
+    "Place",
+    "Provenance",
+    "Refused",
+    "SubmitResult",
+    "claims",
+    "keyring",
+    "pack",
+    "places",
+    "prepare",
+    "read_policy",
+    "read_result",
+    "verify_object",
+    "verify_page",
+    "verify_receipt",
+]

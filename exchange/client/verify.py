@@ -1,0 +1,95 @@
+"""A reader's own verification, without trusting the hub: receipts, whole pages, and the signatures of other members."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from certs.jcs import JsonError, canonical, load
+from certs.signature import Keyring, KeyringEntry, Revocation, Verified
+from certs.signature import verify_object as verify_signature
+from certs.trust import TYPE as TRUST_TYPE
+from certs.trust import TrustList
+from exchange.client.envelopes import version_of
+from exchange.ledger.entry import LEAF_LIMIT_BYTES
+from exchange.ledger.merkle import root
+from exchange.ledger.note import Policy
+from exchange.ledger.receipt import Proven, Receipt
+from exchange.model.stix import item_hash
+
+
+class EvidenceFault(ValueError):
+    """A page that is not what the log says was released. `code` is stable, the texts say why."""
+
+    def __init__(self, code: str, en: str, es: str) -> None:
+        super().__init__(f"{code}: {en}")
+        self.code = code
+        self.en = en
+        self.es = es
+
+
+def read_policy(path: Path) -> Policy:
+    """The reader's own witness policy (C2SP): which log it asks about, and whose cosignatures it wants.
+
+    Raises exchange.ledger.note.PolicyFault naming the line.
+    """
+    return Policy.parse(path.read_text())
+
+
+def verify_receipt(receipt: bytes, leaf: bytes, policy: Policy) -> Proven:
+    """Check that the leaf is in the log under a checkpoint that the policy's quorum cosigned.
+
+    Raises exchange.ledger.receipt.ReceiptFault.
+    """
+    return Receipt.parse(receipt).verify(leaf, policy)
+
+
+def verify_page(objects: Sequence[Mapping[str, Any]], leaf: bytes) -> None:
+    """Check that a `release` or `publish` entry speaks of exactly these objects in this order. Raises EvidenceFault.
+
+    The leaf itself is proved by its receipt. A page that mixes the reader's own country's objects with the other's has
+    two entries: give each the objects it speaks of.
+    """
+    try:
+        entry = load(leaf, max_bytes=LEAF_LIMIT_BYTES)
+        expected, count = bytes.fromhex(entry["pub"]["items_root"]), entry["pub"]["count"]
+    except (JsonError, KeyError, TypeError, ValueError):
+        raise EvidenceFault(
+            "evidence-no-items", "The entry speaks of no objects.", "La entrada no se refiere a ningún objeto."
+        ) from None
+    if count != len(objects):
+        raise EvidenceFault(
+            "evidence-count",
+            f"The entry speaks of {count} objects; these are {len(objects)}.",
+            f"La entrada se refiere a {count} objetos; estos son {len(objects)}.",
+        )
+    items = [item_hash(str(one.get("id")), version_of(one), sha256(canonical(dict(one))).digest()) for one in objects]
+    if root(items) != expected:
+        raise EvidenceFault(
+            "evidence-root",
+            "These are not the objects, or not the order, that the entry speaks of.",
+            "Estos no son los objetos, o no es el orden, a los que se refiere la entrada.",
+        )
+
+
+def keyring(
+    trust_list: TrustList | bytes,
+    members: Iterable[KeyringEntry],
+    *,
+    at: datetime,
+    revoked: Mapping[str, Revocation] | None = None,
+) -> Keyring:
+    """The keys a receiver accepts: members' signing certificates, judged under a list that both countries approved.
+
+    `revoked` maps certificate thumbprints to when, as the reader knows it. Raises certs.faults.TrustFault for a list
+    that lacks a country's approvals.
+    """
+    trust = trust_list if isinstance(trust_list, TrustList) else TrustList.parse(trust_list)
+    trust.check_approvals(trust.value, trust.approvals, typ=TRUST_TYPE, at=at)
+    return Keyring.build(members, trust, revoked or {}, at=at)
+
+
+def verify_object(obj: Mapping[str, Any], keys: Keyring, *, at: datetime) -> Verified:
+    """Check the originator's signature inside an object received at a time. Raises certs.faults.SignatureFault."""
+    return verify_signature(obj, keys, received=at)

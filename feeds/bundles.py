@@ -1,0 +1,86 @@
+"""STIX 2.1 from a file, a folder or a URL: other people's objects, taken out of their bundles and kept as they are."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from certs.jcs import JsonError, load
+from exchange.errors import Text
+from exchange.model.stix import SCO_TYPES
+from feeds.adapter import Cursor, Fetched, Part, Record, Skipped
+from feeds.catalogue import Source
+from feeds.documents import documents
+from feeds.faults import FeedFault
+from policies.label import TLP_DEFINITIONS
+
+_LINES = (".jsonl", ".ndjson")
+_PACKED = ("", ".xz", ".gz")
+SUFFIXES = tuple(f"{kind}{packed}" for kind in (".json", ".stix2", *_LINES) for packed in _PACKED)
+
+_OLD = Text("STIX 2.0 is not raised to 2.1 yet.", "STIX 2.0 todavía no se convierte a 2.1.")
+_NO_OBJECT = Text("This is not a STIX object.", "Esto no es un objeto STIX.")
+_TLP = Text("Everybody has the TLP definitions.", "Todos tienen ya las definiciones de TLP.")
+
+
+class BundleAdapter:
+    """One record is one object. A document that is not strict JSON is told with its reason and stops no other."""
+
+    converts = False
+    full_state = False
+
+    def __init__(self, operator: str, source: Source) -> None:
+        self._source = source
+
+    async def fetch(self, source: Source, cursor: Cursor) -> Fetched | None:
+        return await documents(source, cursor, SUFFIXES)
+
+    def records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
+        for part in fetched.parts:
+            yield from read_part(part, self._source.size_limit_bytes)
+
+    def objects(self, record: Record) -> Iterable[dict[str, Any]]:
+        return (record.value,)
+
+
+def read_part(part: Part, limit: int) -> Iterator[Record | Skipped]:
+    """The objects of one document: a bundle, an envelope, an array, JSON lines, or a single object."""
+    try:
+        data = part.read()
+        lines = part.name.removesuffix(".xz").removesuffix(".gz").endswith(_LINES)
+        values = [load(one, max_bytes=limit, max_depth=40) for one in (data.splitlines() if lines else [data]) if one]
+    except JsonError as error:
+        yield Skipped(part.name, error.code, Text(error.en, error.es))
+        return
+    except FeedFault as fault:
+        yield Skipped(part.name, fault.code, fault.text)
+        return
+    skipped: Counter[tuple[str, Text]] = Counter()
+    for value in values:
+        for obj in _objects(value):
+            reason = _reason(obj, value)
+            if reason is None:
+                yield Record(obj["id"], obj)
+            else:
+                skipped[reason] += 1
+    for (code, text), count in skipped.items():
+        yield Skipped(part.name, code, text, count)
+
+
+def _objects(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and isinstance(value.get("objects"), list):
+        return list(value["objects"])
+    return [value] if value != {} else []
+
+
+def _reason(obj: Any, wrapper: Any) -> tuple[str, Text] | None:
+    """Why an object is not brought in, None when it is."""
+    if not isinstance(obj, dict) or not isinstance(obj.get("id"), str) or not isinstance(obj.get("type"), str):
+        return "not-stix", _NO_OBJECT
+    if obj["id"] in TLP_DEFINITIONS:
+        return "tlp-definition", _TLP
+    old = isinstance(wrapper, dict) and wrapper.get("type") == "bundle" and wrapper.get("spec_version") == "2.0"
+    if old or (obj.get("spec_version") != "2.1" and obj["type"] not in SCO_TYPES):
+        return "stix-2.0", _OLD
+    return None

@@ -1,0 +1,104 @@
+"""The catalogue of sources: what each is, who publishes it, under which licence and TLP, and what it is good for."""
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from exchange.errors import Malformed
+from feeds.fetch import Caps
+from feeds.guard import Reach
+from policies.label import TLP_DEFINITIONS
+
+_MARKING_OF = {word: marking for marking, word in TLP_DEFINITIONS.items()}  # TLP 2.0 is listed last and stands
+
+Words = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class Source(BaseModel):
+    """One feed. Its name goes into the ids of what is made of it and into labels: it never changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=re.compile(r"\A[a-z0-9][a-z0-9-]{0,62}\Z"))]
+    adapter: Words
+    """Name of an entry point in the group `puente.feeds`."""
+    location: Words
+    """An https URL, or a file or folder (`file:///…` or a plain path)."""
+    publisher: Words
+    licence: Words
+    tlp: Literal["clear", "green", "amber", "amber+strict"]
+    """Of what is made of it, and claimed for its objects that carry no marking."""
+    collection: Words
+    """Id or alias of the hub's collection that it is submitted to."""
+    cadence_seconds: Annotated[int, Field(ge=60)]
+    good_for_en: Words
+    good_for_es: Words
+
+    size_limit_bytes: Annotated[int, Field(gt=0)] = 200_000_000
+    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+    shrink_limit: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """For sources that publish their full state: the share of records that may vanish from one fetch to the next."""
+    plain_http: bool = False
+    loopback: bool = False
+    """May lie on this machine: for demonstrations and tests."""
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    added_after: str = ""
+    """TAXII: where the first run begins; "" is the very beginning."""
+
+    @property
+    def marking(self) -> str:
+        """The id of its TLP 2.0 marking."""
+        return _MARKING_OF[self.tlp]
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.size_limit_bytes, self.deadline_seconds)
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(plain_http=self.plain_http, loopback=self.loopback)
+
+    def good_for(self, language: str) -> str:
+        return self.good_for_es if language == "es" else self.good_for_en
+
+
+def packaged() -> dict[str, Source]:
+    """The sources this release knows, by name."""
+    return read(files("feeds").joinpath("catalogue.toml").read_text("utf-8"))
+
+
+def load(path: Path) -> dict[str, Source]:
+    """An operator's own catalogue. Raises Malformed naming the source and the key."""
+    try:
+        return read(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Malformed(
+            f"{path} cannot be read: {error}", f"No se puede leer {path}: {error}", code="catalogue"
+        ) from None
+
+
+def read(text: str) -> dict[str, Source]:
+    """`[[source]]` tables by name. Raises Malformed for another form, an unknown key or a name used twice."""
+    try:
+        rows = tomllib.loads(text)["source"]
+        sources = [Source.model_validate(row) for row in rows]
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise _malformed(f"{place}: {first['msg']}", f"{place}: {first['type']}") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise _malformed(f"no list of sources ({error})", f"no hay una lista de fuentes ({error})") from None
+    found = {source.name: source for source in sources}
+    if len(found) != len(sources):
+        raise _malformed("a name is used twice", "un nombre se usa dos veces")
+    return found
+
+
+def _malformed(en: str, es: str) -> Malformed:
+    return Malformed(f"Feed catalogue: {en}.", f"Catálogo de fuentes: {es}.", code="catalogue")

@@ -1,0 +1,94 @@
+"""Which addresses a feed may call: public ones, over https. Asked at each connection, when names are addresses."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+from yarl import URL
+
+from feeds.faults import FeedFault
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_NEVER = tuple(
+    ip_network(text)
+    for text in (
+        "168.63.129.16/32",  # Azure's wire server: a public address that answers inside their machines only
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/32",  # Teredo: the address of the other end is whatever its sender wrote
+        "64:ff9b:1::/48",  # NAT64 into local networks
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one source may do beyond the usual. Nothing unless its catalogue entry says so."""
+
+    plain_http: bool = False
+    loopback: bool = False
+
+
+def check_url(text: str, reach: Reach) -> URL:
+    """The URL, if its form may be called. Raises FeedFault (`feed-address`).
+
+    Refused: other schemes, user names and passwords in it, and what two parsers read differently: backslashes, blanks,
+    control signs. Its host is judged when it has become an address: `check_address`.
+    """
+    check_text(text)
+    try:
+        url = URL(text)
+        host = url.host
+    except ValueError:
+        raise _refused("It is not a URL.", "No es una URL.") from None
+    if url.scheme != "https" and not (url.scheme == "http" and reach.plain_http):
+        raise _refused("Only https is called.", "Solo se llama a direcciones https.")
+    if not host or url.raw_user is not None or url.raw_password is not None:
+        raise _refused("It names no host, or a user.", "No nombra un servidor, o nombra un usuario.")
+    if _is_number(host):
+        raise _refused("Its host is a number.", "Su servidor es un número.")
+    return url
+
+
+def check_text(text: str) -> None:
+    """Raise FeedFault for signs that no URL holds, before any parser mends them."""
+    if any(sign in "\\ " or not sign.isprintable() for sign in text):
+        raise _refused("It holds a blank, a backslash or a control sign.", "Contiene un espacio, una barra invertida u otro carácter impropio.")  # fmt: skip
+
+
+def check_address(text: str, reach: Reach) -> None:
+    """Raise FeedFault (`feed-address`) unless this address, as it will be connected to, is a public one."""
+    address = ip_address(text.partition("%")[0])
+    if reach.loopback and address.is_loopback:
+        return
+    for one in (address, *_inside(address)):
+        if (
+            not one.is_global
+            or one.is_multicast
+            or one.is_reserved
+            or one.is_unspecified
+            or any(one in network for network in _NEVER if network.version == one.version)
+        ):
+            raise _refused(f"{address} is not a public address.", f"{address} no es una dirección pública.")
+
+
+def _inside(address: IPv4Address | IPv6Address) -> tuple[IPv4Address, ...]:
+    """IPv4 addresses that an IPv6 address leads to."""
+    if not isinstance(address, IPv6Address):
+        return ()
+    found = [address.ipv4_mapped, address.sixtofour]
+    if address in _NAT64:
+        found.append(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return tuple(one for one in found if one is not None)
+
+
+def _is_number(host: str) -> bool:
+    """`0177.1`, `2130706433` and `0x7f.1` are addresses to a resolver and names to most eyes."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        last = host.rstrip(".").rpartition(".")[2].lower()
+        return last.isdigit() or last.startswith("0x")
+    return False
+
+
+def _refused(en: str, es: str) -> FeedFault:
+    return FeedFault("feed-address", f"This address is not called. {en}", f"No se llama a esta dirección. {es}")

@@ -1,0 +1,241 @@
+"""What a feed remembers between runs, in one SQLite file: what the hub took, what it refused, and what is under way.
+
+An envelope is written here before it is posted and forgotten when its outcome is written, in one transaction. After a
+crash the very same bytes are posted again, and the hub finds that it has them. To sign them anew would instead give it
+the same version with other content, which it must treat as an alarm.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from exchange.client import Envelope, Packed, Refused, SubmitResult
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS cursor(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS own(
+    id TEXT PRIMARY KEY, key TEXT NOT NULL, epoch INTEGER NOT NULL, content TEXT NOT NULL, modified TEXT NOT NULL,
+    sha256 TEXT NOT NULL, body BLOB NOT NULL, revoked INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS own_key ON own(key);
+CREATE TABLE IF NOT EXISTS passed(
+    id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refused(
+    id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, code TEXT NOT NULL, en TEXT NOT NULL, es TEXT NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY, body BLOB NOT NULL, contents BLOB NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The newest accepted version of an object of the operator's own."""
+
+    id: str
+    modified: str
+    content: str
+    """Digest of the object less `modified`: by it a change is known."""
+    sha256: str
+    """Hex digest of the signed version, for the next one's prev_sha256."""
+    body: bytes = field(repr=False)
+    """As it was mapped: unsigned, canonical."""
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An object to submit. `own` says whether its versions are ours to date."""
+
+    id: str
+    version: str
+    content: str
+    body: bytes = field(repr=False)
+    own: bool
+    key: str = ""
+    epoch: int = 0
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """An envelope under way, and the changes it carries."""
+
+    number: int
+    envelope: Envelope
+    changes: tuple[Change, ...]
+
+
+class FeedState:
+    """One feed's memory. One process at a time; calls may come from any thread, one after another."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5.0)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    # --- what is known ---
+
+    @property
+    def cursor(self) -> dict[str, str]:
+        return dict(self._db.execute("SELECT name, value FROM cursor"))
+
+    def own(self, object_id: str) -> Own | None:
+        row = self._db.execute(
+            "SELECT id, modified, content, sha256, body, revoked FROM own WHERE id = ?", (object_id,)
+        ).fetchone()
+        return _own(row) if row else None
+
+    def epoch(self, key: str) -> int:
+        """The epoch for the ids of something listed now: one more than that of its revoked objects."""
+        row = self._db.execute("SELECT epoch, max(revoked) FROM own WHERE key = ? GROUP BY epoch ORDER BY epoch DESC LIMIT 1", (key,)).fetchone()  # fmt: skip
+        return 0 if row is None else int(row[0]) + int(row[1])
+
+    def standing(self) -> Iterator[tuple[str, int, Own]]:
+        """Key, epoch and newest version of every own object that is not revoked."""
+        rows = self._db.execute(
+            "SELECT key, epoch, id, modified, content, sha256, body, revoked FROM own WHERE revoked = 0 ORDER BY id"
+        ).fetchall()
+        for key, epoch, *values in rows:
+            yield key, epoch, _own(values)
+
+    def keys(self) -> int:
+        """How many things the source listed at the end of the last run."""
+        return int(self._db.execute("SELECT count(DISTINCT key) FROM own WHERE revoked = 0").fetchone()[0])
+
+    def passed(self, object_id: str, version: str) -> str | None:
+        """The digest under which a third party's object was taken."""
+        row = self._db.execute(
+            "SELECT content FROM passed WHERE id = ? AND version = ?", (object_id, version)
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def refused(self, object_id: str, version: str, content: str) -> bool:
+        """Whether this very content was refused for a reason of its own: it would be again."""
+        row = self._db.execute(
+            "SELECT code FROM refused WHERE id = ? AND version = ? AND content = ?", (object_id, version, content)
+        ).fetchone()
+        return row is not None and not passing(str(row[0]))
+
+    def quarantine(self) -> Iterator[dict[str, Any]]:
+        """Every object that stands refused, with its reason."""
+        for *texts, body in self._db.execute(
+            "SELECT id, version, code, en, es, body FROM refused ORDER BY id, version"
+        ):
+            yield dict(zip(("id", "version", "code", "en", "es"), texts, strict=True)) | {"object": orjson.loads(body)}
+
+    # --- what is under way ---
+
+    def post(self, envelope: Envelope, changes: Sequence[Change]) -> Sending:
+        """Keep an envelope, durably, before it is sent."""
+        contents = {
+            "contents": [[one.id, one.version, one.sha256, one.signed] for one in envelope.contents],
+            "refused": [[one.id, one.version, one.code, one.text.en, one.text.es] for one in envelope.refused],
+            "changes": [
+                [one.id, one.version, one.content, one.body.decode(), one.own, one.key, one.epoch, one.revoked]
+                for one in changes
+            ],
+        }
+        row = self._db.execute(
+            "INSERT INTO outbox(body, contents) VALUES(?, ?)", (envelope.body, orjson.dumps(contents))
+        )
+        return Sending(int(row.lastrowid or 0), envelope, tuple(changes))
+
+    def under_way(self) -> list[Sending]:
+        """Envelopes whose outcome is not known: sent or not, they are to be sent now."""
+        found = []
+        for number, body, contents in self._db.execute("SELECT number, body, contents FROM outbox ORDER BY number"):
+            kept = orjson.loads(contents)
+            packed = tuple(Packed(*row) for row in kept["contents"])
+            # What could not be packed was told when it was packed; it is not in the envelope.
+            changes = tuple(Change(row[0], row[1], row[2], row[3].encode(), *row[4:]) for row in kept["changes"])
+            found.append(Sending(number, Envelope(body, packed), changes))
+        return found
+
+    def drop(self, sending: Sending) -> None:
+        """Forget an envelope that the hub refused as a whole: nothing of it was stored."""
+        self._db.execute("DELETE FROM outbox WHERE number = ?", (sending.number,))
+
+    def settle(self, sending: Sending, result: SubmitResult) -> None:
+        """Write an envelope's outcome and forget the envelope: both or neither."""
+        changes = {(one.id, one.version): one for one in sending.changes}
+        with self._transaction():
+            for packed in result.accepted:
+                self._take(changes[packed.id, packed.version], packed.sha256)
+            for refused in result.refused:
+                change = changes.get((refused.id, refused.version))
+                if change is not None:
+                    self._refuse(change, refused)
+            self._db.execute("DELETE FROM outbox WHERE number = ?", (sending.number,))
+
+    def _take(self, change: Change, digest: str) -> None:
+        self._db.execute("DELETE FROM refused WHERE id = ? AND version = ?", (change.id, change.version))
+        if change.own:
+            self._db.execute(
+                "INSERT OR REPLACE INTO own(id, key, epoch, content, modified, sha256, body, revoked)"
+                " VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    change.id,
+                    change.key,
+                    change.epoch,
+                    change.content,
+                    change.version,
+                    digest,
+                    change.body,
+                    change.revoked,
+                ),
+            )
+        else:
+            self._db.execute(
+                "INSERT OR REPLACE INTO passed(id, version, content) VALUES(?, ?, ?)",
+                (change.id, change.version, change.content),
+            )
+
+    def _refuse(self, change: Change, refused: Refused) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO refused(id, version, content, code, en, es, body) VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (change.id, change.version, change.content, refused.code, refused.text.en, refused.text.es, change.body),
+        )
+
+    def move(self, cursor: Mapping[str, str]) -> None:
+        """Replace the cursor: everything up to it is settled."""
+        with self._transaction():
+            self._db.execute("DELETE FROM cursor")
+            self._db.executemany("INSERT INTO cursor(name, value) VALUES(?, ?)", list(cursor.items()))
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db)
+
+
+class _Transaction:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _own(row: Sequence[Any]) -> Own:
+    object_id, modified, content, digest, body, revoked = row
+    return Own(object_id, modified, content, digest, body, bool(revoked))
+
+
+def passing(code: str) -> bool:
+    """Whether a refusal may be gone next time though the object is the same: for its cause is the key, the clock, the
+    agreement or the hub."""
+    if code in ("signature-unstable", "signature-sco", "signature-form"):
+        return False
+    return code.startswith(("signature-", "attestation-")) or code in ("agreement", "timestamp-future", "status-silent")

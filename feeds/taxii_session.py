@@ -1,0 +1,130 @@
+"""The transport under taxii2-client, held to the same rules as every feed: where it may call, how much, how long."""
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.response import HTTPResponse
+
+from feeds.faults import FeedFault
+from feeds.fetch import REDIRECTS, USER_AGENT, Caps
+from feeds.guard import Reach, check_address, check_url
+
+TAXII = "application/taxii+json;version=2.1"
+
+_CONNECT_SECONDS = 10.0
+_PIECE_BYTES = 65_536
+
+
+@dataclass(slots=True)
+class Taken:
+    """The last answer, as it came: what taxii2-client parses, we parse again, strictly."""
+
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def guard_session(session: requests.Session, reach: Reach, caps: Caps) -> Taken:
+    """Put a session under the rules; answers are found in what is returned. FeedFault is raised through its calls.
+
+    No proxy settings or .netrc are read; requests itself drops the password when a redirect leaves the host.
+    """
+    taken = Taken()
+    adapter = _Guarded(reach, caps, taken)
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, adapter)
+    session.trust_env = False
+    session.max_redirects = REDIRECTS
+    session.headers["User-Agent"] = USER_AGENT
+    return taken
+
+
+class _Guarded(HTTPAdapter):
+    def __init__(self, reach: Reach, caps: Caps, taken: Taken) -> None:
+        self._reach = reach
+        self._caps = caps
+        self._taken = taken
+        self._deadline = time.monotonic() + caps.deadline_seconds
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._reach)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        check_url(str(request.url), self._reach)
+        kwargs["timeout"] = (_CONNECT_SECONDS, self._left())
+        kwargs["stream"] = True
+        response = super().send(request, *args, **kwargs)
+        self._taken.body = self._read(response)
+        self._taken.headers = response.headers
+        # Read already, under our caps: requests gets the bytes from memory.
+        response.raw = HTTPResponse(io.BytesIO(self._taken.body), preload_content=False)
+        if response.status_code == 200 and "json" in response.headers.get("Content-Type", ""):
+            response.headers["Content-Type"] = TAXII  # many servers forget the version, or say plain JSON
+        return response
+
+    def _read(self, response: requests.Response) -> bytes:
+        parts, size = [], 0
+        try:
+            for piece in response.raw.stream(_PIECE_BYTES, decode_content=True):
+                size += len(piece)
+                self._left()
+                if size > self._caps.size_bytes:
+                    raise FeedFault(
+                        "feed-size",
+                        f"The page is larger than the {self._caps.size_bytes} bytes it is allowed.",
+                        f"La página supera los {self._caps.size_bytes} bytes permitidos.",
+                    )
+                parts.append(piece)
+        except HTTPError as error:
+            raise requests.ConnectionError(error) from None
+        finally:
+            response.raw.release_conn()
+        return b"".join(parts)
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise FeedFault(
+                "feed-slow",
+                f"The server did not finish within {self._caps.deadline_seconds:g} seconds.",
+                f"El servidor no terminó en {self._caps.deadline_seconds:g} segundos.",
+            )
+        return left
+
+
+def _pools(reach: Reach) -> dict[str, type[HTTPConnectionPool]]:
+    """Connection pools that judge the address of a socket as soon as it has one, before a byte is sent through it."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> Any:
+            return _judged(super()._new_conn(), reach)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> Any:
+            return _judged(super()._new_conn(), reach)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _judged(connected: Any, reach: Reach) -> Any:
+    try:
+        check_address(str(connected.getpeername()[0]), reach)
+    except FeedFault:
+        connected.close()
+        raise
+    return connected
