@@ -112,6 +112,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
             shutdown_timeout=settings.shutdown_seconds,
             keepalive_timeout=75.0,
             max_line_size=16384,
+            auto_decompress=False,
         )
         await runner.setup()
         await services.governance.note(HUB, "log.start", "hub", {"software": "puente/0.1.0"})

@@ -2,12 +2,13 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure(*, machine: bool | None = None) -> None:
-    """JSON lines for machines, coloured columns on a terminal. Called once, by the command that serves."""
+def configure(*, machine: bool | None = None, file: TextIO | None = None) -> None:
+    """JSON lines for machines, coloured columns on a terminal; to `file` when one is given. Called once per process."""
     as_json = not sys.stderr.isatty() if machine is None else machine
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
@@ -19,5 +20,5 @@ def configure(*, machine: bool | None = None) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=file or sys.stderr),
     )

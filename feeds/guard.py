@@ -12,6 +12,7 @@ _NEVER = tuple(
     ip_network(text)
     for text in (
         "168.63.129.16/32",  # Azure's wire server: a public address that answers inside their machines only
+        "192.0.0.0/24",  # protocol assignments, some of which Python calls global
         "192.88.99.0/24",  # 6to4 relays
         "2001::/32",  # Teredo: the address of the other end is whatever its sender wrote
         "64:ff9b:1::/48",  # NAT64 into local networks
@@ -59,7 +60,7 @@ def check_address(text: str, reach: Reach) -> None:
     address = ip_address(text.partition("%")[0])
     if reach.loopback and address.is_loopback:
         return
-    for one in (address, *_inside(address)):
+    for one in _meant(address):
         if (
             not one.is_global
             or one.is_multicast
@@ -70,14 +71,15 @@ def check_address(text: str, reach: Reach) -> None:
             raise _refused(f"{address} is not a public address.", f"{address} no es una dirección pública.")
 
 
-def _inside(address: IPv4Address | IPv6Address) -> tuple[IPv4Address, ...]:
-    """IPv4 addresses that an IPv6 address leads to."""
+def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The addresses that this one leads to: an IPv6 address may only wrap an IPv4 one, or name it as a tunnel's end."""
     if not isinstance(address, IPv6Address):
-        return ()
-    found = [address.ipv4_mapped, address.sixtofour]
+        return (address,)
     if address in _NAT64:
-        found.append(IPv4Address(int(address) & 0xFFFF_FFFF))
-    return tuple(one for one in found if one is not None)
+        return (IPv4Address(int(address) & 0xFFFF_FFFF),)
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    return (address,) if address.sixtofour is None else (address, address.sixtofour)
 
 
 def _is_number(host: str) -> bool:

@@ -6,6 +6,7 @@ empty page, a missing or halved pair of date headers, plain application/json, to
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class TaxiiAdapter:
             envelope, taken = _ask(source, query)
         seen = _last(taken.headers) or cursor.get("added_after", "")
         kept, more = _move(envelope, query, cursor, seen)
+        if kept.get("next"):
+            # Some servers keep one token for a whole walk (medallion does), so a token twice is no fault; a page is.
+            kept["page"] = sha256(taken.body).hexdigest()
+            if (kept["next"], kept["page"]) == (query.get("next"), cursor.get("page")):
+                raise _no_way_on()
         return Fetched(source.location, (Part("page.json", lambda: taken.body),), kept, more)
 
 
@@ -78,7 +84,7 @@ def _move(
 ) -> tuple[dict[str, str], bool]:
     """The cursor after a page, and whether another page is to be asked for now."""
     more, token = envelope.get("more") is True, envelope.get("next")
-    if more and isinstance(token, str) and token and token != query.get("next"):
+    if more and isinstance(token, str) and token:
         return {"added_after": seen, "next": token, "walk": query.get("added_after", ""), "limit": query["limit"]}, True
     if not more or not envelope.get("objects"):
         return {"added_after": seen}, False
@@ -87,12 +93,16 @@ def _move(
     if seen and parse_us(seen) - OVERLAP_US > _from(query):
         return {"added_after": seen, "limit": query["limit"]}, True
     if limit * 10 > LARGEST_PAGE_OBJECTS:
-        raise FeedFault(
-            "feed-form",
-            "The server says there is more and gives no way to it.",
-            "El servidor dice que hay más y no da manera de obtenerlo.",
-        )
+        raise _no_way_on()
     return {"added_after": cursor.get("added_after", ""), "limit": str(limit * 10)}, True
+
+
+def _no_way_on() -> FeedFault:
+    return FeedFault(
+        "feed-form",
+        "The server says there is more and gives no way to it.",
+        "El servidor dice que hay más y no da manera de obtenerlo.",
+    )
 
 
 def _from(query: Mapping[str, str]) -> int:

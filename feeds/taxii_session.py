@@ -1,6 +1,7 @@
 """The transport under taxii2-client, held to the same rules as every feed: where it may call, how much, how long."""
 
 import io
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
+from urllib3.util.connection import create_connection
 
 from feeds.faults import FeedFault
 from feeds.fetch import REDIRECTS, USER_AGENT, Caps
@@ -102,15 +104,15 @@ class _Guarded(HTTPAdapter):
 
 
 def _pools(reach: Reach) -> dict[str, type[HTTPConnectionPool]]:
-    """Connection pools that judge the address of a socket as soon as it has one, before a byte is sent through it."""
+    """Connection pools that resolve a name once, judge what it resolved to, and connect to that and nothing else."""
 
     class Plain(HTTPConnection):
-        def _new_conn(self) -> Any:
-            return _judged(super()._new_conn(), reach)
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, reach)
 
     class Secure(HTTPSConnection):
-        def _new_conn(self) -> Any:
-            return _judged(super()._new_conn(), reach)
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, reach)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -121,10 +123,21 @@ def _pools(reach: Reach) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _judged(connected: Any, reach: Reach) -> Any:
-    try:
-        check_address(str(connected.getpeername()[0]), reach)
-    except FeedFault:
-        connected.close()
-        raise
-    return connected
+def _connected(connection: HTTPConnection, reach: Reach) -> socket.socket:
+    """Raises FeedFault when any address of the host is not to be called, OSError when none answers."""
+    host = connection.host.strip("[]")
+    found = [str(info[4][0]) for info in socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)]
+    for address in found:
+        check_address(address, reach)
+    fault: OSError = OSError("no address")
+    for address in found:
+        try:
+            return create_connection(
+                (address, connection.port),
+                connection.timeout,
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
+            )
+        except OSError as error:
+            fault = error
+    raise fault

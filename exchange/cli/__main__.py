@@ -5,7 +5,7 @@ import sys
 import click
 
 from certs.faults import Fault
-from exchange.cli import admin, agreements, ledger, witnessing
+from exchange.cli import admin, agreements, demo, ledger, witnessing
 from exchange.cli.output import spanish
 from exchange.errors import LedgerFault, Refusal
 
@@ -16,7 +16,7 @@ def puente() -> None:
     """A hub for signed threat indicators between two countries."""
 
 
-for command in (*admin.COMMANDS, *agreements.COMMANDS, *ledger.COMMANDS, *witnessing.COMMANDS):
+for command in (*admin.COMMANDS, *agreements.COMMANDS, *demo.COMMANDS, *ledger.COMMANDS, *witnessing.COMMANDS):
     puente.add_command(command)
 
 

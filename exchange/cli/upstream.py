@@ -122,4 +122,8 @@ def _server(app: Any, port: int) -> Any:
         def log_request(self, *_: object, **__: object) -> None:
             """Nothing: a demo shows what the hub does, not what its upstream was asked."""
 
-    return make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
+    server: Any = make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
+    # A client's kept-alive connection must not keep its thread, and with it the whole demo, from ending.
+    server.block_on_close = False
+    server.daemon_threads = True
+    return server

@@ -22,10 +22,13 @@ def label_for(
     """The label of one object version.
 
     `definitions` are the marking-definitions known to the hub by id; an unknown one becomes an opaque caveat, never
-    nothing. `claimed` are marking ids that an importer's attestation sets for objects that carry none of their own.
+    nothing. `claimed` are marking ids that an importer's attestation sets for objects that carry no TLP of their own.
     Without any TLP: the member's default, else what the agreement says for unmarked objects.
     """
-    marks = resolve_markings(marking_ids(obj) or claimed, definitions)
+    own = marking_ids(obj)
+    marks = resolve_markings(own, definitions)
+    if marks.tlp is None and claimed:
+        marks = resolve_markings((*own, *claimed), definitions)  # a licence statement says nothing of who may have it
     return Label(
         collection=collection.alias,
         originator=owner.slug,
