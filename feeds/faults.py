@@ -7,6 +7,7 @@ class FeedFault(Unavailable):
     """A source that cannot be read now, or must not be. `code` is stable.
 
     feed-address      an address or a scheme that must not be called
+    feed-password     the file with the source's password is missing, or open to others
     feed-redirect     too many redirects, or one to nowhere
     feed-size         more bytes than the source is allowed
     feed-slow         not done within the deadline

@@ -159,6 +159,7 @@ class _Turn:
         self._run = run
         self._progress = progress
         self._pause = pause
+        self._tried: dict[tuple[str, str], str] = {}
         self.skipped: list[Skipped] = []
 
     async def take(self) -> None:
@@ -166,7 +167,11 @@ class _Turn:
         # 1. What was under way when the last run ended, byte for byte.
         for sending in self._state.under_way():
             await self._send(sending)
-        # 2. What is new. The cursor moves when all before it is settled.
+        # 2. What was refused for a reason that may be gone now.
+        again = self._state.retriable()
+        self._tried = {(one.id, one.version): one.content for one in again}
+        await self._submit(iter(again), self._job.source.location)
+        # 3. What is new. The cursor moves when all before it is settled.
         while True:
             fetched = await self._fetch()
             if fetched is None:
@@ -190,10 +195,10 @@ class _Turn:
     async def _settle_all(self, fetched: Fetched) -> None:
         seen: set[str] = set()
         records = await asyncio.to_thread(self._records, fetched)
-        await self._submit(self._changes(records, seen), fetched)
+        await self._submit(self._changes(records, seen), fetched.url)
         # What cannot be read is no withdrawal: only a fetch that was read to its last record says that something is gone.
         if self._job.adapter.full_state and not self.skipped:
-            await self._submit(self._withdrawals(seen), fetched)
+            await self._submit(self._withdrawals(seen), fetched.url)
 
     def _records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
         records = self._job.adapter.records(fetched)
@@ -238,8 +243,25 @@ class _Turn:
                 change = passed_change(obj, self._state)
             if change is None:
                 self._run.unchanged += 1
-            else:
+            elif self._first(change):
                 yield change
+
+    def _first(self, change: Change) -> bool:
+        """Whether this run has not submitted the version yet. What a source contradicts itself in is not posted: the
+        hub would have to treat it as an alarm."""
+        before = self._tried.get((change.id, change.version))
+        if before is None:
+            self._tried[change.id, change.version] = change.content
+            return True
+        if before == change.content:
+            self._run.unchanged += 1
+        else:
+            text = Text(
+                "The source gives this version twice, with different content; the first stands.",
+                "La fuente da esta versión dos veces, con contenido distinto; vale la primera.",
+            )
+            self._skip(Skipped(change.id, "source-contradiction", text))
+        return False
 
     def _withdrawals(self, seen: set[str]) -> Iterator[Change]:
         now_us = self._job.clock.now_us()
@@ -253,10 +275,10 @@ class _Turn:
 
     # --- submitting ---
 
-    async def _submit(self, changes: Iterator[Change], fetched: Fetched) -> None:
+    async def _submit(self, changes: Iterator[Change], url: str) -> None:
         provenance = Provenance(
             self._job.source.name,
-            fetched.url,
+            url,
             as_text(self._job.clock.now_us()),
             (self._job.source.marking,),
         )

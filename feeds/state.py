@@ -24,8 +24,9 @@ CREATE INDEX IF NOT EXISTS own_key ON own(key);
 CREATE TABLE IF NOT EXISTS passed(
     id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS refused(
-    id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, code TEXT NOT NULL, en TEXT NOT NULL, es TEXT NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
+    id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, body BLOB NOT NULL, own INTEGER NOT NULL,
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, revoked INTEGER NOT NULL,
+    code TEXT NOT NULL, en TEXT NOT NULL, es TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY, body BLOB NOT NULL, contents BLOB NOT NULL) STRICT;
 """
 
@@ -127,6 +128,13 @@ class FeedState:
         ).fetchone()
         return row is not None and not passing(str(row[0]))
 
+    def retriable(self) -> list[Change]:
+        """What was refused for a reason that may be gone: a source that does not change would never bring it again."""
+        rows = self._db.execute(
+            "SELECT code, id, version, content, body, own, key, epoch, revoked FROM refused ORDER BY own DESC, id, version"
+        )
+        return [_change(values) for code, *values in rows if passing(str(code))]
+
     def quarantine(self) -> Iterator[dict[str, Any]]:
         """Every object that stands refused, with its reason."""
         for *texts, body in self._db.execute(
@@ -158,7 +166,7 @@ class FeedState:
             kept = orjson.loads(contents)
             packed = tuple(Packed(*row) for row in kept["contents"])
             # What could not be packed was told when it was packed; it is not in the envelope.
-            changes = tuple(Change(row[0], row[1], row[2], row[3].encode(), *row[4:]) for row in kept["changes"])
+            changes = tuple(_change([*row[:3], row[3].encode(), *row[4:]]) for row in kept["changes"])
             found.append(Sending(number, Envelope(body, packed), changes))
         return found
 
@@ -179,8 +187,8 @@ class FeedState:
             self._db.execute("DELETE FROM outbox WHERE number = ?", (sending.number,))
 
     def _take(self, change: Change, digest: str) -> None:
-        self._db.execute("DELETE FROM refused WHERE id = ? AND version = ?", (change.id, change.version))
         if change.own:
+            self._db.execute("DELETE FROM refused WHERE id = ?", (change.id,))
             self._db.execute(
                 "INSERT OR REPLACE INTO own(id, key, epoch, content, modified, sha256, body, revoked)"
                 " VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
@@ -196,6 +204,7 @@ class FeedState:
                 ),
             )
         else:
+            self._db.execute("DELETE FROM refused WHERE id = ? AND version = ?", (change.id, change.version))
             self._db.execute(
                 "INSERT OR REPLACE INTO passed(id, version, content) VALUES(?, ?, ?)",
                 (change.id, change.version, change.content),
@@ -203,9 +212,13 @@ class FeedState:
 
     def _refuse(self, change: Change, refused: Refused) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO refused(id, version, content, code, en, es, body) VALUES(?, ?, ?, ?, ?, ?, ?)",
-            (change.id, change.version, change.content, refused.code, refused.text.en, refused.text.es, change.body),
-        )
+            "INSERT OR REPLACE INTO refused(id, version, content, body, own, key, epoch, revoked, code, en, es)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                change.id, change.version, change.content, change.body, change.own, change.key, change.epoch, change.revoked,
+                refused.code, refused.text.en, refused.text.es,
+            ),
+        )  # fmt: skip
 
     def move(self, cursor: Mapping[str, str]) -> None:
         """Replace the cursor: everything up to it is settled."""
@@ -231,6 +244,11 @@ class _Transaction:
 def _own(row: Sequence[Any]) -> Own:
     object_id, modified, content, digest, body, revoked = row
     return Own(object_id, modified, content, digest, body, bool(revoked))
+
+
+def _change(row: Sequence[Any]) -> Change:
+    object_id, version, content, body, own, key, epoch, revoked = row
+    return Change(object_id, version, content, body, bool(own), key, epoch, bool(revoked))
 
 
 def passing(code: str) -> bool:

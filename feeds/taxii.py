@@ -7,20 +7,14 @@ empty page, a missing or halved pair of date headers, plain application/json, to
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
-
-import requests
-from taxii2client.common import _HTTPConnection
-from taxii2client.exceptions import TAXIIServiceException
-from taxii2client.v21 import Collection
 
 from exchange.times import as_text, parse_us
 from feeds.adapter import Cursor, Fetched, Part, Record, Skipped
 from feeds.bundles import read_part
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.taxii_session import Taken, guard_session
+from feeds.taxii_session import ask
 
 PAGE_OBJECTS = 500
 LARGEST_PAGE_OBJECTS = 50_000
@@ -38,7 +32,8 @@ class TaxiiAdapter:
         self._source = source
 
     async def fetch(self, source: Source, cursor: Cursor) -> Fetched | None:
-        return await asyncio.to_thread(self._page, source, dict(cursor))
+        known = dict(cursor) if cursor.get("location") == source.location else {}
+        return await asyncio.to_thread(self._page, source, known)
 
     def records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
         for part in fetched.parts:
@@ -50,13 +45,13 @@ class TaxiiAdapter:
     def _page(self, source: Source, cursor: dict[str, str]) -> Fetched:
         query = _query(source, cursor)
         try:
-            envelope, taken = _ask(source, query)
+            envelope, taken = ask(source, query)
         except FeedFault as fault:
             if "next" not in query or fault.code != "feed-http":
                 raise
             # The server forgot the token: begin again behind the last date it told us.
             query = _query(source, {**cursor, "next": ""})
-            envelope, taken = _ask(source, query)
+            envelope, taken = ask(source, query)
         seen = _last(taken.headers) or cursor.get("added_after", "")
         kept, more = _move(envelope, query, cursor, seen)
         if kept.get("next"):
@@ -64,6 +59,7 @@ class TaxiiAdapter:
             kept["page"] = sha256(taken.body).hexdigest()
             if (kept["next"], kept["page"]) == (query.get("next"), cursor.get("page")):
                 raise _no_way_on()
+        kept["location"] = source.location
         return Fetched(source.location, (Part("page.json", lambda: taken.body),), kept, more)
 
 
@@ -117,45 +113,3 @@ def _last(headers: Mapping[str, str]) -> str:
         except ValueError:
             continue
     return ""
-
-
-def _ask(source: Source, query: Mapping[str, str]) -> tuple[dict[str, Any], Taken]:
-    """One page through taxii2-client, and its bytes as they came. Raises FeedFault."""
-    password = Path(source.password_file).read_text().strip() if source.password_file else None
-    connection = _HTTPConnection(source.user or None, password, source.ca_file or True, version="2.1")
-    taken = guard_session(connection.session, source.reach, source.caps)
-    # What taxii2-client would ask for first says nothing we need, and many servers get its required titles wrong.
-    info = {"id": source.location.rstrip("/").rpartition("/")[2], "title": source.name, "can_read": True, "can_write": False}  # fmt: skip
-    try:
-        collection = Collection(source.location, conn=connection, collection_info=info)
-        envelope = collection.get_objects(**query)
-    except requests.HTTPError as error:
-        raise _answered(error.response) from None
-    except (requests.exceptions.JSONDecodeError, TAXIIServiceException) as error:
-        raise FeedFault(
-            "feed-form",
-            f"The server's answer is not TAXII 2.1: {type(error).__name__}.",
-            f"La respuesta del servidor no es TAXII 2.1: {type(error).__name__}.",
-        ) from None
-    except (requests.RequestException, OSError) as error:
-        raise FeedFault(
-            "feed-unreachable",
-            f"The server cannot be reached: {type(error).__name__}.",
-            f"No se puede contactar al servidor: {type(error).__name__}.",
-        ) from None
-    finally:
-        connection.close()
-    if not isinstance(envelope, dict):
-        raise FeedFault("feed-form", "The server's answer is not an envelope.", "La respuesta no es un sobre TAXII.")
-    return envelope, taken
-
-
-def _answered(response: requests.Response) -> FeedFault:
-    seconds = response.headers.get("Retry-After", "")
-    wait = int(seconds[:6]) if response.status_code in (429, 503) and seconds.isascii() and seconds.isdigit() else 0
-    return FeedFault(
-        "feed-http",
-        f"The server answered {response.status_code}.",
-        f"El servidor respondió {response.status_code}.",
-        retry_after_seconds=wait,
-    )

@@ -32,7 +32,7 @@ DEPTH_AT_MOST = 32
 """Brackets open at once, and steps in one object path: the reference recurses over both."""
 COMPARISONS_AT_MOST = 256
 TOKENS_AT_MOST = 3072
-"""In a shape. Bounds what the reference can cost: some 0.03 ms a token."""
+"""In a shape. Bounds what the reference can cost: 0.2 s for the worst that was found."""
 NUMBER_AT_MOST = 64
 SHAPES_KEPT = 4096
 REGEX_CHARACTERS_JUDGED = 512
@@ -110,7 +110,7 @@ def values(text: str) -> tuple[tuple[str, str], ...]:
                 found.append((path, value))
         elif token in _OPERATORS:
             # `NOT =` names no value, and neither does EXISTS
-            operator = "" if "NOT" in run else token
+            operator = "" if run[-1:] == ["NOT"] else token
             path = "".join(run)
             run.clear()
         elif token in _JOINS or token in ("(", ")"):
@@ -293,7 +293,7 @@ def _hash_algorithm(parts: list[str]) -> str | None:
     if parts[end - 1 : end] == ["NOT"]:
         end -= 1
     begin = end - 1
-    lowest = max(0, end - 2 * DEPTH_AT_MOST - 2)  # longer paths are refused anyhow
+    lowest = max(0, end - 3 * DEPTH_AT_MOST - 2)  # longer paths are refused anyhow
     while begin >= lowest and parts[begin] != ":":
         begin -= 1
     path = parts[begin + 1 : end]
@@ -323,7 +323,7 @@ def _judge(shape: str) -> tuple[PatternFault, ...]:
         with _REFERENCE:
             problems = run_validator(shape, stix_version="2.1")
         if problems:
-            detail = str(problems[0]).removeprefix("FAIL: ")[:200]
+            detail = _PLACE.sub("", str(problems[0]))[:200]
             _refuse(next((code for sign, code in _KNOWN if sign in detail), "pattern-syntax"), detail=detail)
         _check_types(shape)
     except _Refused as refused:
@@ -331,6 +331,7 @@ def _judge(shape: str) -> tuple[PatternFault, ...]:
     return ()
 
 
+_PLACE = re.compile(r"^FAIL: (?:Error found at line [0-9]+:[0-9]+\. )?")  # in the shape, which the sender never saw
 _KNOWN = (("Duplicate qualifier type", "pattern-qualifier-twice"), ("' is not a valid ", "pattern-hash-operator"))
 
 

@@ -6,7 +6,6 @@ import logging
 import lzma
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import stix2
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jws as joserfc_jws
@@ -28,7 +27,7 @@ from certs.jws import b64url, is_valid
 from certs.keys import new_key, thumbprint
 from certs.relay import SCO_TYPES, lint
 from certs.signature import EXT_SIG, OBJECT_TYPE, Signer, verify_object
-from tests.data import SHARED, VENDORED, shared
+from tests.data import SHARED, shared
 from tests.pki import NOW, US_PORT, Pki, make_pki
 
 SIGNED_AT = "2026-11-24T11:59:58Z"
@@ -270,23 +269,3 @@ def test_raw_signatures_at_the_edges() -> None:
     assert not is_valid(public, raw + b"\0", message)
     assert not is_valid(public, raw, b"other")
     assert not is_valid(new_key().public_key(), raw, message)
-
-
-def wycheproof(name: str) -> Any:
-    vendored: Path = VENDORED / "wycheproof" / name
-    path = vendored if vendored.exists() else shared(f"wycheproof/{name}")
-    return json.loads(path.read_bytes())
-
-
-def test_wycheproof_p1363() -> None:
-    """C2SP's P-256 SHA-256 vectors in the raw form that JWS uses: every verdict is theirs."""
-    groups = wycheproof("ecdsa_secp256r1_sha256_p1363_test.json")["testGroups"]
-    judged = 0
-    for group in groups:
-        key = load_der_public_key(bytes.fromhex(group["publicKeyDer"]))
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        for case in group["tests"]:
-            verdict = is_valid(key, bytes.fromhex(case["sig"]), bytes.fromhex(case["msg"]))
-            assert verdict == (case["result"] == "valid"), case
-            judged += 1
-    assert judged > 200

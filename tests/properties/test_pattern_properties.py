@@ -1,6 +1,6 @@
 """For any text, our verdict on a STIX pattern is the reference validator's, but for the limits that we name."""
 
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stix2patterns.validator import run_validator
 
@@ -152,10 +152,11 @@ def test_any_value_comes_out_as_it_went_in(value: str) -> None:
     assert values(text) == (("domain-name:value", value),)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(patterns, strings)
 def test_space_and_comments_change_nothing(text: str, value: str) -> None:
-    assume(agree(text) and len(text) < 2000)
+    if len(text) > 2000 or not agree(text):
+        text = "[a:b = 's']"
     joined = f"{text} AND /* ' */ [ url : 'value'//\n={value} ]"
     assert agree(joined)
     assert values(joined)[:-1] == values(text)

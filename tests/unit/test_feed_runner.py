@@ -231,11 +231,13 @@ async def test_refused_objects_are_told_kept_apart_and_not_sent_again(signer: Si
         lines = [json.loads(line) for line in b.job().quarantine_file.read_text().splitlines()]
         assert {(one["id"], one["code"]) for one in lines} == {(names[0], "stix-value"), (names[1], "agreement")}
         assert lines[0]["object"]["id"] in names
+        # What the agreement refused is tried at each run, though the source did not change; once, even if it did.
+        assert dict((await b.run()).refused) == {"agreement": 1}
         b.publish(FIRST)
+        assert dict((await b.run()).refused) == {"agreement": 1}
         b.hub.refuse = {}
-        # The object's own fault stays; what the agreement refused may pass now.
         again = await b.run()
-        assert (again.accepted, again.unchanged) == (1, 125)
+        assert (again.accepted, again.records) == (1, 0)
         b.publish(SECOND)  # names[0] was edited there
         await b.run()
         assert not b.job().quarantine_file.exists()
@@ -379,6 +381,19 @@ async def test_the_state_of_a_third_party_object_is_its_version(signer: Signer, 
         assert dict(told.refused) == {"version-conflict": 1}
         b.publish(json.dumps([malware | {"name": "other"}, address]).encode())
         assert (await b.run(**stix)).unchanged == 2
+
+
+async def test_a_source_that_contradicts_itself_raises_no_alarm_at_the_hub(signer: Signer, tmp_path: Path) -> None:
+    one = {
+        "type": "malware", "spec_version": "2.1", "id": "malware--0c7b5b88-8ff7-4a4d-aa9d-feb398cd0061", "name": "m",
+        "created": "2025-01-01T00:00:00.000Z", "modified": "2025-01-01T00:00:00.000Z", "is_family": True,
+    }  # fmt: skip
+    async with bench(signer, tmp_path) as b:
+        b.publish(json.dumps([one, one, {**one, "name": "other"}]).encode())
+        run = await b.run(name="peer", adapter="stix")
+        assert (run.objects, run.accepted, run.unchanged) == (3, 1, 1)
+        assert run.skipped == {"source-contradiction": 1}
+        assert [obj["name"] for obj in b.hub.objects] == ["m"]
 
 
 async def test_real_bundles_are_told_and_taken(signer: Signer, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ async def importing(signer: Signer, directory: Path) -> AsyncIterator[tuple[Fake
 def password_file(directory: Path, text: str) -> str:
     path = directory / "password"
     path.write_text(text + "\n")
+    path.chmod(0o600)
     return str(path)
 
 
@@ -267,6 +268,34 @@ async def test_upstreams_on_private_addresses_are_not_called(host: str) -> None:
         with pytest.raises(FeedFault):
             await TaxiiAdapter(US_PORT, peer).fetch(peer, {})
     assert not server.asked
+
+
+async def test_a_password_follows_no_redirect_to_another_host(tmp_path: Path) -> None:
+    seen: dict[str, str | None] = {}
+
+    async def second(request: web.Request) -> web.Response:
+        seen["second"] = request.headers.get("Authorization")
+        return web.json_response({})
+
+    async with serving(second) as elsewhere:
+
+        async def first(request: web.Request) -> web.Response:
+            seen["first"] = request.headers.get("Authorization")
+            return web.Response(status=307, headers={"Location": elsewhere + "/c/objects/"})
+
+        async with serving(first) as url:
+            peer = source(url + "/c/", user="me", password_file=password_file(tmp_path, "secret"))
+            assert await TaxiiAdapter(US_PORT, peer).fetch(peer, {}) is not None
+    assert (seen["first"] or "").startswith("Basic ")
+    assert seen["second"] is None
+
+
+async def test_a_password_others_can_read_is_not_used(tmp_path: Path) -> None:
+    peer = source("http://127.0.0.1:9/c/", user="me", password_file=password_file(tmp_path, "secret"))
+    Path(peer.password_file).chmod(0o644)
+    with pytest.raises(FeedFault) as refused:
+        await TaxiiAdapter(US_PORT, peer).fetch(peer, {})
+    assert refused.value.code == "feed-password"
 
 
 async def test_a_slow_upstream_ends_at_the_deadline() -> None:

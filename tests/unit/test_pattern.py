@@ -47,6 +47,9 @@ def refused(text: str) -> bool:
         "[a:b = 'líneas\ny más']",
         "[a:b IN ()]",
         "[a:b\u2003=\u00a0/* [[[ */ 1]",
+        f"[file:hashes{'[0]' * 30}.'SHA-256' = '{SHA256}']",
+        f"[file:hashes.'SHA-256\\'' NOT == '{SHA256}']",
+        "[file:hashes.SSDEEP = '3::' OR file:hashes.SSDEEP = 5 OR file:hashes.custom IN ('a', 'b')]",
     ],
 )
 def test_good_patterns_have_no_fault(text: str) -> None:
@@ -239,6 +242,7 @@ def test_a_shape_is_judged_once() -> None:
         ("[a:b = 'x\\' OR url:value = \\'y']", [("a:b", "x' OR url:value = 'y")]),
         ("[a:b = '\\\\\\'']", [("a:b", "\\'")]),
         ("[a:b = 5 AND a:c = 'x' AND a:d = true]", [("a:c", "x")]),
+        ("[a:'NOT'.b = 'x']", [("a:NOT.b", "x")]),
     ],
 )
 def test_values_are_those_a_pattern_names(text: str, found: list[tuple[str, str]]) -> None:
@@ -252,6 +256,11 @@ def test_values_are_those_a_pattern_names(text: str, found: list[tuple[str, str]
 def test_values_of_nonsense_do_not_raise(text: str) -> None:
     values(text)
     assert refused(text)
+
+
+def test_a_fault_of_the_grammar_speaks_of_no_place_in_the_shape() -> None:
+    (fault,) = check_pattern("[url:value = 'https://a.example/'] [url:value = 'b']")
+    assert fault.en == "The pattern is not valid by the STIX 2.1 grammar: mismatched input '[' expecting <EOF>."
 
 
 def test_a_value_cannot_become_syntax() -> None:

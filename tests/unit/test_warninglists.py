@@ -192,10 +192,10 @@ def test_a_hit_names_the_list_and_its_version(packaged: Warninglists) -> None:
     ("kind", "value", "expected"),
     [
         ("ip", "52.95.110.1", ("hold", "List of known Amazon AWS IP address ranges")),
-        ("ip", "13.107.6.152", ("hold", "List of known Microsoft Azure Datacenter IP Ranges")),
+        ("ip", "13.107.6.152", ("hold", "List of known Office 365 IP address ranges")),
         ("ip", "203.0.113.7", ("refuse", "List of RFC 5735 CIDR blocks")),
         ("ip", "8.8.8.8", ("hold", RESOLVERS)),
-        ("ip", "52.168.52.134", ("hold", "List of known Microsoft Azure Datacenter IP Ranges")),
+        ("ip", "52.168.52.134", ("hold", "List of known Office 365 Attack Simulator used for phishing awareness campaigns")),
         ("host", "x.virustotal.com", ("hold", "List of known domains used by automated malware analysis services & security vendors")),
         ("host", "sat.gob.mx", ("hold", "Top 1000 website from Alexa")),
     ],

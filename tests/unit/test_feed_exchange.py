@@ -1,0 +1,110 @@
+"""Feeds into a whole hub: what a csirt imports is signed or covered, judged like anybody's, and crosses as agreed."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from exchange.cli.upstream import run_medallion
+from exchange.client import Client
+from feeds.catalogue import packaged
+from feeds.runner import Job, run_all, run_once
+from tests.data import VENDORED, read_shared
+from tests.world import World, make_world
+
+KEV = VENDORED / "kev"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with make_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def client_of(world: World, slug: str) -> Client:
+    signer = world.home.signer(slug, world.members[slug].identity_id)
+    return Client(world.hub.url, clock=world.clock, token=world.tokens[slug], ca_file=world.home.ca_file, signer=signer)
+
+
+async def pulled(world: World, slug: str, collection: str) -> dict[str, dict[str, object]]:
+    async with client_of(world, slug) as client:
+        return {obj["id"]: obj async for obj in client.pull(collection)}
+
+
+async def test_kev_in_two_editions_reaches_both_countries(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "kev.json"
+    source = packaged()["kev"].model_copy(update={"location": str(file)})
+    async with client_of(world, "us-cyber") as client:
+        job = Job.of(source, client, tmp_path / "state", world.clock)
+        file.write_bytes((KEV / "kev-2025-04-29.sample.json").read_bytes())
+        first = await run_once(job)
+        assert (first.fault, first.accepted, dict(first.refused)) == (None, 126, {})
+        file.write_bytes((KEV / "kev-2025-08-25.sample.json").read_bytes())
+        second = await run_once(job)
+        assert (second.fault, dict(second.refused)) == (None, {})
+        assert second.accepted > 36
+        catalogue = json.loads(file.read_bytes())
+        gone = catalogue["vulnerabilities"].pop()["cveID"]
+        catalogue["count"] -= 1
+        file.write_text(json.dumps(catalogue))
+        third = await run_once(job)
+        assert (third.fault, third.revoked, dict(third.refused)) == (None, 3, {})
+    for slug in ("mx-ciber", "mx-puerto-pac", "us-customs"):
+        got = await pulled(world, slug, "vulnerabilities")
+        assert len(got) == 3 * 54, slug
+        assert {one["name"] for one in got.values() if one.get("revoked") and "name" in one} == {
+            gone,
+            f"Required action for {gone}",
+        }
+
+
+async def test_another_countrys_csirt_imports_the_same_feed_under_ids_of_its_own(world: World, tmp_path: Path) -> None:
+    source = packaged()["kev"].model_copy(update={"location": str(KEV / "kev-2025-04-29.sample.json")})
+    async with client_of(world, "mx-ciber") as client:
+        run = await run_once(Job.of(source, client, tmp_path, world.clock))
+    assert (run.fault, run.accepted, dict(run.refused)) == (None, 126, {})
+
+
+async def test_a_taxii_upstream_and_real_bundles_cross_as_public_material(world: World, tmp_path: Path) -> None:
+    bundle = json.loads(read_shared("vendor-stix/amnesty/novispy.stix2.json"))["objects"]
+    await world.hub.services.release.flush_polls()
+    with run_medallion(bundle[:100]) as upstream:
+        password = tmp_path / "password"
+        password.write_text(upstream.password)
+        password.chmod(0o600)
+        common = {"publisher": "A peer", "licence": "none", "collection": "vulnerabilities", "cadence_seconds": 600}
+        base = packaged()["kev"].model_copy(update=common)
+        peer = base.model_copy(
+            update={
+                "name": "peer", "adapter": "taxii", "location": upstream.url, "user": upstream.user,
+                "password_file": str(password), "plain_http": True, "loopback": True,
+            }
+        )  # fmt: skip
+        examples = base.model_copy(
+            update={
+                "name": "examples",
+                "adapter": "stix",
+                "location": str(tmp_path / "examples.json"),
+            }
+        )
+        (tmp_path / "examples.json").write_text(json.dumps({"type": "bundle", "id": "bundle--1", "objects": bundle}))
+        async with client_of(world, "us-cyber") as client:
+            jobs = [Job.of(one, client, tmp_path, world.clock) for one in (peer, examples)]
+            runs = await run_all(jobs)
+    assert [(run.fault, dict(run.refused)) for run in runs] == [(None, {}), (None, {})], runs
+    got = await pulled(world, "mx-puerto-pac", "vulnerabilities")
+    for obj in bundle:
+        assert got[obj["id"]] == obj
+
+
+async def test_a_member_that_may_not_write_is_told_once_and_nothing_is_kept_back(world: World, tmp_path: Path) -> None:
+    source = packaged()["kev"].model_copy(update={"location": str(KEV / "kev-2025-04-29.sample.json")})
+    async with client_of(world, "us-customs") as client:
+        run = await run_once(Job.of(source, client, tmp_path, world.clock))
+    assert run.fault is not None
+    assert (run.fault.code, run.accepted) == ("collection-read-only", 0)
