@@ -56,6 +56,8 @@ def load(data: bytes, *, max_bytes: int, max_depth: int = 32) -> Json:
     _check_depth(data, max_depth)
     if b"\\u" in data:
         _check_escapes(data)
+    elif (value := _as_it_stands(data)) is not None:
+        return value
     try:
         return _decode(text)
     except json.JSONDecodeError as error:
@@ -64,6 +66,20 @@ def load(data: bytes, *, max_bytes: int, max_depth: int = 32) -> Json:
             f"Not JSON at character {error.pos}: {error.msg}.",
             f"No es JSON en el carácter {error.pos}.",
         ) from None
+
+
+def _as_it_stands(data: bytes) -> Json | None:
+    """The value of a text that is written back as the very same bytes, as members' clients write; None for any other.
+
+    orjson reads six times faster, but takes the last of two equal names, and rounds. Either would be written back
+    otherwise. Minus zero alone survives both ways, and is left to the strict reader with everything that differs.
+    """
+    try:
+        value = orjson.loads(data)
+        same = orjson.dumps(value, option=_SORTED) == data
+    except (TypeError, ValueError):
+        return None
+    return value if same and b"-0.0" not in data else None
 
 
 def _check_depth(data: bytes, max_depth: int) -> None:

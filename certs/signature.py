@@ -122,11 +122,13 @@ class Verified:
     purpose: Literal["signing", "gateway"] = "signing"
 
 
-def verify_object(obj: Mapping[str, Any], keyring: Keyring, *, received: datetime) -> Verified:
+def verify_object(
+    obj: Mapping[str, Any], keyring: Keyring, *, received: datetime, body: bytes | None = None
+) -> Verified:
     """Verify the signature in an object that came in through `certs.jcs.load`. Never changes it.
 
-    `received` is when the hub received it (aware): certificates are judged then, not now. Raises SignatureFault, each
-    step with its own codes.
+    `received` is when the hub received it (aware): certificates are judged then, not now. `body` is the canonical form
+    of `obj`, where the caller has made it. Raises SignatureFault, each step with its own codes.
     """
     # 1. The object may bear a signature, and the extension is in its one form.
     # 2. The header has exactly its three members, an allowed algorithm and the type of object signatures.
@@ -146,12 +148,7 @@ def verify_object(obj: Mapping[str, Any], keyring: Keyring, *, received: datetim
     key = keyring.find(name)
 
     # (3): the signature
-    bare = {name: value for name, value in block.items() if name != "signature"}
-    try:
-        payload = canonical({**obj, "extensions": {**obj["extensions"], EXT_SIG: bare}})
-    except JsonError as error:
-        raise _form(error.en, error.es) from None
-    verify_detached(payload, header, raw, key.public_key)
+    verify_detached(_payload(obj, block, body), header, raw, key.public_key)
 
     # (4), second half: at the time of receipt
     key.check_at(received)
@@ -169,6 +166,19 @@ def verify_object(obj: Mapping[str, Any], keyring: Keyring, *, received: datetim
     # (6): the times
     _check_times(block["signed_at"], obj, key, received)
     return Verified(key.identity_id, name, block["signed_at"], block.get("prev_sha256"), key.purpose)
+
+
+def _payload(obj: Mapping[str, Any], block: dict[str, Any], body: bytes | None) -> bytes:
+    """The canonical form without the signature. Where the signature stands once in the whole form, that is where it has
+    to be cut out; `signed_at` follows it, so it ends in a comma."""
+    member = b'"signature":"%b",' % block["signature"].encode()
+    if body is not None and body.count(member) == 1:
+        return body.replace(member, b"")
+    bare = {name: value for name, value in block.items() if name != "signature"}
+    try:
+        return canonical({**obj, "extensions": {**obj["extensions"], EXT_SIG: bare}})
+    except JsonError as error:
+        raise _form(error.en, error.es) from None
 
 
 def _block(obj: Mapping[str, Any]) -> dict[str, Any]:

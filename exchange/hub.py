@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from exchange.web.routes import application
 from exchange.web.services import Services
 
 _log = structlog.get_logger("puente.hub")
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted: every member's pollers come at the full minute."""
 
 
 def open_store(settings: Settings, clock: Clock) -> Store:
@@ -175,9 +179,13 @@ async def _mutual_context(services: Services) -> ssl.SSLContext:
 
 
 async def _listen(runner: web.AppRunner, settings: Settings, port: int, context: ssl.SSLContext) -> int:
-    site = web.TCPSite(runner, settings.host, port, ssl_context=context, reuse_port=port != 0)
-    await site.start()
-    server = site._server
-    if not isinstance(server, asyncio.Server):
-        raise OSError("the listener did not start")
-    return int(server.sockets[0].getsockname()[1])
+    """Serve on the port, or on a free one for 0; the port that it is."""
+    listener = socket.create_server(
+        (settings.host, port), family=_family(settings.host), backlog=BACKLOG, reuse_port=port != 0
+    )
+    await web.SockSite(runner, listener, ssl_context=context).start()
+    return int(listener.getsockname()[1])
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -14,16 +14,15 @@ This module reads no clock, file or database, so it can run in slices off the ev
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.signature import EXT_SIG, Verified, verify_object
 from exchange.errors import Text
-from exchange.intake.labelling import label_for, marking_ids
+from exchange.intake.labelling import Labeller, marking_ids
 from exchange.intake.pattern import check_pattern
-from exchange.intake.validate import validate
+from exchange.intake.validate import rejections
 from exchange.intake.warninglists import Warninglists
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member
@@ -31,7 +30,6 @@ from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
 from exchange.rules import Rules
 from exchange.settings import Settings
 from exchange.store.contract import NewObject
-from exchange.times import as_datetime, as_text
 from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"
@@ -68,14 +66,13 @@ class Desk:
     member: Member
     collection: Collection
     attestations: Collection
-    now_us: int
+    labeller: Labeller
+    received: datetime
+    latest: str
+    """The instant beyond which `created` and `modified` lie too far ahead of the hub's clock."""
     warninglists: Warninglists
     definitions: Mapping[str, dict[str, Any]]
     covered: Mapping[tuple[str, str], "Coverage"]
-
-    @property
-    def received(self) -> datetime:
-        return as_datetime(self.now_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +125,7 @@ def examine(value: Any, desk: Desk) -> Examined | Failure:
     identifier = value.get("id") if isinstance(value, dict) else None
     object_id = identifier if isinstance(identifier, str) else "unknown"
     # 1
-    for finding in validate(value):
+    for finding in rejections(value):
         if finding.level == "reject":
             return Failure(object_id, _version(value), finding.code, Text(finding.en, finding.es), finding.field)
     version = _version(value)
@@ -143,12 +140,9 @@ def examine(value: Any, desk: Desk) -> Examined | Failure:
         body = canonical(value)
     except JsonError as error:
         return Failure(object_id, version, error.code, Text(error.en, error.es), error.pointer)
-    digest = sha256(body).hexdigest()
-    for check in (_size, _future, _signature_and_label):
-        outcome = check(value, body, digest, version, desk)
-        if outcome is not None:
-            return outcome
-    raise AssertionError("the last check always answers")
+    obj = StixObject.of(value, body)
+    # 3 to 6
+    return _size(obj, desk) or _future(value, obj, desk) or _signature_and_label(value, obj, desk)
 
 
 def _version(value: Any) -> str:
@@ -158,35 +152,36 @@ def _version(value: Any) -> str:
     return version if isinstance(version, str) else UNVERSIONED
 
 
-def _size(value: dict[str, Any], body: bytes, digest: str, version: str, desk: Desk) -> Failure | None:
-    limit = desk.settings.object_limit_bytes
-    if len(body) <= limit:
+def _refused(obj: StixObject, code: str, text: Text, field: str = "") -> Failure:
+    return Failure(obj.id, obj.version, code, text, field, obj.sha256.hex())
+
+
+def _size(obj: StixObject, desk: Desk) -> Failure | None:
+    size, limit = len(obj.body), desk.settings.object_limit_bytes
+    if size <= limit:
         return None
-    text = Text(f"The object has {len(body)} bytes; at most {limit} are accepted.", f"El objeto tiene {len(body)} bytes; se aceptan como máximo {limit}.")  # fmt: skip
-    return Failure(value["id"], version, "object-too-large", text, sha256=digest)
+    text = Text(f"The object has {size} bytes; at most {limit} are accepted.", f"El objeto tiene {size} bytes; se aceptan como máximo {limit}.")  # fmt: skip
+    return _refused(obj, "object-too-large", text)
 
 
-def _future(value: dict[str, Any], body: bytes, digest: str, version: str, desk: Desk) -> Failure | None:
+def _future(value: dict[str, Any], obj: StixObject, desk: Desk) -> Failure | None:
     # A client whose cursor is the greatest `modified` it saw would be silenced by one object dated 2099.
-    latest = instant(as_text(desk.now_us + desk.settings.future_limit_seconds * 1_000_000))
     for name in ("created", "modified"):
-        if name in value and instant(value[name]) > latest:
+        if name in value and instant(value[name]) > desk.latest:
             text = Text(
                 f"{name} lies more than {desk.settings.future_limit_seconds} seconds ahead of the hub's clock.",
                 f"{name} está más de {desk.settings.future_limit_seconds} segundos por delante del reloj del centro.",
             )
-            return Failure(value["id"], version, "timestamp-future", text, name, digest)
+            return _refused(obj, "timestamp-future", text, name)
     return None
 
 
-def _signature_and_label(
-    value: dict[str, Any], body: bytes, digest: str, version: str, desk: Desk
-) -> Examined | Failure | None:
+def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> Examined | Failure:
     # 4
     try:
-        proof = _proof(value, digest, version, desk)
+        proof = _proof(value, obj, desk)
     except SignatureFault as fault:
-        return Failure(value["id"], version, fault.code, Text(fault.en, fault.es), "extensions", digest)
+        return _refused(obj, fault.code, Text(fault.en, fault.es), "extensions")
     # 5
     if value["type"] == "indicator" and value.get("pattern_type") == "stix":
         hits = desk.warninglists.hits(value["pattern"])
@@ -196,42 +191,41 @@ def _signature_and_label(
                 f"{hit.value} is on the list of known good values “{hit.list_name}”.",
                 f"{hit.value} está en la lista de valores legítimos conocidos «{hit.list_name}».",
             )
-            return Failure(value["id"], version, "warninglist", text, "pattern", digest)
+            return _refused(obj, "warninglist", text, "pattern")
     # 6
     collection = desk.attestations if value["type"] == ATTESTATION else desk.collection
-    label = label_for(
+    judged = desk.labeller.judge(
         value,
         owner=desk.member,
         collection=collection,
         assurance=proof.assurance,
-        agreement=desk.rules.in_force,
         definitions=desk.definitions,
         claimed=proof.markings,
         feed=proof.feed,
     )
-    decision = desk.rules.may_submit(label)
+    decision = judged.decision
     if decision.effect != "permit":
         text = Text(decision.reason("en"), decision.reason("es"))
-        return Failure(value["id"], version, "agreement", text, decision.clause, digest)
+        return _refused(obj, "agreement", text, decision.clause)
     new = NewObject(
-        object=StixObject.of(value, body),
+        object=obj,
         owner=desk.member.slug,
-        holder="" if proof.assurance == "originator-signed" and value["type"] not in SCO_TYPES else desk.member.slug,
+        holder="" if proof.assurance == "originator-signed" and obj.type not in SCO_TYPES else desk.member.slug,
         collection=collection.id,
-        label=label.encode(),
+        label=judged.text,
         country=desk.member.country,
     )
     facts = {
         "signer": proof.thumbprint,
         "assurance": proof.assurance,
-        "tlp": label.tlp,
+        "tlp": judged.label.tlp,
         "markings": list(marking_ids(value))[:8],
     }
     if proof.attestation:
         facts["attestation"] = proof.attestation
     if proof.prev_sha256:
         facts["prev"] = proof.prev_sha256
-    return Examined(new, value["id"], version, facts)
+    return Examined(new, obj.id, obj.version, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +238,11 @@ class _Proof:
     prev_sha256: str = ""
 
 
-def _proof(value: dict[str, Any], digest: str, version: str, desk: Desk) -> _Proof:
+def _proof(value: dict[str, Any], obj: StixObject, desk: Desk) -> _Proof:
     """Who answers for the object. Raises SignatureFault."""
     extensions = value.get("extensions")
     if isinstance(extensions, dict) and EXT_SIG in extensions and _is_own(value, desk):
-        verified: Verified = verify_object(value, desk.rules.keyring, received=desk.received)
+        verified: Verified = verify_object(value, desk.rules.keyring, received=desk.received, body=obj.body)
         if verified.identity_id != desk.member.identity_id:
             raise SignatureFault(
                 "signature-submitter",
@@ -256,20 +250,20 @@ def _proof(value: dict[str, Any], digest: str, version: str, desk: Desk) -> _Pro
                 "La firma es de un miembro distinto del que envía.",
             )
         return _Proof("originator-signed", verified.thumbprint, prev_sha256=verified.prev_sha256 or "")
-    cover = desk.covered.get((value["id"], version))
-    if cover is None or (_creator(value) in desk.rules.by_identity and value["type"] not in SCO_TYPES):
+    cover = desk.covered.get((obj.id, obj.version))
+    if cover is None or (_creator(value) in desk.rules.by_identity and obj.type not in SCO_TYPES):
         raise SignatureFault(
             "signature-missing",
             "The object is neither signed by its creator nor covered by a signed attestation in the same envelope.",
             "El objeto no está firmado por su creador ni cubierto por una atestación firmada en el mismo sobre.",
         )
-    if cover.sha256 != digest:
+    if cover.sha256 != obj.sha256.hex():
         raise SignatureFault(
             "attestation-digest",
             "The attestation in this envelope names other bytes for this object.",
             "La atestación de este sobre nombra otros bytes para este objeto.",
         )
-    own = value["type"] in SCO_TYPES and cover.kind == "covers"
+    own = obj.type in SCO_TYPES and cover.kind == "covers"
     assurance = "originator-signed" if own else "imported"
     return _Proof(assurance, cover.thumbprint, cover.markings, cover.attestation, cover.feed)
 

@@ -1,11 +1,76 @@
 """From an object and its submission to the label that the agreement judges."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from exchange.model.member import Collection, Member
+from exchange.rules import Rules
 from policies.agreement import Agreement
-from policies.label import Label, confidence_band, object_class, resolve_markings
+from policies.decide import Decision
+from policies.label import (
+    CAVEAT_MARKINGS,
+    TLP_DEFINITIONS,
+    Label,
+    confidence_band,
+    object_class,
+    resolve_markings,
+)
+
+JUDGEMENTS_KEPT: Final = 10_000
+"""Far more than a hub's members, collections and markings give; a member that invents feed names gains nothing."""
+
+_FIXED: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS})
+"""Markings that mean the same in every envelope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A label, the text by which it is interned, and whether the agreement lets it in."""
+
+    label: Label
+    text: str
+    decision: Decision
+
+
+class Labeller:
+    """Labels under one snapshot of the rules. Objects that no agreement can tell apart are labelled and judged once."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._kept: dict[tuple[object, ...], Judged] = {}
+
+    def judge(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        owner: Member,
+        collection: Collection,
+        assurance: str,
+        definitions: Mapping[str, dict[str, Any]],
+        claimed: tuple[str, ...] = (),
+        feed: str = "",
+    ) -> Judged:
+        """The label of one object version (`label_for`), judged."""
+        marks = marking_ids(obj)
+        band = confidence_band(obj.get("confidence"))
+        key = (obj["type"], band, marks, owner, collection.alias, assurance, claimed, feed)
+        found = self._kept.get(key)
+        if found is None:
+            label = label_for(
+                obj,
+                owner=owner,
+                collection=collection,
+                assurance=assurance,
+                agreement=self._rules.in_force,
+                definitions=definitions,
+                claimed=claimed,
+                feed=feed,
+            )
+            found = Judged(label, label.encode(), self._rules.may_submit(label))
+            if _FIXED.issuperset((*marks, *claimed)) and len(self._kept) < JUDGEMENTS_KEPT:
+                self._kept[key] = found
+        return found
 
 
 def label_for(
@@ -49,6 +114,9 @@ def label_for(
 
 def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:
     """Every marking the object carries: its own and those of its parts. One marked property marks the whole for release."""
-    ids = list(obj.get("object_marking_refs", ()))
-    ids += [mark["marking_ref"] for mark in obj.get("granular_markings", ()) if "marking_ref" in mark]
-    return tuple(dict.fromkeys(ids))
+    ids = tuple(obj.get("object_marking_refs", ()))
+    granular = obj.get("granular_markings")
+    if not granular and len(ids) < 2:
+        return ids
+    parts = [mark["marking_ref"] for mark in granular or () if "marking_ref" in mark]
+    return tuple(dict.fromkeys((*ids, *parts)))

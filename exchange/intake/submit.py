@@ -12,11 +12,13 @@ import structlog
 from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, Text, Unavailable
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, coverage, examine
+from exchange.intake.labelling import Labeller
 from exchange.intake.parse import objects_in
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import Entry, national
 from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import Sequencer
+from exchange.model.instant import instant
 from exchange.model.member import Collection
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules
@@ -83,7 +85,7 @@ class Intake:
         self._settings = settings
         self._warninglists = warninglists
         self._workers = ThreadPoolExecutor(1, "examiner")
-        self._crossing: tuple[Rules | None, dict[str, bool]] = (None, {})
+        self._judgements: Judgements | None = None
 
     def close(self) -> None:
         self._workers.shutdown(wait=True)
@@ -98,8 +100,9 @@ class Intake:
         for _ in range(8):
             rules = await self._rulebook.current()
             rules.in_force  # noqa: B018  # refuses when there is no agreement
-            judged = await self._examine(caller, collection, objects, rules)
-            draft = _Draft(caller, collection, judged, language, self._crosses(rules))
+            judgements = self._judgements_under(rules)
+            judged = await self._examine(caller, collection, objects, judgements)
+            draft = _Draft(caller, collection, judged, language, judgements)
             try:
                 done = await self._sequencer.append(
                     Act(draft.req, draft.record, agreement=rules.number, objects=draft.objects)
@@ -146,16 +149,18 @@ class Intake:
         return count
 
     async def _examine(
-        self, caller: Caller, collection: Collection, objects: list[Any], rules: Rules
+        self, caller: Caller, collection: Collection, objects: list[Any], judgements: "Judgements"
     ) -> list[Examined | Failure]:
-        now_us = self._clock.now_us()
+        rules, now_us = judgements.rules, self._clock.now_us()
         desk = Desk(
             settings=self._settings,
             rules=rules,
             member=caller.member,
             collection=collection,
             attestations=rules.collection("attestations") or collection,
-            now_us=now_us,
+            labeller=judgements.labeller,
+            received=as_datetime(now_us),
+            latest=instant(as_text(now_us + self._settings.future_limit_seconds * 1_000_000)),
             warninglists=self._warninglists,
             definitions=await self._definitions(objects),
             covered=await self._off_loop(coverage, objects, rules, caller.member, as_datetime(now_us)),
@@ -189,27 +194,29 @@ class Intake:
                 known.setdefault(value["id"], value)
         return known
 
-    def _crosses(self, rules: Rules) -> "Crossing":
-        if self._crossing[0] is not rules:
-            self._crossing = (rules, {})
-        return Crossing(rules, self._crossing[1])
+    def _judgements_under(self, rules: Rules) -> "Judgements":
+        if self._judgements is None or self._judgements.rules is not rules:
+            self._judgements = Judgements(rules)
+        return self._judgements
 
     async def _off_loop(self, work: Any, *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *values)
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """Whether anybody of the other country may have objects of a label: what decides in which log they are published."""
+class Judgements:
+    """What one snapshot of the rules makes of labels: kept between envelopes, dropped with the snapshot."""
 
-    rules: Rules
-    known: dict[str, bool]
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.labeller = Labeller(rules)
+        self._crosses: dict[str, bool] = {}
 
     def log(self, new: NewObject) -> str:
-        crosses = self.known.get(new.label)
+        """In which log an object is published: `both` when anybody of the other country may have it."""
+        crosses = self._crosses.get(new.label)
         if crosses is None:
             label = Label.decode(new.label)
-            crosses = self.known[new.label] = any(
+            crosses = self._crosses[new.label] = any(
                 member.country != new.country and self.rules.decide(label, member).effect == "permit"
                 for member in self.rules.registry.members.values()
             )
@@ -225,17 +232,16 @@ class _Draft:
         collection: Collection,
         judged: list[Examined | Failure],
         language: str,
-        crossing: Crossing,
+        judgements: Judgements,
     ) -> None:
         self.req = str(uuid.uuid4())
         self.caller = caller
         self.collection = collection
         self.judged = judged
         self.language = language
-        self.crossing = crossing
         self.objects = tuple(one.new for one in judged if isinstance(one, Examined) and one.new is not None)
         # Decided before the lock is taken: a label's first judgement asks for every member.
-        self.logs = [crossing.log(new) for new in self.objects]
+        self.logs = [judgements.log(new) for new in self.objects]
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 

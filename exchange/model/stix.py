@@ -32,11 +32,14 @@ class StixObject:
     """`created_by_ref`, or ""."""
     body: bytes
     sha256: bytes
+    item: bytes
+    """RFC 6962 leaf hash of this version's line in a page or submission: what `items_root` is built of."""
 
     @classmethod
     def of(cls, value: dict[str, Any], body: bytes) -> "StixObject":
         """Index a validated object. `body` must be the canonical form of `value`."""
         version = value.get("modified") or value.get("created") or UNVERSIONED
+        digest = sha256(body).digest()
         return cls(
             id=value["id"],
             type=value["type"],
@@ -46,13 +49,9 @@ class StixObject:
             revoked=value.get("revoked", False),
             author=value.get("created_by_ref", ""),
             body=body,
-            sha256=sha256(body).digest(),
+            sha256=digest,
+            item=item_hash(value["id"], version, digest),
         )
-
-    @property
-    def item(self) -> bytes:
-        """RFC 6962 leaf hash of this version's line in a page or submission: what `items_root` is built of."""
-        return item_hash(self.id, self.version, self.sha256)
 
 
 def item_hash(object_id: str, version: str, digest: bytes) -> bytes:

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
     @property
     def success(self) -> bool:
-        return self in (Verdict.STORED, Verdict.DUPLICATE)
+        return self is Verdict.STORED or self is Verdict.DUPLICATE
 
 
 @dataclass(frozen=True, slots=True)

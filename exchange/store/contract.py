@@ -167,6 +167,8 @@ class Epochs:
     last_tick: int
     agreement: int
     registry: int
+    revision: int
+    """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
-from exchange.model.versions import Known, Verdict, judge
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -25,18 +24,17 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     LeafRef,
-    NewObject,
     Outdated,
-    Placed,
     Record,
-    Removal,
     RevokeSigningCert,
     Stamp,
     TrustListRow,
 )
+from exchange.store.sqlite_place import Mark as PlacingMark
+from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 
-_Mark = tuple[int, int, int, str, int, int, int, dict[str, int], dict[int, list[int]]]
+_Mark = tuple[PlacingMark, int, int, str, int, int, int, dict[str, int]]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -63,13 +61,15 @@ class _Transaction:
 
     def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
         self.db = db
-        self.last_tick: int
-        row = db.execute("SELECT state, last_tick, last_time, seq, agreement, pol, registry FROM head").fetchone()
-        state, self.last_tick, last_time, self.seq, self.agreement, self.pol, self.registry = row
+        row = db.execute(
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision FROM head"
+        ).fetchone()
+        state, last_tick, last_time, self.seq, self.agreement, self.pol, self.registry, self.revision = row
         if state != "open":
             raise Halted(state)
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us = max(now_us, last_time)
+        self.placing = Placing(db, self.time_us, last_tick)
         self.sizes: dict[str, int] = {}
         self.frontiers: dict[str, Frontier] = {}
         for log, size, frontier in db.execute("SELECT log, size, frontier FROM tree"):
@@ -78,30 +78,26 @@ class _Transaction:
         self.added: dict[str, list[bytes]] = {log: [] for log in self.sizes}
         self.leaf_rows: list[tuple[str, int, bytes, bytes]] = []
         self.private_rows: list[tuple[str, int, bytes, bytes]] = []
-        self.label_ids: dict[str, int] = {}
-        self.label_news: dict[int, list[int]] = {}
 
     def mark(self) -> _Mark:
         return (
-            self.last_tick, self.seq, self.agreement, self.pol, self.registry, len(self.leaf_rows), len(self.private_rows),
-            {log: len(hashes) for log, hashes in self.added.items()}, {k: list(v) for k, v in self.label_news.items()},
+            self.placing.mark(), self.seq, self.agreement, self.pol, self.registry, len(self.leaf_rows),
+            len(self.private_rows), {log: len(hashes) for log, hashes in self.added.items()},
         )  # fmt: skip
 
     def reset(self, mark: _Mark) -> None:
-        self.last_tick, self.seq, self.agreement, self.pol, self.registry, leaves, private, added, self.label_news = (
-            mark
-        )
+        placing, self.seq, self.agreement, self.pol, self.registry, leaves, private, added = mark
+        self.placing.reset(placing)
         del self.leaf_rows[leaves:]
         del self.private_rows[private:]
-        self.label_ids.clear()  # a label interned by the failed act is rolled back too
         for log, count in added.items():
             del self.added[log][count:]
 
     def apply(self, act: Act) -> Done:
         if act.agreement is not None and act.agreement != self.agreement:
             raise Outdated
-        placed = self._place(act.objects)
-        removed = tuple(self._remove(removal) for removal in act.removals)
+        placed = self.placing.place(act.objects) if act.objects else ()
+        removed = tuple(self.placing.remove(removal) for removal in act.removals)
         for change in act.changes:
             self._change(change)
         stamp = Stamp(self.time_us, placed, removed)
@@ -112,106 +108,6 @@ class _Transaction:
                 "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
             )
         return Done(stamp, leaves)
-
-    # --- objects ---
-
-    def _place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
-        return tuple(self._place_one(new) for new in objects)
-
-    def _place_one(self, new: NewObject) -> Placed:
-        obj = new.object
-        held = self.db.execute(
-            "SELECT vid, instant, created, revoked, owner, holder, sha256 FROM object WHERE id = ?", (obj.id,)
-        ).fetchall()
-        verdict = Verdict.STORED
-        vid = None
-        if held:
-            known = [
-                Known(instant, created, bool(revoked), owner, holder, sha)
-                for _, instant, created, revoked, owner, holder, sha in held
-            ]
-            verdict = judge(obj, new.owner, new.holder, known)
-            vid = next((row[0] for row in held if row[1] == obj.instant and row[5] == new.holder), None)
-        if not verdict.success:
-            return Placed(verdict)
-        if vid is None:
-            vid = self._insert_object(new)
-        elif self.db.execute(
-            "SELECT 1 FROM placement WHERE vid = ? AND collection = ?", (vid, new.collection)
-        ).fetchone():
-            return Placed(Verdict.DUPLICATE)
-        return Placed(Verdict.STORED, self._insert_placement(new, vid, [row[0] for row in held], held))
-
-    def _insert_object(self, new: NewObject) -> int:
-        obj = new.object
-        cursor = self.db.execute(
-            "INSERT INTO object (id, instant, holder, type, version, created, revoked, owner, sha256, item, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (obj.id, obj.instant, new.holder, obj.type, obj.version, obj.created, obj.revoked, new.owner,
-             obj.sha256, obj.item, obj.body),
-        )  # fmt: skip
-        rowid: int | None = cursor.lastrowid
-        if rowid is None:
-            raise sqlite3.DatabaseError("no row id after an insert")
-        return rowid
-
-    def _insert_placement(self, new: NewObject, vid: int, held: list[int], rows: list[tuple[object, ...]]) -> int:
-        label = self._label(new)
-        tick: int = max(self.time_us, self.last_tick + 1)
-        self.last_tick = tick
-        newer = 0
-        others = [other for other in held if other != vid]
-        if others:
-            marks = ",".join("?" * len(others))
-            self.db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({marks})", others)  # only marks
-            # a late old version, or a twin of another holder: what the reader may see decides which is the latest
-            newer = int(any(str(row[1]) >= new.object.instant for row in rows if row[0] != vid))
-        self.db.execute(
-            "INSERT INTO placement (collection, tick, label, vid, newer) VALUES (?, ?, ?, ?, ?)",
-            (new.collection, tick, label, vid, newer),
-        )
-        news = self.label_news.setdefault(label, [0, 0])
-        news[0] += 1
-        news[1] = tick
-        return tick
-
-    def _label(self, new: NewObject) -> int:
-        known = self.label_ids.get(new.label)
-        if known is None:
-            row = self.db.execute("SELECT id FROM label WHERE facets = ?", (new.label,)).fetchone()
-            if row is None:
-                row = self.db.execute(
-                    "INSERT INTO label (collection, facets, country, placements, last_tick) VALUES (?, ?, ?, 0, 0) RETURNING id",
-                    (new.collection, new.label, new.country),
-                ).fetchone()
-            known = self.label_ids[new.label] = int(row[0])
-        return known
-
-    def _remove(self, removal: Removal) -> int:
-        rows = self.db.execute(
-            "SELECT o.vid, o.instant, o.owner, p.label FROM object o JOIN placement p ON p.vid = o.vid"
-            " WHERE o.id = ? AND p.collection = ? ORDER BY o.instant",
-            (removal.id, removal.collection),
-        ).fetchall()
-        own = [row for row in rows if row[2] == removal.owner]
-        if rows and not own:
-            return -1
-        chosen = own
-        if "all" not in removal.versions:
-            wanted = {
-                own[0][1] if word == "first" else own[-1][1] if word == "last" else word
-                for word in removal.versions
-                if own
-            }
-            chosen = [row for row in own if row[1] in wanted]
-        for vid, _, _, label in chosen:
-            self.db.execute("DELETE FROM placement WHERE vid = ? AND collection = ?", (vid, removal.collection))
-            self.db.execute("UPDATE label SET placements = placements - 1 WHERE id = ?", (label,))
-            # The version row goes with its last placement, so that the owner may submit it again.
-            self.db.execute(
-                "DELETE FROM object WHERE vid = ? AND NOT EXISTS (SELECT 1 FROM placement WHERE vid = ?)", (vid, vid)
-            )
-        return len(chosen)
 
     # --- registry and agreements ---
 
@@ -264,11 +160,19 @@ class _Transaction:
                 self._grow(log, hashes)
         db.executemany(
             "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
-            [(count, tick, label) for label, (count, tick) in self.label_news.items()],
+            [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
         )
         db.execute(
-            "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?",
-            (self.last_tick, self.time_us, self.seq, self.agreement, self.pol, self.registry),
+            "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?",
+            (
+                self.placing.last_tick,
+                self.time_us,
+                self.seq,
+                self.agreement,
+                self.pol,
+                self.registry,
+                self.revision + self.placing.changed,
+            ),
         )
 
     def _grow(self, log: str, hashes: list[bytes]) -> None:

@@ -22,7 +22,7 @@ _KEY = re.compile(r"[a-zA-Z0-9_-]{0,250}").fullmatch
 _USUAL_KEYS = frozenset(
     {
         "kill_chain_name", "phase_name", "source_name", "description", "url", "external_id", "hashes", "selectors",
-        "marking_ref", "extension_type", "MD5", "SHA-1", "SHA-256",
+        "marking_ref", "extension_type", "sig_version", "signed_at", "signature", "signer_ref", "MD5", "SHA-1", "SHA-256",
     }
 )  # fmt: skip
 """Keys that need no further look, because most objects have no others."""

@@ -8,9 +8,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     seq INTEGER NOT NULL,
     agreement INTEGER NOT NULL,     -- adoption number in force
     pol TEXT NOT NULL,              -- its name, as leaves carry it
-    registry INTEGER NOT NULL       -- rises with every change of members, credentials, collections, trust
+    registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
+    revision INTEGER NOT NULL       -- rises when what was placed earlier may read differently: a rival version, a deletion
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)

@@ -1,0 +1,82 @@
+"""The load: a bounded number of requests over a bounded number of connections, timed one by one, to loopback only."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from bench.processes import Server
+
+
+@dataclass(slots=True)
+class Measured:
+    """One measurement: how much was done, in which time, at what cost to the server."""
+
+    done: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def per_cpu_second(self) -> float:
+        return self.done / self.cpu_seconds if self.cpu_seconds else 0.0
+
+    def milliseconds(self, share: float) -> float:
+        """The time within which this share of the requests was answered."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+
+
+class Wire:
+    """One connection of one client: answers are read to their end and timed."""
+
+    def __init__(self, session: aiohttp.ClientSession, total: Measured) -> None:
+        self._session = session
+        self.total = total
+
+    async def ask(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, expect: int = 200
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """The body and headers of an answer. Any other status than the expected one ends the benchmark."""
+        began = time.perf_counter()
+        async with self._session.request(method, url, headers=headers, data=body) as answer:
+            content = await answer.read()
+        self.total.latencies.append(time.perf_counter() - began)
+        if answer.status != expect:
+            raise RuntimeError(f"{method} {url}: {answer.status} {content[:500]!r}")
+        return content, answer.headers
+
+
+Work = Callable[[Wire], Awaitable[int]]
+"""What one client does, and how much it got done."""
+
+
+async def measure(server: Server, works: Iterable[Work], *, ca_file: str | None = None) -> Measured:
+    """Run the clients side by side, each over a connection of its own, and measure the server meanwhile."""
+    total = Measured()
+    async with contextlib.AsyncExitStack() as stack:
+        ready = [(await stack.enter_async_context(_session(ca_file)), work) for work in works]
+        cpu, began = server.cpu_seconds(), time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_coroutine(work, Wire(session, total))) for session, work in ready]
+        total.wall_seconds = time.perf_counter() - began
+        total.cpu_seconds = server.cpu_seconds() - cpu
+    total.done = sum(task.result() for task in tasks)
+    return total
+
+
+async def _coroutine(work: Work, wire: Wire) -> int:
+    return await work(wire)
+
+
+def _session(ca_file: str | None) -> aiohttp.ClientSession:
+    trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=trusted, limit=1),
+        timeout=aiohttp.ClientTimeout(total=600),
+        read_bufsize=2**20,
+    )

@@ -1,0 +1,96 @@
+"""What is asked of every TAXII 2.1 server alike: take objects in, answer polls that find nothing, give everything out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from bench.corpus import envelopes
+from bench.load import Measured, Wire, Work, measure
+from bench.processes import Server
+
+TAXII = "application/taxii+json;version=2.1"
+PAGE_OBJECTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A collection at a server: its URL, and one Authorization header for each client."""
+
+    url: str
+    writer: str
+    readers: tuple[str, ...]
+    ca_file: str | None = None
+    waits: bool = False
+    """Whether a POST's answer may be "pending", so that its status has to be asked for."""
+
+    def headers(self, authorization: str) -> dict[str, str]:
+        return {"Accept": TAXII, "Content-Type": TAXII, "Authorization": authorization}
+
+
+async def load(server: Server, place: Place, objects: Sequence[bytes], batch: int, clients: int) -> Measured:
+    """Every object in envelopes of `batch`, from several clients at once. Done is what the statuses call a success."""
+    waiting = iter(list(envelopes(objects, batch)) if batch > 1 else (b'{"objects":[' + one + b"]}" for one in objects))
+
+    async def work(wire: Wire) -> int:
+        stored = 0
+        for body in waiting:
+            answer, _ = await wire.ask("POST", f"{place.url}objects/", headers=place.headers(place.writer), body=body, expect=202)  # fmt: skip
+            status = orjson.loads(answer)
+            if status["failure_count"]:
+                raise RuntimeError(f"refused: {status['failures'][0]}")
+            stored += status["success_count"]
+        return stored
+
+    return await measure(server, [work] * clients, ca_file=place.ca_file)
+
+
+async def pull(server: Server, place: Place, clients: int, rounds: int = 1) -> Measured:
+    """The whole collection page after page, by several clients at once. Done is the objects that came."""
+
+    def puller(authorization: str) -> Work:
+        async def work(wire: Wire) -> int:
+            return sum([await _walk(wire, place, authorization) for _ in range(rounds)])
+
+        return work
+
+    return await measure(server, [puller(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
+
+
+async def _walk(wire: Wire, place: Place, authorization: str) -> int:
+    objects, following = 0, ""
+    while True:
+        url = f"{place.url}objects/?limit={PAGE_OBJECTS}{following}"
+        body, _ = await wire.ask("GET", url, headers=place.headers(authorization))
+        objects += body.count(b'"pattern_type"')
+        head = body[:400] + body[-400:]  # `next` stands before the objects or after them; parsing is not measured
+        if b'"more":true' not in head.replace(b": ", b":"):
+            return objects
+        following = f"&next={_next(body)}"
+
+
+def _next(body: bytes) -> str:
+    for part in (body[:400], body[-400:]):
+        compact = part.replace(b": ", b":")
+        if b'"next":"' in compact:
+            return compact.partition(b'"next":"')[2].partition(b'"')[0].decode()
+    return str(orjson.loads(body)["next"])
+
+
+async def poll(server: Server, place: Place, clients: int, polls: int) -> Measured:
+    """Polls that find nothing new: what most requests of most days are."""
+
+    def poller(authorization: str) -> Work:
+        async def work(wire: Wire) -> int:
+            url = f"{place.url}objects/?added_after=2099-01-01T00:00:00Z"
+            for _ in range(polls):
+                await wire.ask("GET", url, headers=place.headers(authorization))
+            return polls
+
+        return work
+
+    return await measure(server, [poller(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
+
+
+def _cycle(values: tuple[str, ...], count: int) -> Iterator[str]:
+    return (values[number % len(values)] for number in range(count))

@@ -1,0 +1,187 @@
+"""Placing objects on SQLite: one question and two inserts for a whole act, however many objects it has.
+
+Runs inside the append transaction (sqlite_append.py); a crash in here is its rollback.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from exchange.model.versions import Known, Verdict, judge
+from exchange.store.contract import NewObject, Placed, Removal
+
+_IDS_AT_ONCE = 500
+
+Mark = tuple[int, bool, dict[int, list[int]]]
+"""What `Placing.reset` needs to forget an act that failed."""
+
+
+class _Held(NamedTuple):
+    """One version with the id of a new object."""
+
+    id: str
+    vid: int
+    instant: str
+    created: str
+    revoked: int
+    owner: str
+    holder: str
+    sha256: bytes
+
+    @property
+    def known(self) -> Known:
+        return Known(self.instant, self.created, bool(self.revoked), self.owner, self.holder, self.sha256)
+
+
+class Placing:
+    """Judges and stores the objects of a group's acts, giving each its tick.
+
+    `label_news` gathers what each label gained, as [count, last tick]. `changed` says that rows placed earlier may read
+    differently now: a version got a rival, or went.
+    """
+
+    def __init__(self, db: sqlite3.Connection, time_us: int, last_tick: int) -> None:
+        self._db = db
+        self._time_us = time_us
+        self.last_tick = last_tick
+        self._label_ids: dict[str, int] = {}
+        self.label_news: dict[int, list[int]] = {}
+        self.changed = False
+
+    def mark(self) -> Mark:
+        return self.last_tick, self.changed, {label: list(news) for label, news in self.label_news.items()}
+
+    def reset(self, mark: Mark) -> None:
+        """Forget an act that failed. Its label may be rolled back too, so their numbers are asked for anew."""
+        self.last_tick, self.changed, self.label_news = mark
+        self._label_ids.clear()
+
+    def place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
+        """What became of each object, in order."""
+        return tuple(placed for part in _apart(objects) for placed in self._place(part))
+
+    def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
+        """Objects with ids that all differ: none of them bears on another."""
+        held = self._held([new.object.id for new in objects])
+        vid: int = self._db.execute("SELECT coalesce(max(vid), 0) FROM object").fetchone()[0]
+        object_rows: list[tuple[object, ...]] = []
+        placement_rows: list[tuple[object, ...]] = []
+        placed = []
+        for new in objects:
+            obj, others = new.object, held.get(new.object.id, ())
+            verdict = judge(obj, new.owner, new.holder, [one.known for one in others]) if others else Verdict.STORED
+            same = next((one for one in others if one.instant == obj.instant and one.holder == new.holder), None)
+            if verdict.success and same is not None and self._is_placed(same.vid, new.collection):
+                verdict = Verdict.DUPLICATE
+            elif verdict.success:
+                verdict = Verdict.STORED
+                if same is None:
+                    vid += 1
+                    object_rows.append(
+                        (vid, obj.id, obj.instant, new.holder, obj.type, obj.version, obj.created, obj.revoked,
+                         new.owner, obj.sha256, obj.item, obj.body)
+                    )  # fmt: skip
+                newer = self._has_rival(new, same, others)
+                tick = self.last_tick = max(self._time_us, self.last_tick + 1)
+                placement_rows.append((new.collection, tick, self._label(new, tick), same.vid if same else vid, newer))
+                placed.append(Placed(verdict, tick))
+                continue
+            placed.append(Placed(verdict))
+        self._db.executemany(
+            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            object_rows,
+        )
+        self._db.executemany(
+            "INSERT INTO placement (collection, tick, label, vid, newer) VALUES (?, ?, ?, ?, ?)", placement_rows
+        )
+        return placed
+
+    def _held(self, ids: list[str]) -> dict[str, list[_Held]]:
+        held: dict[str, list[_Held]] = defaultdict(list)
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            part = ids[start : start + _IDS_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            for row in self._db.execute(
+                f"SELECT id, vid, instant, created, revoked, owner, holder, sha256 FROM object WHERE id IN ({marks})",
+                part,
+            ):
+                held[row[0]].append(_Held(*row))
+        return held
+
+    def _is_placed(self, vid: int, collection: str) -> bool:
+        found = self._db.execute("SELECT 1 FROM placement WHERE vid = ? AND collection = ?", (vid, collection))
+        return found.fetchone() is not None
+
+    def _has_rival(self, new: NewObject, same: _Held | None, held: Sequence[_Held]) -> int:
+        """Mark what the new version may supersede; 1 when it may itself be superseded (a late old version, or a twin of
+        another holder). Only marks: what the reader may see decides which is the latest."""
+        rivals = [one for one in held if one is not same]
+        if not rivals:
+            return 0
+        marks = ",".join("?" * len(rivals))
+        self._db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({marks})", [one.vid for one in rivals])
+        self.changed = True
+        return int(any(one.instant >= new.object.instant for one in rivals))
+
+    def _label(self, new: NewObject, tick: int) -> int:
+        known = self._label_ids.get(new.label)
+        if known is None:
+            row = self._db.execute("SELECT id FROM label WHERE facets = ?", (new.label,)).fetchone()
+            if row is None:
+                row = self._db.execute(
+                    "INSERT INTO label (collection, facets, country, placements, last_tick) VALUES (?, ?, ?, 0, 0) RETURNING id",
+                    (new.collection, new.label, new.country),
+                ).fetchone()
+            known = self._label_ids[new.label] = int(row[0])
+        news = self.label_news.setdefault(known, [0, 0])
+        news[0] += 1
+        news[1] = tick
+        return known
+
+    # --- taking out ---
+
+    def remove(self, removal: Removal) -> int:
+        """See Stamp.removed."""
+        rows = self._db.execute(
+            "SELECT o.vid, o.instant, o.owner, p.label FROM object o JOIN placement p ON p.vid = o.vid"
+            " WHERE o.id = ? AND p.collection = ? ORDER BY o.instant",
+            (removal.id, removal.collection),
+        ).fetchall()
+        own = [row for row in rows if row[2] == removal.owner]
+        if rows and not own:
+            return -1
+        chosen = own
+        if "all" not in removal.versions:
+            wanted = {
+                own[0][1] if word == "first" else own[-1][1] if word == "last" else word
+                for word in removal.versions
+                if own
+            }
+            chosen = [row for row in own if row[1] in wanted]
+        for vid, _, _, label in chosen:
+            self._db.execute("DELETE FROM placement WHERE vid = ? AND collection = ?", (vid, removal.collection))
+            self._db.execute("UPDATE label SET placements = placements - 1 WHERE id = ?", (label,))
+            # The version row goes with its last placement, so that the owner may submit it again.
+            self._db.execute(
+                "DELETE FROM object WHERE vid = ? AND NOT EXISTS (SELECT 1 FROM placement WHERE vid = ?)", (vid, vid)
+            )
+        self.changed = self.changed or bool(chosen)
+        return len(chosen)
+
+
+def _apart(objects: Sequence[NewObject]) -> Iterator[Sequence[NewObject]]:
+    """The objects in order, cut where an id comes again: its second version is judged against the first."""
+    if len(objects) < 2 or len({new.object.id for new in objects}) == len(objects):
+        yield objects
+        return
+    part: list[NewObject] = []
+    seen: set[str] = set()
+    for new in objects:
+        if new.object.id in seen:
+            yield part
+            part, seen = [], set()
+        part.append(new)
+        seen.add(new.object.id)
+    yield part
