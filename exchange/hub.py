@@ -62,7 +62,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         publisher=Publisher(store, clock, publishing, sequencer.committed),
         rulebook=rulebook,
         intake=Intake(store, sequencer, rulebook, clock, settings, Warninglists.packaged()),
-        release=Release(store, sequencer, rulebook, clock),
+        release=Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes),
         governance=Governance(sequencer, rulebook, clock),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )

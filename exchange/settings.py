@@ -38,6 +38,9 @@ class Settings(BaseModel):
     future_limit_seconds: Positive = 300
     """How far ahead of the hub's clock `created` and `modified` may lie."""
 
+    page_cache_bytes: Positive = 48_000_000
+    """Pages kept for other members that ask the same under the same grants."""
+
     rate_per_second: Positive = 200
     """Requests a member may make per second, on average; one page walk of a million objects must fit."""
     rate_burst: Positive = 2_000

@@ -1,6 +1,7 @@
 """What a reader asks of a collection, and what one page of the answer holds."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,15 @@ class Cursor:
     tick: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One object version as it lies in a collection. `tick` is its `date_added` in microseconds."""
 
     tick: int
     label: int
     id: str
     version: str
-    item: bytes = field(repr=False)
-    body: bytes = field(repr=False)
-    sha256: bytes = field(repr=False)
+    item: bytes
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What was shown to whom, as ledger entries: one per page and log, and one a minute for polls that found nothing."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from exchange.ledger.entry import Entry, national, route
 from exchange.ledger.merkle import root
@@ -12,34 +13,57 @@ from exchange.rules import Caller
 from exchange.times import as_text
 
 
-def release_entries(
-    caller: Caller, collection: Collection, kind: str, rows: Sequence[Row], countries: dict[int, str]
-) -> tuple[Entry, ...]:
-    """One `release` entry for each log that the page touches.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a page gives of one originating country: what its `release` entry says, whoever asked."""
 
-    `countries` maps label ids to the originators' countries. A page that mixes own and foreign objects gives two entries
-    with the same request id. `items_root` is the RFC 6962 root over the page's item lines, so that a single object's
-    release can be proved; the private part lists the ticks, which name the rows.
+    country: str
+    pub: Mapping[str, Any]
+    ticks: list[list[int]]
+
+
+def parts(rows: Sequence[Row], countries: dict[int, str]) -> tuple[Part, ...]:
+    """The parts of a page, by country. `countries` maps label ids to the originators' countries.
+
+    `items_root` is the RFC 6962 root over the part's item lines, so that a single object's release can be proved.
     """
-    by_log: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_log[route(caller.member.country, (countries[row.label],))].append(row)
+    by_country: dict[str, list[Row]] = {}
+    if len(found := {countries[label] for label in {row.label for row in rows}}) == 1:
+        by_country[found.pop()] = list(rows)
+    else:
+        for row in rows:
+            by_country.setdefault(countries[row.label], []).append(row)
     return tuple(
-        Entry(
-            log=log,
-            t="release",
-            actor=caller.actor,
-            on=f"coll:{collection.id}",
-            pub={
-                "kind": kind,
+        Part(
+            country,
+            {
                 "first": as_text(part[0].tick),
                 "last": as_text(part[-1].tick),
                 "count": len(part),
                 "items_root": root([row.item for row in part]).hex(),
             },
-            private={**caller.private, "ticks": tick_runs(part)},
+            tick_runs(part),
         )
-        for log, part in sorted(by_log.items())
+        for country, part in sorted(by_country.items())
+    )
+
+
+def release_entries(caller: Caller, collection: Collection, kind: str, given: Sequence[Part]) -> tuple[Entry, ...]:
+    """One `release` entry for each log that a page touches.
+
+    A page that mixes own and foreign objects gives two entries with the same request id. The private part lists the
+    ticks, which name the rows.
+    """
+    return tuple(
+        Entry(
+            log=route(caller.member.country, (part.country,)),
+            t="release",
+            actor=caller.actor,
+            on=f"coll:{collection.id}",
+            pub={"kind": kind, **part.pub},
+            private={**caller.private, "ticks": part.ticks},
+        )
+        for part in sorted(given, key=lambda part: part.country != caller.member.country)
     )
 
 

@@ -1,10 +1,24 @@
 """Which labels a recipient may see under the agreement in force: judged once per label and recipient, never per object."""
 
+from dataclasses import dataclass
+
 from exchange.model.member import Collection, Member
 from exchange.rules import Rules
 from exchange.store.contract import Epochs, LabelRow, Store
 from policies.decide import Decision
 from policies.label import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The labels of one collection that a member may see. Equal ones are equal questions to the store."""
+
+    collection: str
+    labels: tuple[int, ...]
+    last_tick: int
+    """Of the newest placement under any of them; 0 when there is none."""
+    countries: dict[int, str]
+    """The originators' countries, by label."""
 
 
 class Grants:
@@ -15,17 +29,28 @@ class Grants:
         self._rows: list[LabelRow] = []
         self._rows_tick = -1
         self._rules: Rules | None = None
-        self._decisions: dict[tuple[int, str], Decision] = {}
+        self._decisions: dict[tuple[int, Member], Decision] = {}
+        self._allowed: dict[tuple[Member, str], Allowed] = {}
         self._labels: dict[int, Label] = {}
 
-    async def allowed(self, rules: Rules, epochs: Epochs, member: Member, collection: Collection) -> list[LabelRow]:
+    async def allowed(self, rules: Rules, epochs: Epochs, member: Member, collection: Collection) -> Allowed:
         """The labels of the collection whose objects this member may have, in full, now."""
         rows = await self._fresh(epochs)
-        return [
-            row
-            for row in rows
-            if row.collection == collection.id and visible(self._decide(rules, row, member), row, member)
-        ]
+        self._under(rules)
+        found = self._allowed.get((member, collection.id))
+        if found is None:
+            shown = [
+                row
+                for row in rows
+                if row.collection == collection.id and visible(self._decide(rules, row, member), row, member)
+            ]
+            found = self._allowed[member, collection.id] = Allowed(
+                collection.id,
+                tuple([row.id for row in shown]),
+                max([row.last_tick for row in shown], default=0),
+                {row.id: row.country for row in shown},
+            )
+        return found
 
     async def decision(self, rules: Rules, epochs: Epochs, member: Member, label_id: int) -> Decision | None:
         """The decision for one interned label, with its reasons."""
@@ -43,12 +68,16 @@ class Grants:
         if epochs.last_tick != self._rows_tick:
             self._rows = await self._store.labels()
             self._rows_tick = epochs.last_tick
+            self._allowed.clear()
         return self._rows
 
-    def _decide(self, rules: Rules, row: LabelRow, member: Member) -> Decision:
+    def _under(self, rules: Rules) -> None:
         if rules is not self._rules:
-            self._rules, self._decisions = rules, {}
-        key = (row.id, member.slug)
+            self._rules, self._decisions, self._allowed = rules, {}, {}
+
+    def _decide(self, rules: Rules, row: LabelRow, member: Member) -> Decision:
+        self._under(rules)
+        key = (row.id, member)  # not its name: a request may still hold the member as it was before a change
         found = self._decisions.get(key)
         if found is None:
             found = self._decisions[key] = rules.decide(self.label(row), member)

@@ -7,11 +7,12 @@ from exchange.clock import Clock
 from exchange.errors import NotFound, Unavailable
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection
-from exchange.model.page import Filter, Page
+from exchange.model.page import Filter
 from exchange.release.disclosure import PollSums, release_entries
-from exchange.release.grants import Grants
+from exchange.release.grants import Allowed, Grants
+from exchange.release.sheet import Sheet, Sheets, View
 from exchange.rules import Caller, RuleBook
-from exchange.store.contract import Act, LeafRef, Outdated, Record, Store
+from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
 
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""
@@ -21,57 +22,72 @@ DECISIONS_AT_MOST = 8
 class Released:
     """A page that may leave, and where its entries lie. An empty page has no entry."""
 
-    page: Page
+    sheet: Sheet
     leaves: tuple[LeafRef, ...] = ()
 
 
 class Release:
     """Reads collections for members. What cannot be recorded is not released."""
 
-    def __init__(self, store: Store, sequencer: Sequencer, rulebook: RuleBook, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, sequencer: Sequencer, rulebook: RuleBook, clock: Clock, *, cache_bytes: int
+    ) -> None:
         self._store = store
         self._sequencer = sequencer
         self._rulebook = rulebook
         self._clock = clock
+        self._sheets = Sheets(cache_bytes)
         self.grants = Grants(store)
         self.polls = PollSums()
 
     async def page(
-        self, caller: Caller, collection: Collection, match: Filter, after_us: int, limit: int, *, kind: str = "objects"
+        self, caller: Caller, collection: Collection, match: Filter, after_us: int, limit: int, view: View
     ) -> Released:
-        """Up to `limit` versions with tick > after_us that match and that the caller may have.
+        """Up to `limit` versions with tick > after_us that match and that the caller may have, as `view` writes them.
 
-        `kind` is what will be sent of them: "objects", "manifest" or "versions". Raises Unavailable when the release
-        cannot be recorded, or when rules change faster than a page can be decided.
+        Raises Unavailable when the release cannot be recorded, or when rules change faster than a page can be decided.
         """
         for _ in range(DECISIONS_AT_MOST):
             rules, epochs = await self._rulebook.glance()
-            rows = await self.grants.allowed(rules, epochs, caller.member, collection)
+            allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
-            if not any(row.last_tick > low for row in rows):
+            if allowed.last_tick <= low:
                 self.polls.count(caller, collection, self._clock.now_us())
-                return Released(Page((), False, low))
-            labels = [row.id for row in rows]
-            page = await self._store.page(collection.id, labels, match, after_us, limit, bodies=kind == "objects")
-            if not page.rows:
+                return Released(Sheet.empty(low))
+            sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
+            if not sheet.count:
                 self.polls.count(caller, collection, self._clock.now_us())
-                return Released(page)
-            record = Record(release_entries(caller, collection, kind, page.rows, {row.id: row.country for row in rows}))
+                return Released(sheet)
+            record = Record(release_entries(caller, collection, view.name, sheet.parts))
             try:
                 done = await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: record, agreement=rules.number))  # noqa: B023
             except Outdated:
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
-            return Released(page, done.leaves)
+            return Released(sheet, done.leaves)
         raise Unavailable(
             "The rules are changing right now. Try again shortly.",
             "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
         )
 
+    async def _sheet(
+        self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
+    ) -> Sheet:
+        question = (allowed.collection, allowed.labels, match, after_us, limit, view.name, epochs.revision)
+        sheet = self._sheets.find(question, epochs.last_tick)
+        if sheet is None:
+            page = await self._store.page(
+                allowed.collection, allowed.labels, match, after_us, limit, bodies=view.bodies
+            )
+            sheet = Sheet.of(page, view, allowed.countries)
+            # Read after `epochs` was: it may hold more than the question asked for, never less.
+            self._sheets.keep(question, sheet, epochs.last_tick)
+        return sheet
+
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""
         rules, epochs = await self._rulebook.glance()
-        rows = await self.grants.allowed(rules, epochs, caller.member, collection)
-        if not rows or not await self._store.has_object(collection.id, [row.id for row in rows], object_id):
+        allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
+        if not allowed.labels or not await self._store.has_object(collection.id, allowed.labels, object_id):
             raise NotFound(
                 "There is no such object in this collection.",
                 "No existe ese objeto en esta colección.",

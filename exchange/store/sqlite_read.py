@@ -4,6 +4,7 @@ import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from exchange.ledger.merkle import Frontier, leaf_hash, root
@@ -46,17 +47,17 @@ def page(db: sqlite3.Connection, query: PageQuery) -> Page:
         return Page((), False, max(low, query.after_us))
     db.execute("BEGIN")  # one snapshot for the plan and the rows
     try:
-        rows = list(_rows(db, query, low))
+        rows = _rows(db, query, low)
     finally:
         db.execute("COMMIT")
     more = len(rows) > query.limit
-    return Page(tuple(Row(*row) for row in rows[: query.limit]), more, max(low, query.after_us))
+    return Page(tuple(map(Row._make, rows[: query.limit])), more, max(low, query.after_us))
 
 
-def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[Any, ...]]:
+def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> list[tuple[Any, ...]]:
     conditions, values = _conditions(query, low)
     body = "o.body" if query.bodies else "x''"
-    columns = f"p.tick, p.label, o.id, o.version, o.item, {body}, o.sha256"
+    columns = f"p.tick, p.label, o.id, o.version, o.item, {body}"
     wanted = query.limit + 1
     bound = max(query.after_us, low)
     if query.match.ids:
@@ -66,8 +67,7 @@ def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[
             f" WHERE o.id IN ({marks}) AND p.collection = ? AND p.tick > ?"
             f" AND p.label IN ({_list(query.labels)}){conditions} ORDER BY p.tick LIMIT ?"
         )
-        yield from db.execute(sql, (*query.match.ids, query.collection, bound, *values, wanted))
-        return
+        return db.execute(sql, (*query.match.ids, query.collection, bound, *values, wanted)).fetchall()
     share, every = _share(db, query)
     if share >= SCAN_SHARE:
         allowed = "" if every else f" AND p.label IN ({_list(query.labels)})"
@@ -75,16 +75,14 @@ def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[
             f"SELECT {columns} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
             f" WHERE p.collection = ? AND p.tick > ?{allowed}{conditions} ORDER BY p.tick LIMIT ?"
         )
-        yield from db.execute(sql, (query.collection, bound, *values, wanted))
-        return
+        return db.execute(sql, (query.collection, bound, *values, wanted)).fetchall()
     sql = (
         f"SELECT {columns} FROM placement p INDEXED BY placement_label CROSS JOIN object o ON o.vid = p.vid"
         f" WHERE p.label = ? AND p.tick > ?{conditions} ORDER BY p.tick LIMIT ?"
     )
     ranges = [db.execute(sql, (label, bound, *values, wanted)) for label in query.labels]
     # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
-    for _, row in zip(range(wanted), heapq.merge(*ranges), strict=False):
-        yield row
+    return list(islice(heapq.merge(*ranges), wanted))
 
 
 def _share(db: sqlite3.Connection, query: PageQuery) -> tuple[float, bool]:

@@ -1,12 +1,13 @@
 """TAXII 2.1 resources as bytes: discovery, API root, collections, envelopes, manifests, versions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from exchange.model.member import Collection, Member
-from exchange.model.page import Page
+from exchange.model.page import Row
+from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.times import as_text
 from exchange.web.negotiate import STIX, TAXII
@@ -83,28 +84,34 @@ def collections(all_of_them: Iterable[Collection], member: Member) -> bytes:
 # --- pages ---
 
 
-def envelope(page: Page, following: str | None) -> bytes:
-    """TAXII 2.1, 3.7. The objects are the stored bytes, joined: whatever was signed leaves as it came."""
-    return _paged(b"objects", b",".join([row.body for row in page.rows]), following)
+def _objects(rows: Sequence[Row]) -> bytes:
+    return b",".join([row.body for row in rows])
 
 
-def manifest(page: Page, following: str | None) -> bytes:
-    """TAXII 2.1, 5.3.1: one record for each version."""
+def _records(rows: Sequence[Row]) -> bytes:
     records = [
-        {"id": row.id, "date_added": as_text(row.tick), "version": row.version, "media_type": STIX} for row in page.rows
+        {"id": row.id, "date_added": as_text(row.tick), "version": row.version, "media_type": STIX} for row in rows
     ]
-    return _paged(b"objects", orjson.dumps(records)[1:-1], following)
+    return orjson.dumps(records)[1:-1]
 
 
-def versions(page: Page, following: str | None) -> bytes:
-    """TAXII 2.1, 5.8.1: the versions' own texts, in the order they were added."""
-    return _paged(b"versions", orjson.dumps(list(dict.fromkeys(row.version for row in page.rows)))[1:-1], following)
+def _version_texts(rows: Sequence[Row]) -> bytes:
+    return orjson.dumps(list(dict.fromkeys(row.version for row in rows)))[1:-1]
 
 
-def _paged(name: bytes, items: bytes, following: str | None) -> bytes:
+OBJECTS = View("objects", _objects)
+"""TAXII 2.1, 3.7. The objects are the stored bytes, joined: whatever was signed leaves as it came."""
+MANIFEST = View("manifest", _records)
+"""TAXII 2.1, 5.3.1: one record for each version."""
+VERSIONS = View("versions", _version_texts)
+"""TAXII 2.1, 5.8.1: the versions' own texts, in the order they were added."""
+
+
+def paged(sheet: Sheet, view: View, following: str | None) -> bytes:
+    """The resource that a page is sent as; `following` is its `next`."""
+    name, items = b"versions" if view is VERSIONS else b"objects", sheet.content
     if not items:
         return b"{}"  # 2: an empty list is left out
-    if following is None:
-        return b'{"more":false,"' + name + b'":[' + items + b"]}"
     # 3.5 makes `next` optional, but taxii2-client repeats page one for ever without it. Base64url needs no escapes.
-    return b'{"more":true,"next":"' + following.encode() + b'","' + name + b'":[' + items + b"]}"
+    head = b'{"more":false,"' if following is None else b'{"more":true,"next":"%b","' % following.encode()
+    return b"".join((head, name, b'":[', items, b"]}"))  # one copy of what may be megabytes

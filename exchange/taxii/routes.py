@@ -1,7 +1,6 @@
 """The nine TAXII 2.1 endpoints. Each asks one door, release or intake, and gives what it answers a form."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
@@ -10,8 +9,9 @@ from aiohttp import hdrs, web
 
 from exchange.errors import NotFound, NotPermitted
 from exchange.model.member import Access, Collection
-from exchange.model.page import Cursor, Page
+from exchange.model.page import Cursor
 from exchange.release.page import Released
+from exchange.release.sheet import View
 from exchange.rules import Caller
 from exchange.taxii import resources
 from exchange.taxii.cursor import ForeignCursor, decode, encode, start
@@ -26,8 +26,6 @@ from exchange.web.services import SERVICES, Services
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _log = structlog.get_logger("puente.taxii")
-
-Render = Callable[[Page, str | None], bytes]
 
 
 # --- what is there ---
@@ -71,41 +69,41 @@ async def get_collection(request: web.Request, caller: Caller) -> web.Response:
 
 async def get_manifest(request: web.Request, caller: Caller) -> web.Response:
     """Which versions a collection holds (TAXII 2.1, 5.3)."""
-    return await _page(request, caller, _asked(request), "manifest", resources.manifest)
+    return await _page(request, caller, _asked(request), resources.MANIFEST)
 
 
 async def get_objects(request: web.Request, caller: Caller) -> web.Response:
     """The objects of a collection (TAXII 2.1, 5.4)."""
-    return await _page(request, caller, _asked(request), "objects", resources.envelope)
+    return await _page(request, caller, _asked(request), resources.OBJECTS)
 
 
 async def get_object(request: web.Request, caller: Caller) -> web.Response:
     """The versions of one object (TAXII 2.1, 5.6): the latest, unless others are asked for."""
-    return await _page(request, caller, _asked(request), "objects", resources.envelope, request.match_info["object"])
+    return await _page(request, caller, _asked(request), resources.OBJECTS, request.match_info["object"])
 
 
 async def get_versions(request: web.Request, caller: Caller) -> web.Response:
     """The version texts of one object, oldest addition first (TAXII 2.1, 5.8). `match[version]` does not apply."""
     question = replace(_asked(request), versions=("all",))
-    return await _page(request, caller, question, "versions", resources.versions, request.match_info["object"])
+    return await _page(request, caller, question, resources.VERSIONS, request.match_info["object"])
 
 
 async def _page(
-    request: web.Request, caller: Caller, question: Asked, kind: str, render: Render, only: str | None = None
+    request: web.Request, caller: Caller, question: Asked, view: View, only: str | None = None
 ) -> web.Response:
     services = _services(request)
     collection = await readable_collection(services, caller, request.match_info["collection"])
     begin = start(question, _cursor(services, caller, question), collection=collection.id, only=only)
-    released = await services.release.page(caller, collection, begin.match, begin.after_us, question.limit, kind=kind)
-    page = released.page
-    if only is not None and not page.rows:
+    released = await services.release.page(caller, collection, begin.match, begin.after_us, question.limit, view)
+    sheet = released.sheet
+    if only is not None and not sheet.count:
         # 5.6: an object that is not here is 404; one whose versions the filters leave out is an empty envelope.
         await services.release.must_hold(caller, collection, only)
     following = None
-    if page.more:
-        place = Cursor(caller.member.slug, collection.id, begin.match, page.rows[-1].tick)
+    if sheet.more:
+        place = Cursor(caller.member.slug, collection.id, begin.match, sheet.last_us)
         following = encode(place, services.cursor_key)
-    response = _taxii(render(page, following))
+    response = _taxii(resources.paged(sheet, view, following))
     _stamp(response, services, released)
     return response
 
@@ -129,9 +127,8 @@ def _cursor(services: Services, caller: Caller, question: Asked) -> Cursor | Non
 
 def _stamp(response: web.Response, services: Services, released: Released) -> None:
     """TAXII 2.1, 3.2. An empty page repeats its lower bound: a client that keeps it as cursor loses nothing."""
-    page = released.page
-    response.headers["X-TAXII-Date-Added-First"] = as_text(page.rows[0].tick if page.rows else page.low_us)
-    response.headers["X-TAXII-Date-Added-Last"] = as_text(page.rows[-1].tick if page.rows else page.low_us)
+    response.headers["X-TAXII-Date-Added-First"] = as_text(released.sheet.first_us)
+    response.headers["X-TAXII-Date-Added-Last"] = as_text(released.sheet.last_us)
     if released.leaves:
         response.headers[AUDIT_LEAF] = audit_leaf(released.leaves, services.publisher.origins)
 

@@ -1,0 +1,86 @@
+"""Pages as they leave: the bytes between the brackets, and what the log says of them; kept while others may ask the same.
+
+Most pulls are alike: the members that may see the same labels walk a collection in the same steps. A sheet holds nothing
+of the member that asked for it, so whoever asks the same question under the same grants is given the same bytes, and
+only the entry that records it is new.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+from exchange.model.page import Page, Row
+from exchange.release.disclosure import Part, parts
+
+Render = Callable[[Sequence[Row]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is sent of the rows: "objects", "manifest" or "versions", and how they are written, commas between."""
+
+    name: str
+    render: Render
+
+    @property
+    def bodies(self) -> bool:
+        return self.name == "objects"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One page. `first_us` and `last_us` are ticks; an empty page has its lower bound there."""
+
+    content: bytes = field(repr=False)
+    count: int
+    first_us: int
+    last_us: int
+    more: bool
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, page: Page, view: View, countries: dict[int, str]) -> "Sheet":
+        """`countries` maps label ids to the originators' countries."""
+        rows = page.rows
+        if not rows:
+            return cls.empty(page.low_us)
+        return cls(view.render(rows), len(rows), rows[0].tick, rows[-1].tick, page.more, parts(rows, countries))
+
+    @classmethod
+    def empty(cls, low_us: int) -> "Sheet":
+        return cls(b"", 0, low_us, low_us, False, ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    sheet: Sheet
+    tick: int
+    """The hub's last tick when it was made: what may still be appended to a page that is not full."""
+
+
+class Sheets:
+    """The sheets asked for lately, as many as fit into `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+
+    def find(self, question: Hashable, last_tick: int) -> Sheet | None:
+        """The sheet that answers the question still. A full page is not changed by what comes after it; the question
+        names the store's revision, which changes with everything else that could."""
+        kept = self._kept.get(question)
+        if kept is None or not (kept.sheet.more or kept.tick == last_tick):
+            return None
+        self._kept.move_to_end(question)
+        return kept.sheet
+
+    def keep(self, question: Hashable, sheet: Sheet, last_tick: int) -> None:
+        if len(sheet.content) > self._limit // 8:
+            return  # a few giants would push out everything
+        before = self._kept.pop(question, None)
+        self._size += len(sheet.content) - (len(before.sheet.content) if before else 0)
+        self._kept[question] = _Kept(sheet, last_tick)
+        while self._size > self._limit:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= len(oldest.sheet.content)
