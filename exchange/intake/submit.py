@@ -283,6 +283,7 @@ class _Draft:
         return Entry(national(new.country), "submit", self.caller.actor, f"coll:{new.collection}", pub, private=private)
 
     def _publish_entry(self, log: str, collection: str, rows: list[tuple[NewObject, Placed]]) -> Entry:
+        rows = sorted(rows, key=lambda row: row[1].tick)  # items_root is over the order in which they can be read
         pub = {
             "cause": "new",
             "first": as_text(rows[0][1].tick),

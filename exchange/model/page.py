@@ -38,7 +38,8 @@ class Row(NamedTuple):
     id: str
     version: str
     item: bytes
-    body: bytes
+    run: int
+    """The tick at which the run begins that holds its bytes: known to the store alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,28 @@ class Page:
     more: bool
     low_us: int
     """The effective lower bound: what an empty page reports as its date-added headers."""
+
+
+class Span(NamedTuple):
+    """Neighbouring versions of one label with their bytes: ticks first_tick, first_tick + 1, … as many as `size`."""
+
+    first_tick: int
+    size: int
+    label: int
+    items: bytes
+    """Their item hashes, 32 bytes each."""
+    content: bytes
+    """Their canonical bytes, joined by commas."""
+
+    @property
+    def last_tick(self) -> int:
+        return self.first_tick + self.size - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The same page as bytes: spans in ascending tick order."""
+
+    spans: tuple[Span, ...]
+    more: bool
+    low_us: int

@@ -3,14 +3,26 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchange.ledger.entry import Entry, national, route
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection
-from exchange.model.page import Row
 from exchange.rules import Caller
 from exchange.times import as_text
+
+
+class Piece(NamedTuple):
+    """Neighbouring rows of a page with one originating country: ticks from `first_tick` on, item hashes of 32 bytes."""
+
+    country: str
+    first_tick: int
+    size: int
+    items: bytes
+
+    @property
+    def last_tick(self) -> int:
+        return self.first_tick + self.size - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,30 +34,26 @@ class Part:
     ticks: list[list[int]]
 
 
-def parts(rows: Sequence[Row], countries: dict[int, str]) -> tuple[Part, ...]:
-    """The parts of a page, by country. `countries` maps label ids to the originators' countries.
+def parts(pieces: Sequence[Piece]) -> tuple[Part, ...]:
+    """The parts of a page, by country.
 
     `items_root` is the RFC 6962 root over the part's item lines, so that a single object's release can be proved.
     """
-    by_country: dict[str, list[Row]] = {}
-    if len(found := {countries[label] for label in {row.label for row in rows}}) == 1:
-        by_country[found.pop()] = list(rows)
-    else:
-        for row in rows:
-            by_country.setdefault(countries[row.label], []).append(row)
-    return tuple(
-        Part(
-            country,
-            {
-                "first": as_text(part[0].tick),
-                "last": as_text(part[-1].tick),
-                "count": len(part),
-                "items_root": root([row.item for row in part]).hex(),
-            },
-            tick_runs(part),
-        )
-        for country, part in sorted(by_country.items())
-    )
+    by_country: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        by_country.setdefault(piece.country, []).append(piece)
+    return tuple(_part(country, part) for country, part in sorted(by_country.items()))
+
+
+def _part(country: str, pieces: Sequence[Piece]) -> Part:
+    items = b"".join([piece.items for piece in pieces])
+    pub = {
+        "first": as_text(pieces[0].first_tick),
+        "last": as_text(pieces[-1].last_tick),
+        "count": len(items) // 32,
+        "items_root": root([items[n : n + 32] for n in range(0, len(items), 32)]).hex(),
+    }
+    return Part(country, pub, tick_runs(pieces))
 
 
 def release_entries(caller: Caller, collection: Collection, kind: str, given: Sequence[Part]) -> tuple[Entry, ...]:
@@ -67,14 +75,14 @@ def release_entries(caller: Caller, collection: Collection, kind: str, given: Se
     )
 
 
-def tick_runs(rows: Sequence[Row]) -> list[list[int]]:
+def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:
     """The rows' ticks as [first, count] runs of consecutive microseconds: a batch is one run."""
     runs: list[list[int]] = []
-    for row in rows:
-        if runs and row.tick == runs[-1][0] + runs[-1][1]:
-            runs[-1][1] += 1
+    for piece in pieces:
+        if runs and piece.first_tick == sum(runs[-1]):
+            runs[-1][1] += piece.size
         else:
-            runs.append([row.tick, 1])
+            runs.append([piece.first_tick, piece.size])
     return runs
 
 

@@ -75,10 +75,11 @@ class Release:
         question = (allowed.collection, allowed.labels, match, after_us, limit, view.name, epochs.revision)
         sheet = self._sheets.find(question, epochs.last_tick)
         if sheet is None:
-            page = await self._store.page(
-                allowed.collection, allowed.labels, match, after_us, limit, bodies=view.bodies
-            )
-            sheet = Sheet.of(page, view, allowed.countries)
+            place = (allowed.collection, allowed.labels, match, after_us, limit)
+            if view.write is None:
+                sheet = Sheet.of_spans(await self._store.spans(*place), allowed.countries)
+            else:
+                sheet = Sheet.of_rows(await self._store.page(*place), view.write, allowed.countries)
             # Read after `epochs` was: it may hold more than the question asked for, never less.
             self._sheets.keep(question, sheet, epochs.last_tick)
         return sheet

@@ -9,22 +9,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from exchange.model.page import Page, Row
-from exchange.release.disclosure import Part, parts
+from exchange.model.page import Page, Row, Spans
+from exchange.release.disclosure import Part, Piece, parts
 
-Render = Callable[[Sequence[Row]], bytes]
+Write = Callable[[Sequence[Row]], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is sent of the rows: "objects", "manifest" or "versions", and how they are written, commas between."""
+    """What is sent of the rows: "objects", "manifest" or "versions"."""
 
     name: str
-    render: Render
-
-    @property
-    def bodies(self) -> bool:
-        return self.name == "objects"
+    write: Write | None = None
+    """How rows are written, commas between; None for the objects themselves, whose stored bytes are joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +36,30 @@ class Sheet:
     parts: tuple[Part, ...]
 
     @classmethod
-    def of(cls, page: Page, view: View, countries: dict[int, str]) -> "Sheet":
-        """`countries` maps label ids to the originators' countries."""
-        rows = page.rows
-        if not rows:
-            return cls.empty(page.low_us)
-        return cls(view.render(rows), len(rows), rows[0].tick, rows[-1].tick, page.more, parts(rows, countries))
-
-    @classmethod
     def empty(cls, low_us: int) -> "Sheet":
         return cls(b"", 0, low_us, low_us, False, ())
+
+    @classmethod
+    def of_rows(cls, page: Page, write: Write, countries: dict[int, str]) -> "Sheet":
+        """`countries` maps label ids to the originators' countries."""
+        if not page.rows:
+            return cls.empty(page.low_us)
+        pieces = [Piece(countries[row.label], row.tick, 1, row.item) for row in page.rows]
+        return cls._of(write(page.rows), pieces, page.more)
+
+    @classmethod
+    def of_spans(cls, found: Spans, countries: dict[int, str]) -> "Sheet":
+        """The same for objects. Whatever was signed leaves as it came: the stored bytes, joined."""
+        if not found.spans:
+            return cls.empty(found.low_us)
+        content = b",".join([span.content for span in found.spans])
+        pieces = [Piece(countries[span.label], span.first_tick, span.size, span.items) for span in found.spans]
+        return cls._of(content, pieces, found.more)
+
+    @classmethod
+    def _of(cls, content: bytes, pieces: Sequence[Piece], more: bool) -> "Sheet":
+        last = pieces[-1].last_tick
+        return cls(content, sum([one.size for one in pieces]), pieces[0].first_tick, last, more, parts(pieces))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from exchange.ledger.entry import Entry
 from exchange.model.member import Collection, Credential, Member, SigningCert
-from exchange.model.page import Filter, Page
+from exchange.model.page import Filter, Page, Spans
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 
@@ -93,7 +93,8 @@ class StatusRow:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of one NewObject: its verdict, and its tick when it was stored."""
+    """What became of one NewObject: its verdict, and its tick when it was stored. Objects of one label get neighbouring
+    ticks, so an act's ticks need not rise in the order its objects were given in."""
 
     verdict: Verdict
     tick: int = 0
@@ -287,14 +288,16 @@ class Store(Protocol):
         match: Filter,
         after_us: int,
         limit: int,
-        *,
-        bodies: bool = True,
     ) -> Page:
         """Up to `limit` rows with tick > after_us whose label is allowed and that match, in tick order.
 
         "first" and "last" are judged over what the allowed labels show, restricted to ticks > match.added_after_us
         (TAXII 2.1, 3.4.1: among what matches the remainder of the request).
         """
+        ...
+
+    async def spans(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Spans:
+        """The rows that `page` would give, as their bytes."""
         ...
 
     async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:

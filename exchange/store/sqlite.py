@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
-from exchange.model.page import Filter, Page
-from exchange.store import sqlite_append, sqlite_read
+from exchange.model.page import Filter, Page, Spans
+from exchange.store import sqlite_append, sqlite_read, sqlite_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -148,17 +148,19 @@ class SqliteStore:
     async def labels(self) -> list[LabelRow]:
         return await self._read(sqlite_read.labels)
 
-    async def page(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, bodies: bool = True
-    ) -> Page:
-        query = sqlite_read.PageQuery(collection, tuple(labels), match, after_us, limit, bodies)
+    async def page(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Page:
+        query = sqlite_read.PageQuery(collection, tuple(labels), match, after_us, limit)
         return await self._read(lambda db: sqlite_read.page(db, query))
+
+    async def spans(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Spans:
+        query = sqlite_read.PageQuery(collection, tuple(labels), match, after_us, limit)
+        return await self._read(lambda db: sqlite_runs.spans(db, query))
 
     async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
         return await self._read(lambda db: sqlite_read.has_object(db, collection, labels, object_id))
 
     async def held(self, object_id: str) -> list[HeldObject]:
-        return await self._read(lambda db: sqlite_read.held(db, object_id))
+        return await self._read(lambda db: sqlite_runs.held(db, object_id))
 
     async def status(self, status_id: str) -> StatusRow | None:
         return await self._read(lambda db: sqlite_read.status(db, status_id))

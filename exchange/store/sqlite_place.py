@@ -1,4 +1,4 @@
-"""Placing objects on SQLite: one question and two inserts for a whole act, however many objects it has.
+"""Placing objects on SQLite: one question and three inserts for a whole act, however many objects it has.
 
 Runs inside the append transaction (sqlite_append.py); a crash in here is its rollback.
 """
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from exchange.model.versions import Known, Verdict, judge
 from exchange.store.contract import NewObject, Placed, Removal
+from exchange.store.sqlite_runs import NewRun, blank, cut, insert
 
 _IDS_AT_ONCE = 500
 
@@ -32,6 +33,19 @@ class _Held(NamedTuple):
     @property
     def known(self) -> Known:
         return Known(self.instant, self.created, bool(self.revoked), self.owner, self.holder, self.sha256)
+
+
+class _Going(NamedTuple):
+    """An object on its way in: its place in the act, the number of its version where that is held already."""
+
+    new: NewObject
+    number: int
+    vid: int | None
+    newer: int
+
+    @property
+    def body(self) -> bytes:
+        return self.new.object.body
 
 
 class Placing:
@@ -64,39 +78,60 @@ class Placing:
     def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
         """Objects with ids that all differ: none of them bears on another."""
         held = self._held([new.object.id for new in objects])
-        vid: int = self._db.execute("SELECT coalesce(max(vid), 0) FROM object").fetchone()[0]
-        object_rows: list[tuple[object, ...]] = []
-        placement_rows: list[tuple[object, ...]] = []
-        placed = []
+        placed: list[Placed] = []
+        going: dict[int, list[_Going]] = {}  # by label, in order of first appearance
         for new in objects:
-            obj, others = new.object, held.get(new.object.id, ())
-            verdict = judge(obj, new.owner, new.holder, [one.known for one in others]) if others else Verdict.STORED
-            same = next((one for one in others if one.instant == obj.instant and one.holder == new.holder), None)
-            if verdict.success and same is not None and self._is_placed(same.vid, new.collection):
-                verdict = Verdict.DUPLICATE
-            elif verdict.success:
-                verdict = Verdict.STORED
-                if same is None:
-                    vid += 1
-                    object_rows.append(
-                        (vid, obj.id, obj.instant, new.holder, obj.type, obj.version, obj.created, obj.revoked,
-                         new.owner, obj.sha256, obj.item, obj.body)
-                    )  # fmt: skip
-                newer = self._has_rival(new, same, others)
-                tick = self.last_tick = max(self._time_us, self.last_tick + 1)
-                placement_rows.append((new.collection, tick, self._label(new, tick), same.vid if same else vid, newer))
-                placed.append(Placed(verdict, tick))
-                continue
+            verdict, same, newer = self._judged(new, held.get(new.object.id, ()))
+            if verdict is Verdict.STORED:
+                vid = same.vid if same is not None else None
+                going.setdefault(self._label(new), []).append(_Going(new, len(placed), vid, newer))
             placed.append(Placed(verdict))
-        self._db.executemany(
-            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            object_rows,
-        )
-        self._db.executemany(
-            "INSERT INTO placement (collection, tick, label, vid, newer) VALUES (?, ?, ?, ?, ?)", placement_rows
-        )
+        self._store(going, placed)
         return placed
+
+    def _judged(self, new: NewObject, held: Sequence["_Held"]) -> tuple[Verdict, "_Held | None", int]:
+        """The verdict; the row of the very same version, for one that only needs another place; whether it has rivals."""
+        if not held:
+            return Verdict.STORED, None, 0
+        verdict = judge(new.object, new.owner, new.holder, [one.known for one in held])
+        if not verdict.success:
+            return verdict, None, 0
+        same = next((one for one in held if one.instant == new.object.instant and one.holder == new.holder), None)
+        if same is not None and self._is_placed(same.vid, new.collection):
+            return Verdict.DUPLICATE, None, 0
+        return Verdict.STORED, same, self._mark_rivals(new, [one for one in held if one is not same])
+
+    def _store(self, going: dict[int, list["_Going"]], placed: list[Placed]) -> None:
+        """Give ticks, label after label, and write; `placed` learns them."""
+        next_vid: int = self._db.execute("SELECT coalesce(max(vid), 0) + 1 FROM object").fetchone()[0]
+        versions: list[tuple[object, ...]] = []
+        placements: list[tuple[object, ...]] = []
+        runs: list[NewRun] = []
+        for label, of_label in going.items():
+            for part in cut(of_label):
+                first = max(self._time_us, self.last_tick + 1)
+                for tick, one in enumerate(part, start=first):
+                    vid = one.vid
+                    if vid is None:
+                        vid, next_vid = next_vid, next_vid + 1
+                        versions.append(_version_row(vid, one.new))
+                    placements.append((one.new.collection, tick, label, vid, one.newer, first))
+                    placed[one.number] = Placed(Verdict.STORED, tick)
+                self.last_tick = first + len(part) - 1
+                odd = max(one.newer for one in part)
+                runs.append(NewRun(part[0].new.collection, first, label, odd, [one.new.object for one in part]))
+            news = self.label_news.setdefault(label, [0, 0])
+            news[0] += len(of_label)
+            news[1] = self.last_tick
+        self._db.executemany(
+            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            versions,
+        )
+        self._db.executemany(
+            "INSERT INTO placement (collection, tick, label, vid, newer, run) VALUES (?, ?, ?, ?, ?, ?)", placements
+        )
+        insert(self._db, runs)
 
     def _held(self, ids: list[str]) -> dict[str, list[_Held]]:
         held: dict[str, list[_Held]] = defaultdict(list)
@@ -114,18 +149,20 @@ class Placing:
         found = self._db.execute("SELECT 1 FROM placement WHERE vid = ? AND collection = ?", (vid, collection))
         return found.fetchone() is not None
 
-    def _has_rival(self, new: NewObject, same: _Held | None, held: Sequence[_Held]) -> int:
+    def _mark_rivals(self, new: NewObject, rivals: Sequence["_Held"]) -> int:
         """Mark what the new version may supersede; 1 when it may itself be superseded (a late old version, or a twin of
         another holder). Only marks: what the reader may see decides which is the latest."""
-        rivals = [one for one in held if one is not same]
         if not rivals:
             return 0
-        marks = ",".join("?" * len(rivals))
-        self._db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({marks})", [one.vid for one in rivals])
+        vids = ",".join(str(int(one.vid)) for one in rivals)
+        self._db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({vids})")
+        self._db.execute(
+            f"UPDATE run SET odd = 1 WHERE first_tick IN (SELECT run FROM placement WHERE vid IN ({vids}))"
+        )
         self.changed = True
         return int(any(one.instant >= new.object.instant for one in rivals))
 
-    def _label(self, new: NewObject, tick: int) -> int:
+    def _label(self, new: NewObject) -> int:
         known = self._label_ids.get(new.label)
         if known is None:
             row = self._db.execute("SELECT id FROM label WHERE facets = ?", (new.label,)).fetchone()
@@ -135,9 +172,6 @@ class Placing:
                     (new.collection, new.label, new.country),
                 ).fetchone()
             known = self._label_ids[new.label] = int(row[0])
-        news = self.label_news.setdefault(known, [0, 0])
-        news[0] += 1
-        news[1] = tick
         return known
 
     # --- taking out ---
@@ -145,7 +179,7 @@ class Placing:
     def remove(self, removal: Removal) -> int:
         """See Stamp.removed."""
         rows = self._db.execute(
-            "SELECT o.vid, o.instant, o.owner, p.label FROM object o JOIN placement p ON p.vid = o.vid"
+            "SELECT o.vid, o.instant, o.owner, p.label, p.run, p.tick FROM object o JOIN placement p ON p.vid = o.vid"
             " WHERE o.id = ? AND p.collection = ? ORDER BY o.instant",
             (removal.id, removal.collection),
         ).fetchall()
@@ -160,7 +194,8 @@ class Placing:
                 if own
             }
             chosen = [row for row in own if row[1] in wanted]
-        for vid, _, _, label in chosen:
+        for vid, _, _, label, run, tick in chosen:
+            blank(self._db, run, tick)
             self._db.execute("DELETE FROM placement WHERE vid = ? AND collection = ?", (vid, removal.collection))
             self._db.execute("UPDATE label SET placements = placements - 1 WHERE id = ?", (label,))
             # The version row goes with its last placement, so that the owner may submit it again.
@@ -169,6 +204,12 @@ class Placing:
             )
         self.changed = self.changed or bool(chosen)
         return len(chosen)
+
+
+def _version_row(vid: int, new: NewObject) -> tuple[object, ...]:
+    obj = new.object
+    return (vid, obj.id, obj.instant, new.holder, obj.type, obj.version, obj.created, obj.revoked, new.owner, obj.sha256,
+            obj.item)  # fmt: skip
 
 
 def _apart(objects: Sequence[NewObject]) -> Iterator[Sequence[NewObject]]:

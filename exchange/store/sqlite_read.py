@@ -13,7 +13,6 @@ from exchange.model.page import Filter, Page, Row
 from exchange.store.contract import (
     AgreementRow,
     CheckpointRow,
-    HeldObject,
     LabelRow,
     Opening,
     Registry,
@@ -37,62 +36,66 @@ class PageQuery:
     match: Filter
     after_us: int
     limit: int
-    bodies: bool
 
 
 def page(db: sqlite3.Connection, query: PageQuery) -> Page:
-    """See Store.page. SQLite's planner is never left the choice: the wrong plan costs a hundred times the right one."""
-    low = query.match.added_after_us or 0
+    """See Store.page."""
+    low = max(query.match.added_after_us or 0, query.after_us)
     if not query.labels:
-        return Page((), False, max(low, query.after_us))
+        return Page((), False, low)
     db.execute("BEGIN")  # one snapshot for the plan and the rows
     try:
-        rows = _rows(db, query, low)
+        found = rows(db, query, low, query.limit + 1)
     finally:
         db.execute("COMMIT")
-    more = len(rows) > query.limit
-    return Page(tuple(map(Row._make, rows[: query.limit])), more, max(low, query.after_us))
+    return Page(tuple(found[: query.limit]), len(found) > query.limit, low)
 
 
-def _rows(db: sqlite3.Connection, query: PageQuery, low: int) -> list[tuple[Any, ...]]:
-    conditions, values = _conditions(query, low)
-    body = "o.body" if query.bodies else "x''"
-    columns = f"p.tick, p.label, o.id, o.version, o.item, {body}"
-    wanted = query.limit + 1
-    bound = max(query.after_us, low)
+def rows(
+    db: sqlite3.Connection, query: PageQuery, low: int, limit: int, *, between: tuple[int, int] | None = None
+) -> list[Row]:
+    """Up to `limit` rows with tick > low, or within both ticks `between`. SQLite's planner is never left the choice: the
+    wrong plan costs a hundred times the right one."""
+    conditions, values = _conditions(query, query.match.added_after_us or 0)
+    columns = "p.tick, p.label, o.id, o.version, o.item, p.run"
     if query.match.ids:
         marks = ",".join("?" * len(query.match.ids))
         sql = (
             f"SELECT {columns} FROM object o CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
             f" WHERE o.id IN ({marks}) AND p.collection = ? AND p.tick > ?"
-            f" AND p.label IN ({_list(query.labels)}){conditions} ORDER BY p.tick LIMIT ?"
+            f" AND p.label IN ({number_list(query.labels)}){conditions} ORDER BY p.tick LIMIT ?"
         )
-        return db.execute(sql, (*query.match.ids, query.collection, bound, *values, wanted)).fetchall()
-    share, every = _share(db, query)
-    if share >= SCAN_SHARE:
-        allowed = "" if every else f" AND p.label IN ({_list(query.labels)})"
+        found = db.execute(sql, (*query.match.ids, query.collection, low, *values, limit))
+    elif between is not None or is_dense(db, query):
+        first, last = between or (low + 1, _NEVER)
         sql = (
             f"SELECT {columns} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
-            f" WHERE p.collection = ? AND p.tick > ?{allowed}{conditions} ORDER BY p.tick LIMIT ?"
+            f" WHERE p.collection = ? AND p.tick BETWEEN ? AND ? AND p.label IN ({number_list(query.labels)})"
+            f"{conditions} ORDER BY p.tick LIMIT ?"
         )
-        return db.execute(sql, (query.collection, bound, *values, wanted)).fetchall()
-    sql = (
-        f"SELECT {columns} FROM placement p INDEXED BY placement_label CROSS JOIN object o ON o.vid = p.vid"
-        f" WHERE p.label = ? AND p.tick > ?{conditions} ORDER BY p.tick LIMIT ?"
-    )
-    ranges = [db.execute(sql, (label, bound, *values, wanted)) for label in query.labels]
-    # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
-    return list(islice(heapq.merge(*ranges), wanted))
+        found = db.execute(sql, (query.collection, first, last, *values, limit))
+    else:
+        sql = (
+            f"SELECT {columns} FROM placement p INDEXED BY placement_label CROSS JOIN object o ON o.vid = p.vid"
+            f" WHERE p.label = ? AND p.tick > ?{conditions} ORDER BY p.tick LIMIT ?"
+        )
+        ranges = [db.execute(sql, (label, low, *values, limit)) for label in query.labels]
+        # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
+        return list(map(Row._make, islice(heapq.merge(*ranges), limit)))
+    return list(map(Row._make, found))
 
 
-def _share(db: sqlite3.Connection, query: PageQuery) -> tuple[float, bool]:
-    counts = db.execute(
-        f"SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id IN ({_list(query.labels)})), 0)"
+_NEVER = 2**62
+
+
+def is_dense(db: sqlite3.Connection, query: PageQuery) -> bool:
+    """Whether scanning the collection by tick beats merging the allowed labels' ranges."""
+    total, allowed = db.execute(
+        f"SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id IN ({number_list(query.labels)})), 0)"
         " FROM label WHERE collection = ?",
         (query.collection,),
     ).fetchone()
-    total, allowed = int(counts[0]), int(counts[1])
-    return (allowed / total if total else 1.0), allowed == total
+    return bool(allowed >= SCAN_SHARE * total)
 
 
 def _conditions(query: PageQuery, low: int) -> tuple[str, list[Any]]:
@@ -109,7 +112,7 @@ def _conditions(query: PageQuery, low: int) -> tuple[str, list[Any]]:
     # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
     rival = (
         "SELECT 1 FROM object o2 CROSS JOIN placement p2 INDEXED BY placement_vid ON p2.vid = o2.vid WHERE o2.id = o.id"
-        f" AND p2.collection = p.collection AND p2.tick > {int(low)} AND p2.label IN ({_list(query.labels)})"
+        f" AND p2.collection = p.collection AND p2.tick > {int(low)} AND p2.label IN ({number_list(query.labels)})"
     )
     parts = []
     instants = [word for word in match.versions if word not in ("first", "last")]
@@ -127,32 +130,18 @@ def _conditions(query: PageQuery, low: int) -> tuple[str, list[Any]]:
     return f"{sql} AND ({' OR '.join(parts)})", values
 
 
-def _list(labels: Sequence[int]) -> str:
+def number_list(labels: Sequence[int]) -> str:
+    """For IN (…): whole numbers, and nothing else."""
     return ",".join(str(int(label)) for label in labels)
 
 
 def has_object(db: sqlite3.Connection, collection: str, labels: Sequence[int], object_id: str) -> bool:
     row = db.execute(
         "SELECT 1 FROM object o CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
-        f" WHERE o.id = ? AND p.collection = ? AND p.label IN ({_list(labels)}) LIMIT 1",
+        f" WHERE o.id = ? AND p.collection = ? AND p.label IN ({number_list(labels)}) LIMIT 1",
         (object_id, collection),
     ).fetchone()
     return row is not None
-
-
-def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
-    versions = db.execute(
-        "SELECT vid, id, version, type, owner, sha256, body FROM object WHERE id = ? ORDER BY instant, holder",
-        (object_id,),
-    ).fetchall()
-    return [
-        HeldObject(object_id, version, kind, owner, sha256, body, _placements(db, vid))
-        for vid, _, version, kind, owner, sha256, body in versions
-    ]
-
-
-def _placements(db: sqlite3.Connection, vid: int) -> tuple[tuple[int, int], ...]:
-    return tuple(db.execute("SELECT tick, label FROM placement WHERE vid = ? ORDER BY tick", (vid,)))
 
 
 def status(db: sqlite3.Connection, status_id: str) -> StatusRow | None:
@@ -188,7 +177,7 @@ def registry(db: sqlite3.Connection) -> Registry:
                 )
             },
             collections=tuple(_collections(db)),
-            trust_list=_trust_list(db),
+            trust_list=_trustnumber_list(db),
         )
     finally:
         db.execute("COMMIT")
@@ -218,7 +207,7 @@ def _collections(db: sqlite3.Connection) -> Iterator[Collection]:
         yield Collection(id_, alias, title, description, tuple(readers.split()), tuple(writers.split()))
 
 
-def _trust_list(db: sqlite3.Connection) -> TrustListRow | None:
+def _trustnumber_list(db: sqlite3.Connection) -> TrustListRow | None:
     row = db.execute("SELECT version, document FROM trust_list ORDER BY version DESC LIMIT 1").fetchone()
     return TrustListRow(*row) if row else None
 

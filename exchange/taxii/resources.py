@@ -84,10 +84,6 @@ def collections(all_of_them: Iterable[Collection], member: Member) -> bytes:
 # --- pages ---
 
 
-def _objects(rows: Sequence[Row]) -> bytes:
-    return b",".join([row.body for row in rows])
-
-
 def _records(rows: Sequence[Row]) -> bytes:
     records = [
         {"id": row.id, "date_added": as_text(row.tick), "version": row.version, "media_type": STIX} for row in rows
@@ -99,8 +95,8 @@ def _version_texts(rows: Sequence[Row]) -> bytes:
     return orjson.dumps(list(dict.fromkeys(row.version for row in rows)))[1:-1]
 
 
-OBJECTS = View("objects", _objects)
-"""TAXII 2.1, 3.7. The objects are the stored bytes, joined: whatever was signed leaves as it came."""
+OBJECTS = View("objects")
+"""TAXII 2.1, 3.7."""
 MANIFEST = View("manifest", _records)
 """TAXII 2.1, 5.3.1: one record for each version."""
 VERSIONS = View("versions", _version_texts)

@@ -74,16 +74,27 @@ CREATE TABLE label (
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
-    sha256 BLOB NOT NULL, item BLOB NOT NULL, body BLOB NOT NULL
+    sha256 BLOB NOT NULL, item BLOB NOT NULL
 );
 CREATE UNIQUE INDEX object_version ON object (id, instant, holder);
 
 CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
     collection TEXT NOT NULL, tick INTEGER NOT NULL, label INTEGER NOT NULL, vid INTEGER NOT NULL,
     newer INTEGER NOT NULL,         -- 1: some later version (or twin) is or was placed here too; 0: surely the latest
+    run INTEGER NOT NULL,           -- first tick of the run that holds its bytes
     PRIMARY KEY (collection, tick)
 ) WITHOUT ROWID;
 CREATE INDEX placement_label ON placement (label, tick);
 CREATE INDEX placement_vid ON placement (vid);
+
+CREATE TABLE run (                  -- neighbours of one label, ticks without a gap, their canonical bytes joined by commas
+    first_tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, label INTEGER NOT NULL, count INTEGER NOT NULL,
+    odd INTEGER NOT NULL,           -- 1: ask the rows first, some have rivals or went
+    ends BLOB NOT NULL,             -- where each body ends: 4 bytes each, little-endian
+    items BLOB NOT NULL,            -- item hashes: 32 bytes each
+    bodies BLOB NOT NULL
+);
+CREATE INDEX run_collection ON run (collection, first_tick, label, count, odd);
+CREATE INDEX run_label ON run (label, first_tick, count, odd);
 
 CREATE TABLE status (id TEXT PRIMARY KEY, member TEXT NOT NULL, created_us INTEGER NOT NULL, body BLOB NOT NULL);
