@@ -64,7 +64,7 @@ def serve(home: Path) -> None:
         async with running(setup.Home(home).settings(), SystemClock()) as hub:
             # What stands now stands for good; and a large envelope's values are no garbage yet when the collector looks.
             gc.freeze()
-            gc.set_threshold(50_000, 20, 50)
+            gc.set_threshold(200_000, 10, 50)
             say(f"Serving TAXII 2.1 at {hub.url}/taxii2/", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/")
             await stop.wait()
 
