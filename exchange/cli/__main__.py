@@ -16,7 +16,6 @@ from exchange.cli import (
     giving,
     ledger,
     taking,
-    trusting,
     witnessing,
 )  # fmt: skip
 from exchange.cli.output import language, plain, spanish
@@ -38,7 +37,7 @@ def puente() -> None:
     """A hub for signed threat indicators between two countries."""
 
 
-for module in (admin, agreements, asking, certificates, demo, feeding, giving, ledger, taking, trusting, witnessing):
+for module in (admin, agreements, asking, certificates, demo, feeding, giving, ledger, taking, witnessing):
     for command in module.COMMANDS:
         puente.add_command(command)
 

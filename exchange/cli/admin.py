@@ -14,12 +14,12 @@ import uvloop
 from certs.keys import replace_secret
 from exchange import observe
 from exchange.cli import setup
-from exchange.cli.output import language, listing, machine, say
+from exchange.cli.output import language, listing, machine, say, spoken
 from exchange.cli.words import argument, command, group, new_folder, option
 from exchange.clock import SystemClock
-from exchange.errors import NotFound
+from exchange.errors import NotFound, Text
 from exchange.hub import running, working
-from exchange.model.member import Collection, Country, Member, Status
+from exchange.model.member import Collection, Country, Credential, Member, Status
 from exchange.times import as_text
 from exchange.web.services import Services
 
@@ -231,11 +231,16 @@ def list_tokens(home: Path, as_json: bool) -> None:
     async def ask(services: Services) -> list[tuple[object, ...]]:
         rules = await services.rulebook.current()
         return [
-            (c.id, c.member, c.kind, as_text(c.expires_us)[:10], "ended" if c.ended_us else "live", c.note)
+            (c.id, c.member, c.kind, as_text(c.expires_us)[:10], _state(c, as_json=as_json), c.note)
             for c in sorted(rules.registry.credentials.values(), key=lambda c: (c.member, c.created_us))
         ]
 
     listing(("account", "member", "kind", "expires", "state", "note"), at_hub(home, ask), as_json=as_json)
+
+
+def _state(credential: Credential, *, as_json: bool) -> str:
+    text = Text("ended", "sin efecto") if credential.ended_us else Text("live", "vigente")
+    return text.en if as_json else spoken(text)
 
 
 @token.command("revoke", es="Deja sin efecto una credencial: se rechaza desde la próxima solicitud.")

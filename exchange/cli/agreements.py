@@ -10,7 +10,7 @@ from certs.jws import sign_document, split_detached
 from certs.keys import load_key, read_certificate, replace_file, thumbprint
 from exchange.cli import profile, setup
 from exchange.cli.admin import as_json, at_hub, in_home
-from exchange.cli.asking import as_whom, at_network
+from exchange.cli.asking import as_whom, at_network, yes
 from exchange.cli.output import language, machine, plain, say, spanish, table
 from exchange.cli.profile import Profile
 from exchange.cli.words import a_file, argument, command, group, new_file, option
@@ -166,7 +166,8 @@ def explain(home: Path, who: str | None, object_id: str, slug: str, as_json: boo
         return
     for placed in answer["placements"]:
         click.echo(plain(f"{placed['collection']} {placed['version']}: {placed['reason']}"))
-        table(("clause", "kind", "what it said"), [(one["rule"], one["kind"], one["text"]) for one in placed["trace"]])
+        rows = [(one["rule"], one["kind"], yes(one["matched"]), one["text"]) for one in placed["trace"]]
+        table(("clause", "kind", "applies", "what it said"), rows)
 
 
 COMMANDS: tuple[click.Command, ...] = (agreement, explain)

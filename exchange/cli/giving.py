@@ -49,7 +49,7 @@ def read_objects(source: Path) -> list[Any]:
         return _unwrapped(read_values(name, data, INPUT_LIMIT_BYTES))
     files = [source]
     if source.is_dir():
-        files = sorted(one for one in source.rglob("*") if one.name.endswith(SUFFIXES) and one.is_file())
+        files = sorted(one for one in source.rglob("[!.]*") if one.name.endswith(SUFFIXES) and one.is_file())
     values: list[Any] = []
     for file in files:
         values += _unwrapped(read_values(file.name, read_local(file, INPUT_LIMIT_BYTES), INPUT_LIMIT_BYTES))

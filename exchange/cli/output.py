@@ -12,12 +12,12 @@ from click._termui_impl import ProgressBar
 from exchange.errors import Text
 
 COLUMNS = {
-    "account": "cuenta", "accepted": "aceptados", "adapter": "adaptador", "alias": "alias", "approved by": "aprobada por",
+    "account": "cuenta", "accepted": "aceptados", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
     "clause": "cláusula", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
-    "country": "país", "description": "descripción", "ended": "terminó", "entries": "asientos", "every": "cada",
-    "expires": "vence", "fault": "falla", "field": "campo", "first page": "primera página", "id": "id", "kind": "clase",
+    "country": "país", "ended": "terminó", "entries": "asientos", "every": "cada",
+    "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
-    "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "profile": "perfil",
+    "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos",
     "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "records": "registros",
     "refused": "rechazados", "revoked": "revocados", "roles": "funciones", "root": "raíz", "sectors": "sectores",
     "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
@@ -51,7 +51,8 @@ def say(en: str, es: str, *, err: bool = False) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, err: bool = False) -> None:
     """Columns as wide as they need to be; control characters of the data are shown, not obeyed."""
-    words = [COLUMNS[word] for word in head] if spanish() else head
+    in_spanish = [COLUMNS[word] for word in head]  # looked up in either language, so that any test meets a missing word
+    words = in_spanish if spanish() else head
     cells = [[plain(str(cell)) for cell in row] for row in (words, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for number, row in enumerate(cells):

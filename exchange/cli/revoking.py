@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.authority import Authority
 from certs.faults import KeyFault
 from certs.keys import replace_file, thumbprint
-from certs.profiles import INTERMEDIATES, PROFILES
+from certs.profiles import INTERMEDIATES
 from exchange.cli import setup
 from exchange.cli.admin import at_hub, in_home
 from exchange.cli.holders import a_country, authority, chosen, country_of, enrolled, in_authority, now
@@ -64,8 +64,8 @@ def revoke(home: Path, what: str, reason: str, compromised_since: str | None, wh
             f"{thumbprint(one)} is refused from the next request on.",
             f"{thumbprint(one)} se rechaza desde la próxima solicitud.",
         )
-    for one in found:
-        _to_crl(home, one, where, reason, since)
+    for issuer, intermediates in _indexes(home, found, where, reason, since):
+        _write_crls(issuer, issuer.directory / CRLS, sorted(intermediates), hours=24)
 
 
 _REASONS = [flag.value for flag in x509.ReasonFlags if flag is not x509.ReasonFlags.remove_from_crl]
@@ -95,25 +95,27 @@ async def _end_all(services: Services, what: str, reason: str, since: int | None
     return found
 
 
-def _to_crl(home: Path, one: x509.Certificate, where: Path | None, reason: str, since: int | None) -> None:
-    directory = where or setup.Home(home).root / "pki" / country_of(one).lower()
-    if not (directory / "index.json").exists():
-        say(
-            f"{country_of(one)}'s authority is not here: its own CRL still has to say so.",
-            f"La autoridad de {country_of(one)} no está aquí: falta que lo diga su propia CRL.",
-            err=True,
-        )
-        return
-    found = Authority.load(directory)
-    try:
-        found.revoke(one, now=now(), reason=reason, compromised_since=as_datetime(since) if since is not None else None)
-    except KeyFault as fault:
-        say(f"{directory}: {fault.en}", f"{directory}: {fault.es}", err=True)
-        return
-    intermediate = PROFILES[
-        next(row["profile"] for row in found.issued() if row["thumbprint"] == thumbprint(one))
-    ].intermediate
-    _write_crls(found, directory / CRLS, [intermediate], hours=24)
+def _indexes(
+    home: Path, found: Sequence[x509.Certificate], where: Path | None, reason: str, since: int | None
+) -> list[tuple[Authority, set[str]]]:
+    """Mark certificates revoked at their authorities, as far as these are here: the intermediates whose lists are due."""
+    due: dict[Path, tuple[Authority, set[str]]] = {}
+    compromised = as_datetime(since) if since is not None else None
+    for one in found:
+        try:
+            issuer = authority(home, country_of(one), where)
+            issuer.revoke(one, now=now(), reason=reason, compromised_since=compromised)
+        except (NotFound, KeyFault) as error:
+            text = error.text if isinstance(error, NotFound) else error
+            say(
+                f"{text.en} Its own country's CRL still has to say so.",
+                f"{text.es} Falta que lo diga la CRL de su propio país.",
+                err=True,
+            )
+            continue
+        row = next(row for row in issuer.issued() if row["thumbprint"] == thumbprint(one))
+        due.setdefault(issuer.directory, (issuer, set()))[1].add(row["intermediate"])
+    return list(due.values())
 
 
 @command("crl", es="Emite de nuevo las listas de revocación de un país. Repítalo antes de que venzan.")

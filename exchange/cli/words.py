@@ -35,6 +35,12 @@ class Command(click.Command):
         self.help = spoken(self.text)
         super().format_help_text(ctx, formatter)
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.help = gettext.gettext("Show this message and exit.")  # click keeps the first language it was asked in
+        return found
+
     def get_short_help_str(self, limit: int = 45) -> str:
         self.help = spoken(self.text)
         return super().get_short_help_str(limit)
