@@ -80,7 +80,9 @@ PAGES += [ROOT / "certs/README.md", ROOT / "CHANGELOG.md"]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_the_documents_name_exists(page: Path) -> None:
     text = page.read_text()
-    found = re.findall(r"(?:`|dev |\n\s+|exec hub-a |\[\")puente ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)([^`\n#&|]*)", text)
+    found = re.findall(
+        r"(?:`|dev |\n\s+|exec hub-a |\[\")puente ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)([^`\n#&|]*)", text
+    )
     for words, rest in found:
         command: click.Command = puente
         for word in words.split():
