@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from certs.faults import SignatureFault
-from certs.jcs import canonical
+from certs.jcs import JsonError, canonical
 from certs.keys import replace_file
 from exchange.cli.admin import as_json
 from exchange.cli.asking import as_member, at_network
@@ -21,7 +21,7 @@ from exchange.cli.words import a_file, argument, command, new_file, new_folder, 
 from exchange.client import Client, Packed, Refused, SubmitResult, claims, prepare
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
-from exchange.errors import NotStix, Text, Unavailable
+from exchange.errors import Malformed, NotStix, Text, Unavailable
 from exchange.ledger.merkle import leaf_hash
 from exchange.times import as_millis_text
 from feeds.bundles import SUFFIXES, objects_in, read_values
@@ -41,23 +41,25 @@ the_input = argument(
 
 
 def read_objects(source: Path) -> list[Any]:
-    """Every value that should be an object, in order. Raises JsonError, FeedFault for what cannot be read."""
+    """Every value that should be an object, in order. Raises Malformed or FeedFault naming the file that cannot be read."""
     if str(source) == "-":
         data = sys.stdin.buffer.read(INPUT_LIMIT_BYTES + 1)
         lines = [line for line in data.splitlines() if line.strip()]
-        name = "-.ndjson" if len(lines) > 1 and all(line.startswith(b"{") for line in lines) else "-"
-        return _unwrapped(read_values(name, data, INPUT_LIMIT_BYTES))
+        several = len(lines) > 1 and all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
+        return _values("-.ndjson" if several else "-", data)
     files = [source]
     if source.is_dir():
         files = sorted(one for one in source.rglob("[!.]*") if one.name.endswith(SUFFIXES) and one.is_file())
-    values: list[Any] = []
-    for file in files:
-        values += _unwrapped(read_values(file.name, read_local(file, INPUT_LIMIT_BYTES), INPUT_LIMIT_BYTES))
-    return values
+    return [obj for file in files for obj in _values(str(file), read_local(file, INPUT_LIMIT_BYTES))]
 
 
-def _unwrapped(values: list[Any]) -> list[Any]:
-    return [obj for value in values for obj in objects_in(value)]
+def _values(name: str, data: bytes) -> list[Any]:
+    try:
+        return [obj for value in read_values(name, data, INPUT_LIMIT_BYTES) for obj in objects_in(value)]
+    except JsonError as error:
+        raise Malformed(
+            f"{name}: {error.en}", f"{name}: {error.es}", code=error.code, field=error.pointer or None
+        ) from None
 
 
 def completed(values: Sequence[Any], identity: str) -> tuple[list[dict[str, Any]], list[Refused]]:

@@ -38,7 +38,9 @@ class Command(click.Command):
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         found = super().get_help_option(ctx)
         if found is not None:
-            found.help = gettext.gettext("Show this message and exit.")  # click keeps the first language it was asked in
+            found.help = gettext.gettext(
+                "Show this message and exit."
+            )  # click keeps the first language it was asked in
         return found
 
     def get_short_help_str(self, limit: int = 45) -> str:

@@ -197,6 +197,10 @@ def test_what_is_refused_is_told_and_is_the_exit_status(terminal: Terminal) -> N
     assert all(one["reason"] for one in told.values())
     spanish = terminal("submit", "--as", "us-cyber", "-", "--to", "indicators", stdin=data, lang="es_MX.UTF-8").out
     assert "1 aceptados, 4 rechazados." in spanish
+    (terminal.root / "mixed-up").mkdir()
+    (terminal.root / "mixed-up" / "bad.json").write_text('{"type": "indicator", "type": "malware"}')
+    ran = terminal("submit", "--as", "us-cyber", "mixed-up", "--to", "indicators")
+    assert (ran.code, "mixed-up/bad.json" in ran.err) == (1, True)
     unstable = json.dumps(indicator(revoked=False)).encode()
     ran = terminal("sign", "--as", "us-cyber", "-", stdin=unstable)
     assert (ran.code, ran.out) == (1, "")

@@ -83,6 +83,9 @@ def test_every_command_that_the_documents_name_exists(page: Path) -> None:
     found = re.findall(
         r"(?:`|dev |\n\s+|exec hub-a |\[\")puente ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)([^`\n#&|]*)", text
     )
+    assert (
+        len(found) > 8 or page.name not in ("README.md", "README.es.md", "operations.md") or page.parent.name == "certs"
+    )
     for words, rest in found:
         command: click.Command = puente
         for word in words.split():
