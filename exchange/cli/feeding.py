@@ -192,8 +192,13 @@ def run(
         raise Malformed("Name sources, or say --all.", "Nombre fuentes o indique --all.", field="SOURCE")
     me.must_sign()
     wanted = list(sources(catalogue).values()) if every else [chosen(catalogue, name) for name in names]
-    observe.configure()
-    runs = asyncio.run(_run(me, wanted, state, forever=forever))
+    with ExitStack() as stack:
+        if forever:
+            observe.configure()
+        else:  # a person watches the bar and reads the table; what else there is to say is kept
+            state.mkdir(parents=True, exist_ok=True)
+            observe.configure(machine=True, file=stack.enter_context((state / "feeds.log").open("a")))
+        runs = asyncio.run(_run(me, wanted, state, forever=forever))
     head = ("source", "records", "objects", "accepted", "unchanged", "revoked", "refused", "skipped", "fault")
     listing(head, [_row(one) for one in runs], as_json=as_json)
     for one in runs:

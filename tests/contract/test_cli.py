@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +206,29 @@ def test_what_is_refused_is_told_and_is_the_exit_status(terminal: Terminal) -> N
     ran = terminal("sign", "--as", "us-cyber", "-", stdin=unstable)
     assert (ran.code, ran.out) == (1, "")
     assert "signature-unstable" in ran.err and "revoked" in ran.err
+
+
+def test_what_others_made_is_covered_by_an_attestation_beside_it(terminal: Terminal) -> None:
+    stranger = f"identity--{uuid.uuid4()}"
+    malware = {
+        "type": "malware", "spec_version": "2.1", "id": f"malware--{uuid.uuid4()}", "created_by_ref": stranger,
+        "created": "2025-01-02T03:04:05.678Z", "modified": "2025-01-02T03:04:05.678Z", "name": "Ejemplo",
+        "is_family": True, "object_marking_refs": [TLP2["clear"]],
+    }  # fmt: skip
+    data = json.dumps(malware).encode()
+    terminal.well("submit", "--as", "us-cyber", "-", "--to", "indicators", stdin=data)
+    terminal.well("pull", "--as", "us-cyber", "attestations", "-o", "beside")
+    terminal.well("cert", "export", "public")
+    judge = ("--trust-list", "public/trust-list.json", "--certs", "public", "--json")
+    alone = terminal("verify", "-", *judge, stdin=data)
+    assert (alone.code, alone.json[0]["verdict"]) == (1, "refused")
+    (terminal.root / "beside" / "malware.json").write_bytes(data)
+    verdicts = {one["object"]: one for one in terminal("verify", "beside", *judge).json}
+    assert verdicts[malware["id"]]["verdict"] == "covered"
+    assert verdicts[malware["id"]]["signer"].startswith("identity--")
+    (terminal.root / "beside" / "malware.json").write_text(json.dumps(malware | {"name": "Otro"}))
+    changed = {one["object"]: one for one in terminal("verify", "beside", *judge).json}
+    assert changed[malware["id"]]["verdict"] == "refused"
 
 
 def test_a_new_version_names_the_one_before(terminal: Terminal) -> None:
