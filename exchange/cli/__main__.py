@@ -61,6 +61,9 @@ def main() -> None:
     except OSError as error:
         click.echo(plain(f"{error.filename}: {error.strerror}" if error.filename else str(error)), err=True)
         sys.exit(1)
+    except UnicodeDecodeError as error:
+        click.echo(f"not UTF-8 / no es UTF-8: {error.reason}", err=True)
+        sys.exit(1)
     except LedgerFault as fault:
         click.echo(str(fault), err=True)
         sys.exit(3)

@@ -4,9 +4,10 @@ import functools
 from pathlib import Path
 
 import click
+from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from certs.authority import Authority
+from certs.authority import Authority, Issued
 from certs.keys import read_certificate, thumbprint
 from certs.profiles import PROFILES
 from exchange.cli import setup
@@ -111,11 +112,15 @@ def renew(home: Path, slug: str, where: Path | None, days: int | None, only: str
         if only not in (None, stem):
             continue
         old = read_certificate((directory / f"{stem}.pem").read_bytes())
-        made = authority(home, country_of(old), where).renew(old, now=now(), days=days)
+        made = _renewed(authority(home, country_of(old), where), old, days)
         at_hub(home, functools.partial(setup.enrol, slug=slug, kind=kind, certificate=made.certificate))
         _set_aside(directory, stem)
         saved, _ = made.save(directory, stem)
         say(f"{saved}: until {day(made.certificate)}.", f"{saved}: hasta {day(made.certificate)}.")
+
+
+def _renewed(issuer: Authority, old: x509.Certificate, days: int | None) -> Issued:
+    return sensible(lambda: issuer.renew(old, now=now(), days=days))
 
 
 def _set_aside(directory: Path, stem: str) -> None:

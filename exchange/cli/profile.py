@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 from certs.keys import load_key, load_secret, read_certificate, save_secret
@@ -105,7 +106,9 @@ class Profile(BaseModel):
 def write(directory: Path, **values: str) -> Path:
     """A new profile in a member's directory. Raises FileExistsError rather than overwrite."""
     path = directory / NAME
-    lines = [f'{key} = "{value}"\n' for key, value in values.items()]
+    lines = [
+        f"{key} = {orjson.dumps(value).decode()}\n" for key, value in values.items()
+    ]  # a JSON string is a TOML one
     save_secret("".join(lines).encode(), path)
     return path
 
