@@ -172,6 +172,16 @@ def test_sign_submit_pull_verify_explain(terminal: Terminal) -> None:
     judge = ("--trust-list", "public/trust-list.json", "--certs", "public")
     verdicts = terminal.well("verify", "got", *judge, "--json").json
     assert {one["verdict"] for one in verdicts} == {"valid"}
+    terminal.well("verify", "got", *judge, "--crls", terminal.home / "hub" / "crls")
+    (terminal.root / "no-crls").mkdir()
+    without = terminal("verify", "got", *judge, "--crls", "no-crls", "--json").json
+    assert {one["reason"].split(":")[0] for one in without} == {"signature-crl-missing"}
+    before = terminal("verify", "got", *judge, "--at", "2020-01-01T00:00:00Z")
+    assert (before.code, "approval-missing" in before.err) == (1, True)  # no approver's certificate is that old
+    assert "[--at]" in terminal("verify", "got", *judge, "--at", "yesterday").err
+    assert "[--match]" in terminal("pull", "--as", "mx-ciber", "indicators", "--match", "type").err
+    none = terminal.well("pull", "--as", "mx-ciber", "indicators", "--match", "type=malware").out
+    assert none == ""
     changed = json.dumps(signed["objects"][0] | {"name": "changed"}).encode()
     refused = terminal("verify", "-", *judge, "--json", stdin=changed)
     assert (refused.code, refused.json[0]["reason"].split(":")[0]) == (1, "signature-invalid")
