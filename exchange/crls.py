@@ -4,6 +4,7 @@ Files may be replaced at any time (by rename, so that none is read half); the ne
 What is missing or out of date refuses, file by file: a broken list is as good as none, and says so in the hub's log.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,14 +31,12 @@ class CrlFolder:
 
     def state(self) -> tuple[tuple[str, int, int], ...]:
         """What tells one state of the folder from another: names, sizes and times. Asked before each request."""
-        found = []
-        for path in self._files():
-            try:
-                about = path.stat()
-            except OSError:
-                continue  # replaced this moment; the next question finds the new one
-            found.append((path.name, about.st_size, about.st_mtime_ns))
-        return tuple(found)
+        try:
+            with os.scandir(self.directory) as entries:  # on the way of every request
+                about = [(one.name, one.stat()) for one in entries if one.name.endswith(SUFFIX)]
+        except OSError:
+            return ()  # no folder, or a file replaced this moment: the next question finds the new one
+        return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in about))
 
     def read(
         self, issuers: Sequence[x509.Certificate], listed: Mapping[str, Revocation], *, at: datetime
