@@ -57,6 +57,14 @@ def save_secret(data: bytes, path: Path) -> None:
         os.fsync(handle)
 
 
+def replace_secret(path: Path, data: bytes) -> None:
+    """Put a secret file in place whole, mode 0600, over an older one if there is one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)  # left by a process that died with our number
+    save_secret(data, draft)
+    draft.replace(path)
+
+
 def load_secret(path: Path) -> bytes:
     """Read secret bytes. Raises KeyFault when the group or others have any right to the file."""
     with path.open("rb") as file:

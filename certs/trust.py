@@ -179,6 +179,11 @@ class TrustList:
         part = self._part(country)
         return [certificate_of(one) for one in part.approvers.certificates] if part is not None else []
 
+    def intermediates(self) -> list[x509.Certificate]:
+        """Every intermediate of both countries: who may issue certificates and revocation lists."""
+        parts = self.document.countries.values()
+        return [certificate_of(text) for part in parts for text in part.intermediates.values()]
+
     def check(
         self, certificate: x509.Certificate, country: str, *, purpose: ObjectIdentifier, at: datetime
     ) -> x509.Certificate:
@@ -263,6 +268,10 @@ class TrustList:
                 pem([certificate_of(text)]) for text in (part.root, *(part.intermediates[name] for name in names))
             ]
         return found
+
+    def approved_by(self, country: str) -> list[str]:
+        """The thumbprints of that country's approvers whose approval of this list is good, enough of them or not."""
+        return self._approved_by(country, dict(self.value), self.approvals, TYPE, self.issued)
 
     # --- judging ---
 

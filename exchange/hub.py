@@ -44,7 +44,7 @@ def open_store(settings: Settings, clock: Clock) -> Store:
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     """Put the parts together. Nothing runs yet."""
     sequencer = Sequencer(store)
-    rulebook = RuleBook(store, clock)
+    rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
         keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
         policies={log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS},

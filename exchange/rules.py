@@ -7,10 +7,12 @@ suspended member, a revoked certificate or a new agreement takes effect on the n
 import asyncio
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
-from certs.signature import Keyring, KeyringEntry, Revocation
+from certs.signature import Keyring, KeyringEntry, Revocation, Revocations
 from certs.trust import TrustList
 from exchange.clock import Clock
+from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
 from exchange.ledger.entry import actor
 from exchange.model.member import Collection, Member
@@ -50,6 +52,10 @@ class Rules:
     registry: Registry
     trust: TrustList | None
     keyring: Keyring
+    revocations: Revocations
+    """By the registry, and by the countries' own lists where the hub was given a folder of them."""
+    crls: object
+    """The state of that folder the snapshot was made from."""
     now: str
     """The time the agreement's dates are judged at; a snapshot does not outlive a date that matters."""
 
@@ -87,9 +93,10 @@ class Rules:
 class RuleBook:
     """Keeps the newest snapshot of this process."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, crls: Path | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._crls = CrlFolder(crls) if crls is not None else None
         self._current: Rules | None = None
         self._renewing = asyncio.Lock()
 
@@ -111,9 +118,11 @@ class RuleBook:
     def _fits(self, rules: Rules, epochs: Epochs) -> bool:
         if rules.number != epochs.agreement or rules.registry.epoch != epochs.registry:
             return False
-        # A day's edge renews it anyway: certificates, CRLs and the agreement's dates are judged afresh.
-        now = as_text(self._clock.now_us())
-        if now[:13] != rules.now[:13]:
+        if self._crls is not None and self._crls.state() != rules.crls:
+            return False
+        # An hour's edge renews it anyway: certificates and the agreement's dates are judged afresh; a list's age each minute.
+        now, edge = as_text(self._clock.now_us()), 13 if self._crls is None else 16
+        if now[:edge] != rules.now[:edge]:
             return False
         dates = (rules.agreement.effective_from, rules.agreement.expires) if rules.agreement else ()
         return not any(rules.now < date <= now for date in dates)
@@ -122,6 +131,7 @@ class RuleBook:
         registry = await self._store.registry()
         adopted = await self._store.agreement()
         now_us = self._clock.now_us()
+        crls = self._crls.state() if self._crls is not None else None
         trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
         entries = [
             KeyringEntry(
@@ -129,12 +139,17 @@ class RuleBook:
             )
             for cert in registry.signing
         ]
+        revocations = Revocations.listed(_revocations(registry))
+        if self._crls is not None and trust is not None:
+            revocations = self._crls.read(trust.intermediates(), _revocations(registry), at=as_datetime(now_us))
         return Rules(
             number=adopted.number if adopted else 0,
             agreement=load_agreement(adopted.document) if adopted else None,
             registry=registry,
             trust=trust,
-            keyring=Keyring.build(entries, trust, _revocations(registry), at=as_datetime(now_us)),
+            keyring=Keyring.build(entries, trust, revocations, at=as_datetime(now_us)),
+            revocations=revocations,
+            crls=crls,
             now=as_text(now_us),
         )
 

@@ -1,14 +1,16 @@
 """Every knob of the hub, its default and its unit, from one TOML file. Unknown keys are refused."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from exchange.errors import Malformed
+from exchange.errors import Malformed, Text
 
 Positive = Annotated[int, Field(gt=0)]
+M = TypeVar("M", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -64,28 +66,38 @@ class Settings(BaseModel):
     """Directory with one C2SP policy file per log: both, us, mx."""
     witnesses: dict[str, str] = Field(default_factory=dict)
     """Witness name to its submission URL prefix."""
+    crls: Path | None = None
+    """Directory of the countries' revocation lists (`*.crl`, PEM or DER). Once set, an issuer whose list is missing or out
+    of date has every certificate refused. Without it, revocations are what the hub's registry says."""
 
     @classmethod
     def load(cls, path: Path) -> "Settings":
         """Read the TOML file. Raises Malformed naming the offending key."""
-        try:
-            values = tomllib.loads(path.read_text())
-            for key in ("database", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy"):
-                default = cls.model_fields[key].default
-                values[key] = path.parent.absolute() / str(values.get(key, default))
-            return cls.model_validate(values)
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise Malformed(
-                f"The settings file {path} cannot be read: {error}",
-                f"No se puede leer el archivo de configuración {path}: {error}",
-                code="settings",
-            ) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise Malformed(
-                f"Settings: {name}: {first['msg']}",
-                f"Configuración: {name} no es válido ({first['type']})",
-                code="settings",
-                field=name,
-            ) from None
+        paths = ("database", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy", "crls")
+        return read_toml(cls, path, paths, Text("settings", "configuración"))
+
+
+def read_toml(kind: type[M], path: Path, paths: Iterable[str], what: Text) -> M:
+    """A frozen model from a TOML file. The keys in `paths` are relative to its directory. Raises Malformed (`settings`)."""
+    try:
+        values = tomllib.loads(path.read_text())
+        for key in paths:
+            value = values.get(key, kind.model_fields[key].default)
+            if value is not None:
+                values[key] = path.parent.absolute() / str(value)
+        return kind.model_validate(values)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Malformed(
+            f"The {what.en} file {path} cannot be read: {error}",
+            f"No se puede leer el archivo de {what.es} {path}: {error}",
+            code="settings",
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise Malformed(
+            f"{what.en.capitalize()}: {name}: {first['msg']}",
+            f"{what.es.capitalize()}: {name} no es válido ({first['type']})",
+            code="settings",
+            field=name,
+        ) from None

@@ -45,9 +45,7 @@ class BundleAdapter:
 def read_part(part: Part, limit: int) -> Iterator[Record | Skipped]:
     """The objects of one document: a bundle, an envelope, an array, JSON lines, or a single object."""
     try:
-        data = part.read()
-        lines = part.name.removesuffix(".xz").removesuffix(".gz").endswith(_LINES)
-        values = [load(one, max_bytes=limit, max_depth=40) for one in (data.splitlines() if lines else [data]) if one]
+        values = read_values(part.name, part.read(), limit)
     except JsonError as error:
         yield Skipped(part.name, error.code, Text(error.en, error.es))
         return
@@ -56,7 +54,7 @@ def read_part(part: Part, limit: int) -> Iterator[Record | Skipped]:
         return
     skipped: Counter[tuple[str, Text]] = Counter()
     for value in values:
-        for obj in _objects(value):
+        for obj in objects_in(value):
             reason = _reason(obj, value)
             if reason is None:
                 yield Record(obj["id"], obj)
@@ -66,7 +64,14 @@ def read_part(part: Part, limit: int) -> Iterator[Record | Skipped]:
         yield Skipped(part.name, code, text, count)
 
 
-def _objects(value: Any) -> list[Any]:
+def read_values(name: str, data: bytes, limit: int) -> list[Any]:
+    """The JSON values of one document, several when its name says that each line is one. Raises JsonError."""
+    lines = name.removesuffix(".xz").removesuffix(".gz").endswith(_LINES)
+    return [load(one, max_bytes=limit, max_depth=40) for one in (data.splitlines() if lines else [data]) if one]
+
+
+def objects_in(value: Any) -> list[Any]:
+    """What is in a bundle, an envelope or an array; anything else is its own only object."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict) and isinstance(value.get("objects"), list):

@@ -1,7 +1,6 @@
 """Runs a source: read, map, leave out what did not change, submit as a member, and remember what the hub took."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ import orjson
 import structlog
 
 from certs.jcs import JsonError
+from certs.keys import replace_file
 from exchange.client import Client, Provenance, SubmitResult
 from exchange.clock import Clock
 from exchange.errors import NotAuthenticated, Refusal, Text, TooFast, Unavailable
@@ -82,6 +82,11 @@ class Job:
         return self.directory / f"{self.source.name}.sqlite"
 
     @property
+    def report_file(self) -> Path:
+        """JSON: when the last run ended, and what it did."""
+        return self.directory / f"{self.source.name}.run.json"
+
+    @property
     def quarantine_file(self) -> Path:
         """JSON lines: what stands refused, and what the last run could not read, each with its reason."""
         return self.directory / f"{self.source.name}.quarantine.jsonl"
@@ -101,6 +106,7 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
             run.fault = refusal
         finally:
             await asyncio.to_thread(_write_quarantine, job.quarantine_file, state, turn.skipped)
+            await asyncio.to_thread(_write_report, job, run)
     _log.info(
         "feed run", source=run.source, records=run.records, accepted=run.accepted, unchanged=run.unchanged,
         revoked=run.revoked, refused=dict(run.refused), skipped=dict(run.skipped), fault=run.fault and run.fault.code,
@@ -324,6 +330,14 @@ def _write_quarantine(path: Path, state: FeedState, skipped: Sequence[Skipped]) 
         with suppress(FileNotFoundError):
             path.unlink()
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    draft.replace(path)
+    replace_file(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
+
+
+def _write_report(job: Job, run: Run) -> None:
+    report = {
+        "source": run.source, "ended": as_text(job.clock.now_us()), "records": run.records, "objects": run.objects,
+        "accepted": run.accepted, "unchanged": run.unchanged, "revoked": run.revoked, "refused": dict(run.refused),
+        "skipped": dict(run.skipped),
+        "fault": {"code": run.fault.code, "en": run.fault.text.en, "es": run.fault.text.es} if run.fault else None,
+    }  # fmt: skip
+    replace_file(job.report_file, orjson.dumps(report))

@@ -5,19 +5,41 @@ import sys
 import click
 
 from certs.faults import Fault
-from exchange.cli import admin, agreements, demo, ledger, witnessing
-from exchange.cli.output import spanish
+from certs.jcs import JsonError
+from exchange.cli import (
+    admin,
+    agreements,
+    asking,
+    certificates,
+    demo,
+    feeding,
+    giving,
+    ledger,
+    taking,
+    witnessing,
+)  # fmt: skip
+from exchange.cli.output import language, plain, spanish
+from exchange.cli.words import Option, group
+from exchange.client import EvidenceFault
 from exchange.errors import LedgerFault, Refusal
+from exchange.ledger.note import NoteFault
+from exchange.ledger.receipt import ReceiptFault
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="puente")
+@group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    es="Un centro para indicadores de amenaza firmados entre dos países.",
+)
+@click.version_option(
+    package_name="puente", cls=Option, help="Show the version and exit.", es="Muestra la versión y termina."
+)
 def puente() -> None:
     """A hub for signed threat indicators between two countries."""
 
 
-for command in (*admin.COMMANDS, *agreements.COMMANDS, *demo.COMMANDS, *ledger.COMMANDS, *witnessing.COMMANDS):
-    puente.add_command(command)
+for module in (admin, agreements, asking, certificates, demo, feeding, giving, ledger, taking, witnessing):
+    for command in module.COMMANDS:
+        puente.add_command(command)
 
 
 def main() -> None:
@@ -31,10 +53,16 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Refusal as refusal:
         field = f" [{refusal.field}]" if refusal.field else ""
-        click.echo(f"{refusal.code}{field}: {refusal.text.in_language('es' if spanish() else 'en')}", err=True)
+        click.echo(plain(f"{refusal.code}{field}: {refusal.text.in_language(language())}"), err=True)
         sys.exit(1)
-    except Fault as fault:
-        click.echo(f"{fault.code}: {fault.es if spanish() else fault.en}", err=True)
+    except (Fault, JsonError, NoteFault, ReceiptFault, EvidenceFault) as fault:
+        click.echo(plain(f"{fault.code}: {fault.es if spanish() else fault.en}"), err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(plain(f"{error.filename}: {error.strerror}" if error.filename else str(error)), err=True)
+        sys.exit(1)
+    except UnicodeDecodeError as error:
+        click.echo(f"not UTF-8 / no es UTF-8: {error.reason}", err=True)
         sys.exit(1)
     except LedgerFault as fault:
         click.echo(str(fault), err=True)

@@ -11,23 +11,28 @@ from typing import TypeVar
 import click
 import uvloop
 
+from certs.keys import replace_secret
 from exchange import observe
 from exchange.cli import setup
-from exchange.cli.output import machine, say, table
+from exchange.cli.output import language, listing, machine, say, spoken
+from exchange.cli.words import argument, command, group, new_folder, option
 from exchange.clock import SystemClock
-from exchange.errors import NotFound
+from exchange.errors import NotFound, Text
 from exchange.hub import running, working
-from exchange.model.member import Collection, Country, Member, Status
+from exchange.model.member import Collection, Country, Credential, Member, Status
 from exchange.times import as_text
 from exchange.web.services import Services
 
 T = TypeVar("T")
 
-in_home = click.option(
-    "--home", "home", type=click.Path(path_type=Path, file_okay=False), default=Path("var"), show_default=True,
-    help="Directory that `puente init` made.",
+in_home = option(
+    "--home", "home", type=new_folder, default=Path("var"), show_default=True,
+    help="Directory that `puente init` made.", es="Directorio que creó `puente init`.",
 )  # fmt: skip
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value for machines.")
+as_json = option(
+    "--json", "as_json", is_flag=True, help="One JSON value for machines.", es="Un valor JSON para máquinas."
+)
+of_member = argument("slug", help="The member's short name.", es="Nombre corto del miembro.")
 
 
 def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:
@@ -40,10 +45,18 @@ def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-@click.command()
+@command(
+    es="Crea las claves, la PKI de desarrollo de ambos países, dos testigos, el acuerdo de muestra y las colecciones."
+)
 @in_home
-@click.option("--port", default=8443, show_default=True)
-@click.option("--mtls-port", default=8444, show_default=True)
+@option("--port", default=8443, show_default=True, help="For clients with tokens.", es="Para clientes con token.")
+@option(
+    "--mtls-port",
+    default=8444,
+    show_default=True,
+    help="For clients with certificates.",
+    es="Para clientes con certificado.",
+)
 def init(home: Path, port: int, mtls_port: int) -> None:
     """Make keys, both countries' development PKI, two witnesses, the sample agreement and collections."""
     made = setup.create(home, SystemClock(), ports=(port, mtls_port))
@@ -51,7 +64,7 @@ def init(home: Path, port: int, mtls_port: int) -> None:
     say(f"Made {home}. Next: puente member add us-cyber", f"Se creó {home}. Siguiente: puente member add us-cyber")
 
 
-@click.command()
+@command(es="Pone en marcha el centro hasta que se le indique detenerse; antes termina lo que ya aceptó.")
 @in_home
 def serve(home: Path) -> None:
     """Run the hub until it is told to stop; what it accepted is finished first."""
@@ -74,28 +87,49 @@ def serve(home: Path) -> None:
 # --- members ---
 
 
-@click.group()
+@group(es="Quiénes participan.")
 def member() -> None:
     """Who takes part."""
 
 
-@member.command("add")
-@in_home
-@click.argument("slug")
-@click.option(
-    "--country", type=click.Choice([one.value for one in Country]), help="Needed unless SLUG is a sample member."
+@member.command(
+    "add",
+    es="Inscribe a un miembro con claves, certificados de su propio país y un perfil, en members/SLUG.",
 )
-@click.option("--kind", default="operator", show_default=True)
-@click.option("--role", "roles", multiple=True, help="May be given several times.")
-@click.option("--sector", "sectors", multiple=True)
-@click.option("--name-en", default="")
-@click.option("--name-es", default="")
-@click.option("--consents", is_flag=True, help="An operator's standing consent to be named across the border.")
+@in_home
+@of_member
+@option(
+    "--country",
+    type=click.Choice([one.value for one in Country]),
+    help="Needed unless SLUG is a sample member.",
+    es="Necesario si SLUG no es un miembro de muestra.",
+)
+@option(
+    "--kind",
+    default="operator",
+    show_default=True,
+    help="agency, operator, auditor …",
+    es="agency (dependencia), operator (operador), auditor …",
+)
+@option(
+    "--role", "roles", multiple=True, help="A role; may be given several times.", es="Una función; puede repetirse."
+)
+@option(
+    "--sector", "sectors", multiple=True, help="A sector; may be given several times.", es="Un sector; puede repetirse."
+)
+@option("--name-en", default="", help="Name in English.", es="Nombre en inglés.")
+@option("--name-es", default="", help="Name in Spanish.", es="Nombre en español.")
+@option(
+    "--consents",
+    is_flag=True,
+    help="An operator's standing consent to be named across the border.",
+    es="Consentimiento permanente de un operador para ser nombrado al otro lado de la frontera.",
+)
 def add_member(
     home: Path, slug: str, country: str | None, kind: str, roles: tuple[str, ...], sectors: tuple[str, ...],
     name_en: str, name_es: str, consents: bool,
 ) -> None:  # fmt: skip
-    """Enrol a member with keys and certificates of its own country, kept under members/SLUG."""
+    """Enrol a member with keys, certificates of its own country and a profile, kept under members/SLUG."""
     if country is None:
         new = setup.sample_member(slug)
     else:
@@ -107,87 +141,111 @@ def add_member(
     say(f"{slug} is enrolled as {new.identity_id}.", f"{slug} quedó inscrito como {new.identity_id}.")
 
 
-@member.command("list")
+@member.command("list", es="Todos los miembros, con su situación.")
 @in_home
 @as_json
 def list_members(home: Path, as_json: bool) -> None:
     """All members, with status."""
-    members = at_hub(home, _members)
-    if as_json:
-        machine([{"slug": m.slug, "country": m.country, "roles": m.roles, "status": m.status} for m in members])
-        return
-    head = ("member", "country", "kind", "roles", "sectors", "status", "name")
-    table(
-        head,
-        [(m.slug, m.country, m.kind, " ".join(m.roles), " ".join(m.sectors), m.status, m.name_en) for m in members],
-    )
+    rows = [
+        (m.slug, m.country, m.kind, " ".join(m.roles), " ".join(m.sectors), m.status, m.name(language()))
+        for m in at_hub(home, _members)
+    ]
+    listing(("member", "country", "kind", "roles", "sectors", "status", "name"), rows, as_json=as_json)
 
 
 async def _members(services: Services) -> list[Member]:
     return list((await services.rulebook.current()).registry.members.values())
 
 
-def _status(name: str, status: Status, help_text: str) -> None:
-    @member.command(name, help=help_text)
+def _status(name: str, status: Status, en: str, es: str) -> None:
+    @member.command(name, help=en, es=es)
     @in_home
-    @click.argument("slug")
-    def command(home: Path, slug: str) -> None:
+    @of_member
+    def change(home: Path, slug: str) -> None:
         at_hub(home, lambda services: services.governance.set_status(setup.OPERATOR, slug, status))
         say(f"{slug} is {status} from the next request on.", f"{slug} está {status} desde la próxima solicitud.")
 
 
-_status("suspend", Status.SUSPENDED, "Refuse a member from its next request on.")
-_status("reinstate", Status.ACTIVE, "Let a suspended member in again.")
-_status("withdraw", Status.WITHDRAWN, "End a membership.")
+_status(
+    "suspend",
+    Status.SUSPENDED,
+    "Refuse a member from its next request on.",
+    "Rechaza a un miembro desde su próxima solicitud.",
+)
+_status("reinstate", Status.ACTIVE, "Let a suspended member in again.", "Readmite a un miembro suspendido.")
+_status("withdraw", Status.WITHDRAWN, "End a membership.", "Pone fin a una participación.")
 
 
 # --- tokens ---
 
 
-@click.group()
+@group(es="Tokens de la API: se muestran una vez, se guardan como resumen y vencen.")
 def token() -> None:
     """API tokens: shown once, kept as a hash, expiring."""
 
 
-@token.command("create")
+@token.command("create", es="Un token nuevo para un miembro. Se muestra ahora y nunca más.")
 @in_home
-@click.argument("slug")
-@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 366))
-@click.option("--note", default="")
+@of_member
+@option(
+    "--days", default=90, show_default=True, type=click.IntRange(1, 366), help="How long it lives.", es="Cuánto dura."
+)
+@option("--note", default="", help="What it is for.", es="Para qué es.")
+@option(
+    "--save",
+    is_flag=True,
+    help="Write it to members/SLUG/token, mode 0600, instead of showing it.",
+    es="Lo escribe en members/SLUG/token, con modo 0600, en lugar de mostrarlo.",
+)
 @as_json
-def create_token(home: Path, slug: str, days: int, note: str, as_json: bool) -> None:
+def create_token(home: Path, slug: str, days: int, note: str, save: bool, as_json: bool) -> None:
     """A new token for a member. It is shown now and never again."""
     credential, text = at_hub(
         home, lambda services: services.governance.create_token(setup.OPERATOR, slug, days=days, note=note)
     )
-    if as_json:
-        machine({"account": credential.id, "token": text, "expires": as_text(credential.expires_us)})
-        return
-    click.echo(text)
-    say(
-        f"Use it as the Basic password (any user name), or as a Bearer token. It expires {as_text(credential.expires_us)}.",
-        f"Úselo como contraseña Basic (cualquier usuario) o como token Bearer. Vence {as_text(credential.expires_us)}.",
-    )
+    expires = as_text(credential.expires_us)
+    if save:
+        path = setup.Home(home).member(slug) / "token"
+        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        replace_secret(path, text.encode() + b"\n")
+        if as_json:
+            machine({"account": credential.id, "token_file": str(path), "expires": expires})
+        else:
+            say(f"Saved as {path}. It expires {expires}.", f"Guardado en {path}. Vence {expires}.")
+    elif as_json:
+        machine({"account": credential.id, "token": text, "expires": expires})
+    else:
+        click.echo(text)
+        say(
+            f"Use it as the Basic password (any user name), or as a Bearer token. It expires {expires}.",
+            f"Úselo como contraseña Basic (cualquier usuario) o como token Bearer. Vence {expires}.",
+        )
 
 
-@token.command("list")
+@token.command("list", es="Todas las credenciales, tokens y certificados, sin sus secretos.")
 @in_home
-def list_tokens(home: Path) -> None:
+@as_json
+def list_tokens(home: Path, as_json: bool) -> None:
     """All credentials, tokens and certificates, without their secrets."""
 
     async def ask(services: Services) -> list[tuple[object, ...]]:
         rules = await services.rulebook.current()
         return [
-            (c.id, c.member, c.kind, as_text(c.expires_us)[:10], "ended" if c.ended_us else "live", c.note)
+            (c.id, c.member, c.kind, as_text(c.expires_us)[:10], _state(c, as_json=as_json), c.note)
             for c in sorted(rules.registry.credentials.values(), key=lambda c: (c.member, c.created_us))
         ]
 
-    table(("account", "member", "kind", "expires", "state", "note"), at_hub(home, ask))
+    listing(("account", "member", "kind", "expires", "state", "note"), at_hub(home, ask), as_json=as_json)
 
 
-@token.command("revoke")
+def _state(credential: Credential, *, as_json: bool) -> str:
+    text = Text("ended", "sin efecto") if credential.ended_us else Text("live", "vigente")
+    return text.en if as_json else spoken(text)
+
+
+@token.command("revoke", es="Deja sin efecto una credencial: se rechaza desde la próxima solicitud.")
 @in_home
-@click.argument("account")
+@argument("account", help="As `token list` names it.", es="Como la nombra `token list`.")
 def revoke_token(home: Path, account: str) -> None:
     """End a credential: refused from the next request on."""
     at_hub(home, lambda services: services.governance.end_credential(setup.OPERATOR, account))
@@ -197,20 +255,24 @@ def revoke_token(home: Path, account: str) -> None:
 # --- collections ---
 
 
-@click.group()
+@group(es="Colecciones TAXII y quiénes pueden usarlas.")
 def collection() -> None:
     """TAXII collections and who may use them."""
 
 
-@collection.command("add")
+@collection.command("add", es="Agrega una colección. Nadie la lee ni escribe en ella si ninguna audiencia lo dice.")
 @in_home
-@click.argument("alias")
-@click.option("--title", required=True)
-@click.option("--description", default="")
-@click.option(
-    "--reader", "readers", multiple=True, help='"all", country:US, role:agency or member:us-cyber; repeatable.'
+@argument("alias", help="Its short name.", es="Su nombre corto.")
+@option("--title", required=True, help="What clients show; unique.", es="Lo que muestran los clientes; único.")
+@option("--description", default="", help="One sentence more.", es="Una frase más.")
+@option(
+    "--reader",
+    "readers",
+    multiple=True,
+    help='"all", country:US, role:agency or member:us-cyber; repeatable.',
+    es='"all" (todos), country:US, role:agency o member:us-cyber; puede repetirse.',
 )
-@click.option("--writer", "writers", multiple=True)
+@option("--writer", "writers", multiple=True, help="The same, for submitting.", es="Lo mismo, para enviar.")
 def add_collection(
     home: Path, alias: str, title: str, description: str, readers: tuple[str, ...], writers: tuple[str, ...]
 ) -> None:
@@ -220,9 +282,10 @@ def add_collection(
     say(f"{alias} is collection {new.id}.", f"{alias} es la colección {new.id}.")
 
 
-@collection.command("list")
+@collection.command("list", es="Todas las colecciones con sus audiencias.")
 @in_home
-def list_collections(home: Path) -> None:
+@as_json
+def list_collections(home: Path, as_json: bool) -> None:
     """All collections with their audiences."""
 
     async def ask(services: Services) -> list[Collection]:
@@ -231,7 +294,7 @@ def list_collections(home: Path) -> None:
     rows = [(c.alias, c.id, c.title, " ".join(c.readers), " ".join(c.writers)) for c in at_hub(home, ask)]
     if not rows:
         raise NotFound("There are no collections.", "No hay colecciones.")
-    table(("alias", "id", "title", "readers", "writers"), rows)
+    listing(("alias", "id", "title", "readers", "writers"), rows, as_json=as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (init, serve, member, token, collection)

@@ -20,9 +20,11 @@ from taxii2client.v21 import as_pages
 
 from exchange import observe
 from exchange.cli import setup
+from exchange.cli.feeding import run_progress
 from exchange.cli.ledger import HubCopy, read_policies
-from exchange.cli.output import say, table
+from exchange.cli.output import progress, say, table
 from exchange.cli.upstream import run_medallion
+from exchange.cli.words import command, new_folder, option
 from exchange.client import Client
 from exchange.clock import Clock, SystemClock
 from exchange.errors import Conflict
@@ -58,9 +60,21 @@ class Demo:
         )  # fmt: skip
 
 
-@click.command()
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"), show_default=True)
-@click.option("--stay", is_flag=True, help="Leave it running, and print how to reach it.")
+@command(es="Ejecuta todo el intercambio en este equipo y verifica su registro sin conexión.")
+@option(
+    "--home",
+    type=new_folder,
+    default=Path("var/demo"),
+    show_default=True,
+    help="Where it lives; made anew each time.",
+    es="Donde vive; se crea de nuevo cada vez.",
+)
+@option(
+    "--stay",
+    is_flag=True,
+    help="Leave it running, and print how to reach it.",
+    es="Lo deja en marcha y muestra cómo usarlo.",
+)
 def demo(home: Path, stay: bool) -> None:
     """Run the whole exchange on this machine, and verify its ledger offline."""
     _clear(home)
@@ -170,23 +184,13 @@ async def _load_feeds(demo: Demo) -> list[Run]:
         sources.append(("mx-ciber", _source("upstream", "taxii", upstream.url, "medallion", user=upstream.user, password_file=str(password), plain_http=True, loopback=True)))  # fmt: skip
         for slug, source in sources:
             async with demo.client(slug) as client:
-                with click.progressbar(length=0, label=source.name) as bar:
-                    runs.append(
-                        await run_once(Job.of(source, client, directory, demo.clock), on_progress=_advance(bar))
-                    )
+                with progress(source.name) as bar:
+                    job = Job.of(source, client, directory, demo.clock)
+                    runs.append(await run_once(job, on_progress=run_progress(bar)))
     for run in runs:
         if run.fault is not None:
             say(f"{run.source}: {run.fault.text.en}", f"{run.source}: {run.fault.text.es}")
     return runs
-
-
-def _advance(bar: Any) -> Any:
-    def step(run: Run) -> None:
-        done = run.accepted + sum(run.refused.values()) + run.unchanged
-        bar.length = max(run.objects, done, 1)
-        bar.update(done - bar.pos)
-
-    return step
 
 
 def _source(name: str, adapter: str, location: str, publisher: str, **more: Any) -> Source:

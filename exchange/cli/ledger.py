@@ -9,6 +9,7 @@ import click
 
 from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.output import machine, say, table
+from exchange.cli.words import a_file, a_folder, argument, group, new_folder, option
 from exchange.errors import NotFound
 from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import LOGS
@@ -16,9 +17,10 @@ from exchange.ledger.note import Policy
 from exchange.store.contract import Opening
 from exchange.web.services import Services
 
-policies_in = click.option(
-    "--policy", "policy", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True,
+policies_in = option(
+    "--policy", "policy", type=a_folder, required=True,
     help="The reader's own directory of witness policies (both, us, mx); never the one that came with the copy.",
+    es="El directorio propio de quien verifica, con las políticas de testigos (both, us, mx); nunca el que vino con la copia.",
 )  # fmt: skip
 
 
@@ -49,26 +51,32 @@ class HubCopy:
         return await self._services.store.openings(log, start, end)
 
 
-@click.group()
+@group(es="El registro, en el que toda alteración se nota.")
 def ledger() -> None:
     """The tamper-evident log."""
 
 
-@ledger.command("export")
+@ledger.command("export", es="Escribe una copia de los registros que puede verificarse sin el centro.")
 @in_home
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--log", "logs", multiple=True, type=click.Choice(LOGS), help="Default: all three.")
+@argument("directory", type=new_folder, help="A new or empty directory.", es="Un directorio nuevo o vacío.")
+@option("--log", "logs", multiple=True, type=click.Choice(LOGS), help="Default: all three.", es="Si falta: los tres.")
 def export(home: Path, directory: Path, logs: tuple[str, ...]) -> None:
     """Write a copy of the logs that can be verified without the hub."""
     at_hub(home, lambda services: write_copy(directory, HubCopy(services, logs or LOGS)))
     say(f"Copied to {directory}.", f"Copiado en {directory}.")
 
 
-@ledger.command("verify")
+@ledger.command(
+    "verify",
+    es="Verifica una copia sin conexión: puntos de control, cofirmas, cada asiento, cada hash. Dice dónde está el primer error.",
+)
 @policies_in
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--kept", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Checkpoints kept from last time."
+@argument("directory", type=a_folder, help="The copy.", es="La copia.")
+@option(
+    "--kept",
+    type=a_folder,
+    help="Checkpoints kept from last time.",
+    es="Puntos de control conservados de la vez anterior.",
 )
 @as_json
 def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> None:
@@ -93,10 +101,10 @@ def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> N
     sys.exit(0 if report.ok else 1)
 
 
-@ledger.command("receipt")
+@ledger.command("receipt", es="Comprueba un .tlog-proof contra su asiento, sin servidor alguno.")
 @policies_in
-@click.argument("proof", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("leaf", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@argument("proof", type=a_file, help="The .tlog-proof.", es="El archivo .tlog-proof.")
+@argument("leaf", type=a_file, help="The entry's bytes.", es="Los bytes del asiento.")
 def receipt(policy: Path, proof: Path, leaf: Path) -> None:
     """Check a .tlog-proof against its leaf, without any server."""
     proven = verify_receipt_file(proof, leaf, read_policies(policy))

@@ -1,11 +1,33 @@
-"""What people read at a terminal: tables, one-line results, progress; and JSON lines for machines."""
+"""What people read at a terminal: tables, one-line results, progress; and JSON for machines."""
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 import orjson
+from click._termui_impl import ProgressBar
+
+from exchange.errors import Text
+
+COLUMNS = {
+    "account": "cuenta", "accepted": "aceptados", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
+    "clause": "cláusula", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
+    "country": "país", "ended": "terminó", "entries": "asientos", "every": "cada",
+    "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
+    "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
+    "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos",
+    "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "records": "registros",
+    "refused": "rechazados", "revoked": "revocados", "roles": "funciones", "root": "raíz", "sectors": "sectores",
+    "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
+    "status": "situación", "thumbprint": "huella", "title": "título", "tlp": "tlp", "token": "token", "type": "tipo",
+    "unchanged": "sin cambios", "use": "uso", "value": "valor", "verdict": "dictamen", "version": "versión",
+    "what": "qué", "what it said": "qué dijo", "write": "escribe", "writers": "autores",
+    "signed indicator": "indicador firmado", "us-maritime has it": "us-maritime lo tiene",
+    "mx-aduanas has it": "mx-aduanas lo tiene",
+}  # fmt: skip
+"""Every head of a table, in Spanish. JSON keeps the English word as its name."""
 
 
 def spanish() -> bool:
@@ -13,23 +35,53 @@ def spanish() -> bool:
     return (os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or "").startswith("es")
 
 
-def say(en: str, es: str) -> None:
-    """One line in the reader's language."""
-    click.echo(plain(es if spanish() else en))
+def language() -> str:
+    return "es" if spanish() else "en"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def spoken(text: Text) -> str:
+    """A text in the reader's language."""
+    return text.in_language(language())
+
+
+def say(en: str, es: str, *, err: bool = False) -> None:
+    """One line in the reader's language; on standard error when standard output carries data."""
+    click.echo(plain(es if spanish() else en), err=err)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, err: bool = False) -> None:
     """Columns as wide as they need to be; control characters of the data are shown, not obeyed."""
-    cells = [[plain(str(cell)) for cell in row] for row in (head, *rows)]
+    in_spanish = [COLUMNS[word] for word in head]  # looked up in either language, so that any test meets a missing word
+    words = in_spanish if spanish() else head
+    cells = [[plain(str(cell)) for cell in row] for row in (words, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for number, row in enumerate(cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        click.echo(click.style(line, bold=True) if number == 0 else line)
+        click.echo(click.style(line, bold=True) if number == 0 else line, err=err)
+
+
+def listing(head: Sequence[str], rows: Iterable[Sequence[object]], *, as_json: bool) -> None:
+    """A table for people, or the same rows as one JSON list of objects for machines."""
+    if as_json:
+        machine([dict(zip((word.replace(" ", "_") for word in head), row, strict=True)) for row in rows])
+    else:
+        table(head, rows)
 
 
 def machine(value: Any) -> None:
     """One JSON value on one line."""
     click.echo(orjson.dumps(value).decode())
+
+
+def progress(label: str, length: int = 0) -> ProgressBar[int]:
+    """A bar on standard error, shown on a terminal only."""
+    return click.progressbar(length=length, label=plain(label), file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+def advance(bar: ProgressBar[int], done: int, length: int) -> None:
+    """Move a bar to `done` of `length`, which may have grown."""
+    bar.length = max(length, done, 1)
+    bar.update(done - bar.pos)
 
 
 def plain(text: str) -> str:

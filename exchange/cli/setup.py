@@ -5,9 +5,10 @@ A directory holds all of it:
     pki/us  pki/mx  pki/hub     authorities; in production each country keeps its own, offline
     hub/puente.toml             settings; beside it database, keys (0600), anchors, TLS, witness policies
     witness-us  witness-mx      what each country runs
-    members/<slug>/             TLS and signing keys of each member (0600)
+    members/<slug>/             TLS and signing keys of each member (0600), and its profile, client.toml
 """
 
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_bytes
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,6 +26,7 @@ from certs.jws import sign_document
 from certs.keys import load_key, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
+from exchange.cli import profile
 from exchange.clock import Clock
 from exchange.errors import Conflict, NotFound
 from exchange.governance.registry import APPROVAL_TYPE, approval_payload
@@ -79,6 +82,10 @@ class Home:
     @property
     def ca_file(self) -> Path:
         return self.root / "pki" / "hub" / "hub-root.pem"
+
+    def ca_from(self, directory: Path) -> str:
+        """The CA file as a profile in that directory names it."""
+        return os.path.relpath(self.ca_file, directory)
 
     def authority(self, country: str) -> Authority:
         return Authority.load(self.root / "pki" / country.lower())
@@ -222,18 +229,30 @@ def sample_member(slug: str) -> Member:
 
 
 async def add_member(services: Services, home: Home, member: Member, *, tls_days: int = 7) -> None:
-    """Enrol a member: its place in the registry, a TLS and a signing certificate of its own country, keys in files."""
+    """Enrol a member: its place in the registry, a TLS and a signing certificate of its own country, keys and a profile."""
     now = as_datetime(services.clock.now_us())
     await services.governance.put_member(OPERATOR, member)
     directory = home.member(member.slug)
     directory.mkdir(parents=True, mode=0o700, exist_ok=True)
     authority = home.authority(member.country)
-    for profile, name, days in (("member-signing", "signing", None), ("member-tls", "tls", tls_days)):
-        issued = authority.issue(profile, member.slug, now=now, days=days)
-        if issued.key is not None:
-            save_key(issued.key, directory / f"{name}.key")
-        (directory / f"{name}.pem").write_bytes(issued.pem())
-        if profile == "member-signing":
-            await services.governance.add_signing_cert(OPERATOR, member.slug, issued.certificate)
-        else:
-            await services.governance.enrol_certificate(OPERATOR, member.slug, issued.certificate)
+    for kind, name, days in (("member-signing", "signing", None), ("member-tls", "tls", tls_days)):
+        issued = authority.issue(kind, member.slug, now=now, days=days)
+        issued.save(directory, name)
+        await enrol(services, member.slug, kind, issued.certificate)
+    public, mtls_port = services.settings.public_url, services.settings.mtls_port
+    profile.write(
+        directory,
+        hub=public,
+        mtls_hub=f"https://{urlsplit(public).hostname}:{mtls_port}" if mtls_port else "",
+        api_root=services.settings.api_root,
+        identity=member.identity_id,
+        ca_file=home.ca_from(directory),
+    )
+
+
+async def enrol(services: Services, slug: str, kind: str, certificate: x509.Certificate) -> None:
+    """Let a member's new certificate count at the hub, for signing or for TLS."""
+    if kind == "member-signing":
+        await services.governance.add_signing_cert(OPERATOR, slug, certificate)
+    else:
+        await services.governance.enrol_certificate(OPERATOR, slug, certificate)

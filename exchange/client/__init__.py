@@ -7,6 +7,7 @@ from exchange.client.reading import Page, Place, places
 from exchange.client.submitting import Leaf, SubmitResult, read_result
 from exchange.client.verify import (
     EvidenceFault,
+    divide,
     keyring,
     read_policy,
     verify_object,
@@ -27,6 +28,7 @@ __all__ = [
     "Refused",
     "SubmitResult",
     "claims",
+    "divide",
     "keyring",
     "pack",
     "places",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from certs.jcs import JsonError, canonical, load
-from certs.signature import Keyring, KeyringEntry, Revocation, Verified
+from certs.signature import EXT_SIG, Keyring, KeyringEntry, Revocation, Revocations, Verified
 from certs.signature import verify_object as verify_signature
 from certs.trust import TYPE as TRUST_TYPE
 from certs.trust import TrustList
@@ -73,16 +73,52 @@ def verify_page(objects: Sequence[Mapping[str, Any]], leaf: bytes) -> None:
         )
 
 
+CREATORS_AT_MOST = 12
+"""In a page of two entries: every way to share so many creators out is tried."""
+
+
+def divide(objects: Sequence[Mapping[str, Any]], leaves: Sequence[bytes]) -> list[list[Mapping[str, Any]]]:
+    """The objects that each entry of one page speaks of, verified. Raises EvidenceFault.
+
+    A page that mixes the reader's own country's objects with the other's has an entry in each log. Neither says which are
+    its own, but one creator's objects lie in one of them, as long as not both countries imported the same source.
+    """
+    if len(leaves) == 1:
+        verify_page(objects, leaves[0])
+        return [list(objects)]
+    makers = list(dict.fromkeys(_maker(one) for one in objects))
+    if len(leaves) == 2 and len(makers) <= CREATORS_AT_MOST:
+        for choice in range(2 ** len(makers)):
+            first = {maker for n, maker in enumerate(makers) if choice >> n & 1}
+            parts = [[one for one in objects if (_maker(one) in first) == mine] for mine in (True, False)]
+            try:
+                for part, leaf in zip(parts, leaves, strict=True):
+                    verify_page(part, leaf)
+            except EvidenceFault:
+                continue
+            return parts
+    raise EvidenceFault(
+        "evidence-mixed",
+        "The page has entries in several logs, and its objects cannot be matched with them. Ask for smaller pages.",
+        "La página tiene asientos en varios registros, y sus objetos no pueden asociarse con ellos. Pida páginas menores.",
+    )
+
+
+def _maker(obj: Mapping[str, Any]) -> str:
+    signature = obj.get("extensions", {}).get(EXT_SIG, {})
+    return str(signature.get("signer_ref") or obj.get("created_by_ref"))
+
+
 def keyring(
     trust_list: TrustList | bytes,
     members: Iterable[KeyringEntry],
     *,
     at: datetime,
-    revoked: Mapping[str, Revocation] | None = None,
+    revoked: Revocations | Mapping[str, Revocation] | None = None,
 ) -> Keyring:
     """The keys a receiver accepts: members' signing certificates, judged under a list that both countries approved.
 
-    `revoked` maps certificate thumbprints to when, as the reader knows it. Raises certs.faults.TrustFault for a list
+    `revoked` maps certificate thumbprints to when, as the reader knows it, or is made of revocation lists. Raises certs.faults.TrustFault for a list
     that lacks a country's approvals.
     """
     trust = trust_list if isinstance(trust_list, TrustList) else TrustList.parse(trust_list)

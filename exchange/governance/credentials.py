@@ -83,7 +83,9 @@ def authenticate_certificate(rules: Rules, der: bytes, now_us: int) -> tuple[Mem
             "no puede verificarse sin lista de confianza",
         )
     try:
-        rules.trust.check_tls(x509.load_der_x509_certificate(der), member.country, at=as_datetime(now_us))
+        rules.trust.check_tls(
+            x509.load_der_x509_certificate(der), member.country, at=as_datetime(now_us), revocations=rules.revocations
+        )
     except PathFault as fault:
         raise _refused(f"certificate-{fault.code}", fault.en, fault.es) from fault
     return member, credential

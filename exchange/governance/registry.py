@@ -68,7 +68,7 @@ class Governance:
             raise _no_trust()
         now_us = self._clock.now_us()
         try:
-            rules.trust.check_tls(certificate, found.country, at=as_datetime(now_us))
+            rules.trust.check_tls(certificate, found.country, at=as_datetime(now_us), revocations=rules.revocations)
         except PathFault as fault:
             raise NotPermitted(
                 f"The client certificate {fault.en}.",

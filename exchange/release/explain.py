@@ -17,7 +17,7 @@ async def explain(
     store: Store,
     release: Release,
     rulebook: RuleBook,
-    caller: Caller,
+    caller: Caller | None,
     object_id: str,
     to_slug: str,
     language: str,
@@ -28,14 +28,15 @@ async def explain(
 
     Those may ask: the object's originator about anybody; a recipient about itself, where it may have the object;
     auditors about what is their country's or may cross to it. Everybody else, and whoever names an object or a member
-    that is not there, gets one and the same NotFound. Raises Malformed for a version that is no timestamp.
+    that is not there, gets one and the same NotFound. No caller is the operator at the hub's own files, who has them all
+    before its eyes. Raises Malformed for a version that is no timestamp.
     """
     wanted = _instant(version)
     rules, epochs = await rulebook.glance()
     recipient = rules.registry.members.get(to_slug)
     if recipient is None:
         raise _absent()
-    case = _Case(release, rules, epochs, caller.member, recipient)
+    case = _Case(release, rules, epochs, caller.member if caller is not None else None, recipient)
     held = [one for one in await store.held(object_id) if wanted is None or instant(one.version) == wanted]
     labels = {row.id: row for row in await store.labels()}
     placements = [
@@ -58,7 +59,7 @@ async def explain(
 class _Case:
     """One question: who asks, about whom, under which rules."""
 
-    def __init__(self, release: Release, rules: Rules, epochs: Epochs, asker: Member, recipient: Member) -> None:
+    def __init__(self, release: Release, rules: Rules, epochs: Epochs, asker: Member | None, recipient: Member) -> None:
         self._release = release
         self._rules = rules
         self._epochs = epochs
@@ -78,16 +79,16 @@ class _Case:
         return _placement(held, tick, collection, decision, language, self._recipient, shown=shown)
 
     async def _may_ask(self, held: HeldObject, row: LabelRow, *, shown: bool) -> bool:
-        if held.owner == self._asker.slug:
+        if self._asker is None or held.owner == self._asker.slug:
             return True
         if self._asker.auditor:
-            return row.country == self._asker.country or await self._crosses(row)
+            return row.country == self._asker.country or await self._crosses(row, self._asker.country)
         return shown and self._asker.slug == self._recipient.slug
 
-    async def _crosses(self, row: LabelRow) -> bool:
+    async def _crosses(self, row: LabelRow, country: str) -> bool:
         """Whether anybody of the auditor's country may have it: else it is the other country's own affair."""
         for member in self._rules.registry.members.values():
-            if member.country == self._asker.country:
+            if member.country == country:
                 decision = await self._decision(row, member)
                 if decision is not None and decision.effect == "permit":
                     return True

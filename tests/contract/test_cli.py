@@ -1,0 +1,349 @@
+"""The whole path by command line, against a hub and two witnesses that run as processes of their own."""
+
+import io
+import json
+import signal
+import stat
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from certs.authority import Authority
+from certs.keys import read_certificate
+from exchange.cli import __main__ as cli
+from exchange.cli.holders import now
+from tests.data import VENDORED
+from tests.world import TLP2, free_port
+
+KEV = VENDORED / "kev" / "kev-2025-04-29.sample.json"
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Terminal:
+    """Runs commands as `puente` does, in this process, and tells what a person would see."""
+
+    root: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def home(self) -> Path:
+        return self.root / "var"
+
+    def __call__(self, *args: object, stdin: bytes = b"", lang: str = "C.UTF-8") -> Ran:
+        words = [str(one) for one in args]
+        runner = CliRunner(env={"LC_ALL": lang, "LANG": lang, "PUENTE_PROFILE": None, "PUENTE_TOKEN": None})
+        with runner.isolation(input=io.BytesIO(stdin)) as (out, err, _), self.monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["puente", *words])
+            patch.chdir(self.root)
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+            return Ran(code, out.getvalue().decode(), err.getvalue().decode())
+
+    def apart(self, *args: object) -> Ran:
+        """The same in a process of its own: what a command that sets up logging needs, which is done once per process."""
+        words = [sys.executable, "-m", "exchange.cli", *(str(one) for one in args)]
+        done = subprocess.run(words, cwd=self.root, capture_output=True, text=True, check=False, timeout=60)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def well(self, *args: object, **more: Any) -> Ran:
+        ran = self(*args, **more)
+        assert ran.code == 0, (args, ran)
+        return ran
+
+
+def start(root: Path, *words: str) -> subprocess.Popen[bytes]:
+    with (root / "log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-m", "exchange.cli", *words], cwd=root, stdout=log, stderr=log)
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """After `init`, two `member add`, their tokens, and with everything running."""
+    root = tmp_path_factory.mktemp("hand")
+    with pytest.MonkeyPatch.context() as patch:
+        puente = Terminal(root, patch)
+        ports = [free_port() for _ in range(4)]
+        puente.well("init", "--port", ports[0], "--mtls-port", ports[1])
+        settings = puente.home / "hub" / "puente.toml"
+        text = settings.read_text().replace(":8451", f":{ports[2]}").replace(":8452", f":{ports[3]}")
+        settings.write_text(f'witness_interval_seconds = 0.3\ncheckpoint_interval_seconds = 0.1\ncrls = "crls"\n{text}')
+        (puente.home / "hub" / "crls").mkdir()
+        for country in ("US", "MX"):
+            puente.well("cert", "crl", country, "-o", puente.home / "hub" / "crls")
+        for slug in ("us-cyber", "mx-ciber", "us-customs"):
+            puente.well("member", "add", slug)
+            puente.well("token", "create", slug, "--save")
+        running = [
+            start(root, "witness", "serve", "var/witness-us", "--port", str(ports[2])),
+            start(root, "witness", "serve", "var/witness-mx", "--port", str(ports[3])),
+            start(root, "serve"),
+        ]
+        try:
+            deadline = time.monotonic() + 30
+            while puente("me", "--as", "us-cyber").code != 0:
+                assert time.monotonic() < deadline, (root / "log").read_text()
+                time.sleep(0.2)
+            yield puente
+        finally:
+            for process in reversed(running):
+                process.send_signal(signal.SIGTERM)
+            for process in running:
+                process.wait(30)
+
+
+def indicator(**more: Any) -> dict[str, Any]:
+    return {
+        "type": "indicator",
+        "name": "señal",
+        "pattern": "[domain-name:value = 'c2.example.net']",
+        "pattern_type": "stix",
+        "pattern_version": "2.1",
+        "valid_from": "2026-01-01T00:00:00Z",
+        "object_marking_refs": [TLP2["amber"]],
+        **more,
+    }
+
+
+def test_secrets_are_their_owners_alone(terminal: Terminal) -> None:
+    directory = terminal.home / "members" / "us-cyber"
+    secret = {path.name for path in directory.iterdir() if stat.S_IMODE(path.stat().st_mode) == 0o600}
+    assert secret == {"client.toml", "token", "signing.key", "tls.key"}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    created = terminal.well("token", "create", "us-cyber", "--json").json
+    assert created["token"] not in (terminal.root / "log").read_text()
+
+
+def test_who_am_i(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert terminal.well("me", "--as", "us-cyber", "--json").json[0]["member"] == "us-cyber"
+    found = {one["alias"]: one for one in terminal.well("collections", "--as", "mx-ciber", "--json").json}
+    assert found["mx-domestic"]["write"] is True
+    assert "us-domestic" not in found
+    assert "miembro" in terminal.well("me", "--as", "us-cyber", lang="es_MX.UTF-8").out
+    strange = terminal("me", "--as", "nobody")
+    assert (strange.code, "no-profile [--as]" in strange.err) == (1, True)
+
+
+def test_sign_submit_pull_verify_explain(terminal: Terminal) -> None:
+    drafts = terminal.root / "drafts.json"
+    drafts.write_text(json.dumps({"objects": [indicator(), indicator(name="otra")]}))
+    terminal.well("sign", "--as", "us-cyber", drafts, "-o", "signed.json")
+    signed = json.loads((terminal.root / "signed.json").read_bytes())
+    sent = terminal.well(
+        "submit", "--as", "us-cyber", "signed.json", "--to", "indicators", "--receipts", "mine", "--json"
+    ).json
+    assert [one["id"] for one in sent["accepted"]] == [one["id"] for one in signed["objects"]]
+    assert sent["receipts"] and not sent["refused"]
+    # The same file again is the same submission: nothing is stored twice, nothing refused.
+    again = terminal.well("submit", "--as", "us-cyber", "signed.json", "--to", "indicators").out
+    assert "2 accepted, 0 refused." in again
+
+    lines = terminal.well("pull", "--as", "mx-ciber", "indicators").out.splitlines()
+    assert {json.loads(line)["id"] for line in lines} >= {one["id"] for one in signed["objects"]}
+    first = terminal.well("pull", "--as", "mx-ciber", "indicators", "-o", "got", "--receipts", "theirs", "--json").json
+    assert (first["objects"], first["receipts"]) == (len(lines), first["pages"])
+    assert terminal.well("pull", "--as", "mx-ciber", "indicators", "-o", "got", "--json").json["objects"] == 0
+    for proof in sorted((terminal.root / "theirs").glob("*.tlog-proof")):
+        leaf = proof.with_suffix(".leaf")
+        assert "Proved" in terminal.well("ledger", "receipt", "--policy", "var/hub/witness-policy", proof, leaf).out
+
+    terminal.well("cert", "export", "public")
+    judge = ("--trust-list", "public/trust-list.json", "--certs", "public")
+    verdicts = terminal.well("verify", "got", *judge, "--json").json
+    assert {one["verdict"] for one in verdicts} == {"valid"}
+    terminal.well("verify", "got", *judge, "--crls", terminal.home / "hub" / "crls")
+    (terminal.root / "no-crls").mkdir()
+    without = terminal("verify", "got", *judge, "--crls", "no-crls", "--json").json
+    assert {one["reason"].split(":")[0] for one in without} == {"signature-crl-missing"}
+    before = terminal("verify", "got", *judge, "--at", "2020-01-01T00:00:00Z")
+    assert (before.code, "approval-missing" in before.err) == (1, True)  # no approver's certificate is that old
+    assert "[--at]" in terminal("verify", "got", *judge, "--at", "yesterday").err
+    assert "[--match]" in terminal("pull", "--as", "mx-ciber", "indicators", "--match", "type").err
+    none = terminal.well("pull", "--as", "mx-ciber", "indicators", "--match", "type=malware").out
+    assert none == ""
+    changed = json.dumps(signed["objects"][0] | {"name": "changed"}).encode()
+    refused = terminal("verify", "-", *judge, "--json", stdin=changed)
+    assert (refused.code, refused.json[0]["reason"].split(":")[0]) == (1, "signature-invalid")
+
+    name = signed["objects"][0]["id"]
+    own = terminal.well("explain", "--as", "us-cyber", "--object", name, "--to", "mx-ciber", "--json").json
+    hubs = terminal.well("explain", "--object", name, "--to", "mx-ciber", "--json").json
+    assert own == hubs
+    assert hubs["placements"][0]["clause"].startswith("P-")
+    assert "P-" in terminal.well("explain", "--object", name, "--to", "mx-ciber").out
+
+
+def test_a_page_of_both_countries_objects_is_proved_in_both_logs(terminal: Terminal) -> None:
+    for slug in ("us-cyber", "mx-ciber"):
+        data = json.dumps([indicator(name=f"of {slug}") for _ in range(2)]).encode()
+        terminal.well("submit", "--as", slug, "-", "--to", "indicators", stdin=data)
+    got = terminal.well("pull", "--as", "us-customs", "indicators", "-o", "mixed", "--receipts", "both", "--json").json
+    assert (got["pages"], got["receipts"]) == (1, 2)
+    assert {path.name.partition("-")[0] for path in (terminal.root / "both").iterdir()} == {"both", "us"}
+
+
+def test_what_is_refused_is_told_and_is_the_exit_status(terminal: Terminal) -> None:
+    bad = [indicator(), indicator(pattern="[nonsense"), indicator(object_marking_refs=[TLP2["red"]]), "no object", {}]
+    data = json.dumps(bad).encode()
+    ran = terminal("submit", "--as", "us-cyber", "-", "--to", "indicators", "--json", stdin=data)
+    assert ran.code == 1
+    assert len(ran.json["accepted"]) == 1
+    told = {one["code"]: one for one in ran.json["refused"]}
+    assert {"agreement", "not-stix", "object-incomplete"} < told.keys()
+    assert all(one["reason"] for one in told.values())
+    spanish = terminal("submit", "--as", "us-cyber", "-", "--to", "indicators", stdin=data, lang="es_MX.UTF-8").out
+    assert "1 aceptados, 4 rechazados." in spanish
+    (terminal.root / "mixed-up").mkdir()
+    (terminal.root / "mixed-up" / "bad.json").write_text('{"type": "indicator", "type": "malware"}')
+    ran = terminal("submit", "--as", "us-cyber", "mixed-up", "--to", "indicators")
+    assert (ran.code, "mixed-up/bad.json" in ran.err) == (1, True)
+    unstable = json.dumps(indicator(revoked=False)).encode()
+    ran = terminal("sign", "--as", "us-cyber", "-", stdin=unstable)
+    assert (ran.code, ran.out) == (1, "")
+    assert "signature-unstable" in ran.err and "revoked" in ran.err
+
+
+def test_what_others_made_is_covered_by_an_attestation_beside_it(terminal: Terminal) -> None:
+    stranger = f"identity--{uuid.uuid4()}"
+    malware = {
+        "type": "malware", "spec_version": "2.1", "id": f"malware--{uuid.uuid4()}", "created_by_ref": stranger,
+        "created": "2025-01-02T03:04:05.678Z", "modified": "2025-01-02T03:04:05.678Z", "name": "Ejemplo",
+        "is_family": True, "object_marking_refs": [TLP2["clear"]],
+    }  # fmt: skip
+    data = json.dumps(malware).encode()
+    terminal.well("submit", "--as", "us-cyber", "-", "--to", "indicators", stdin=data)
+    terminal.well("pull", "--as", "us-cyber", "attestations", "-o", "beside")
+    terminal.well("cert", "export", "public")
+    judge = ("--trust-list", "public/trust-list.json", "--certs", "public", "--json")
+    alone = terminal("verify", "-", *judge, stdin=data)
+    assert (alone.code, alone.json[0]["verdict"]) == (1, "refused")
+    (terminal.root / "beside" / "malware.json").write_bytes(data)
+    verdicts = {one["object"]: one for one in terminal("verify", "beside", *judge).json}
+    assert verdicts[malware["id"]]["verdict"] == "covered"
+    assert verdicts[malware["id"]]["signer"].startswith("identity--")
+    (terminal.root / "beside" / "malware.json").write_text(json.dumps(malware | {"name": "Otro"}))
+    changed = {one["object"]: one for one in terminal("verify", "beside", *judge).json}
+    assert changed[malware["id"]]["verdict"] == "refused"
+
+
+def test_a_new_version_names_the_one_before(terminal: Terminal) -> None:
+    first = json.loads(terminal.well("sign", "--as", "us-cyber", "-", stdin=json.dumps(indicator()).encode()).out)
+    (terminal.root / "first.json").write_text(json.dumps(first))
+    time.sleep(0.01)
+    newer = {name: value for name, value in first.items() if name not in ("modified", "extensions")}
+    newer |= {"name": "second", "modified": first["modified"][:-4] + "999Z"}
+    data = json.dumps(newer).encode()
+    second = json.loads(terminal.well("sign", "--as", "us-cyber", "-", "--previous", "first.json", stdin=data).out)
+    [block] = second["extensions"].values()
+    assert len(block["prev_sha256"]) == 64
+
+
+def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
+    catalogue = terminal.root / "catalogue.toml"
+    catalogue.write_text(
+        f'[[source]]\nname = "kev"\nadapter = "kev"\nlocation = "{KEV}"\npublisher = "CISA"\nlicence = "CC0-1.0"\n'
+        'tlp = "clear"\ncollection = "vulnerabilities"\ncadence_seconds = 21600\n'
+        'good_for_en = "what to patch"\ngood_for_es = "qué corregir"\n'
+    )
+    of = ("--catalogue", catalogue)
+    tried = terminal.well("feed", "test", "kev", *of, "--json").json
+    assert (tried["looked_at"], len(tried["first"]), tried["refused"]) == (126, 10, [])
+    [run] = terminal.apart("feed", "run", "--as", "us-cyber", "kev", *of, "--json").json
+    assert (run["accepted"], run["refused"], run["fault"]) == (126, 0, "-")
+    [again] = terminal.apart("feed", "run", "--as", "us-cyber", "--all", *of, "--json").json
+    assert again["accepted"] == 0
+    assert terminal.well("feed", "status", "--json").json[0]["source"] == "kev"
+    assert terminal.well("feed", "errors", "--json").json == []
+    assert terminal.well("feed", "list", *of, "--json").json[0]["last_run"].startswith("20")
+    [forbidden] = terminal.apart("feed", "run", "--as", "us-customs", "kev", *of, "--state", "other", "--json").json
+    assert forbidden["fault"] == "collection-read-only"
+    unknown = terminal("feed", "test", "kevv", *of, lang="es_MX.UTF-8")
+    assert (unknown.code, "No existe la fuente kevv" in unknown.err) == (1, True)
+    # What the feed brought reaches the other country by hand, too, and a mixed page is proved in both logs.
+    terminal.well("pull", "--as", "us-customs", "vulnerabilities", "-o", "kev", "--receipts", "kev-proofs")
+
+
+def test_a_copy_is_exported_and_verified(terminal: Terminal) -> None:
+    terminal.well("ledger", "export", "copy")
+    report = terminal.well("ledger", "verify", "--policy", "var/hub/witness-policy", "copy", "--json").json
+    assert report["ok"]
+    assert {log["log"] for log in report["logs"]} == {"both", "us", "mx"}
+
+
+def test_renewed_certificates_count_beside_the_old_ones(terminal: Terminal) -> None:
+    old = json.loads(terminal.well("cert", "inspect", "us-customs", "--json").out)
+    terminal.well("cert", "renew", "us-customs")
+    directory = terminal.home / "members" / "us-customs"
+    now = {one["thumbprint"] for one in terminal.well("cert", "inspect", "us-customs", "--json").json}
+    assert {one["thumbprint"] for one in old} < now
+    assert len(now) == 4
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in directory.glob("*.key"))
+    assert len(list(directory.glob("*.key"))) == 4
+    data = json.dumps(indicator()).encode()
+    terminal.well("submit", "--as", "us-customs", "-", "--to", "indicators", stdin=data)
+    states = {one["state"] for one in terminal.well("cert", "list", "--json").json}
+    assert states == {"good"}
+
+
+def test_a_revoked_member_is_refused_on_its_next_request(terminal: Terminal) -> None:
+    member = terminal.home / "members" / "us-customs"
+    (member / "token").rename(member / "token-kept")  # now the client certificate speaks
+    assert terminal.well("me", "--as", "us-customs", "--json").json[0]["member"] == "us-customs"
+    terminal.well("cert", "revoke", "us-customs", "--reason", "keyCompromise")
+    refused = terminal("me", "--as", "us-customs")
+    assert (refused.code, refused.err.split(":")[0].split()[0]) == (1, "certificate-revoked")
+    (member / "token-kept").rename(member / "token")
+    data = json.dumps(indicator()).encode()
+    ran = terminal("submit", "--as", "us-customs", "-", "--to", "indicators", "--json", stdin=data)
+    assert [one["code"] for one in ran.json["refused"]] == ["signature-revoked"]
+    told = terminal.well("cert", "inspect", member / "tls.pem", "--json").json[0]["revoked"]
+    assert "hub" in told and "keyCompromise" in told
+    # A revoked certificate is not renewed; a fresh one lets the member in again.
+    assert terminal("cert", "renew", "us-customs").code == 1
+    terminal.well("cert", "issue", "member-signing", "us-customs", "--enrol")
+    terminal.well("submit", "--as", "us-customs", "-", "--to", "indicators", stdin=data)
+
+
+def test_a_countrys_own_list_is_heard_by_the_running_hub(terminal: Terminal) -> None:
+    """The hub's registry says nothing: only the CRL in its folder does."""
+    member, folder = terminal.home / "members" / "mx-ciber", terminal.home / "hub" / "crls"
+    kept = member / "token"
+    kept.rename(member / "token-kept")
+    assert terminal.well("me", "--as", "mx-ciber", "--json").json[0]["member"] == "mx-ciber"
+    authority = Authority.load(terminal.home / "pki" / "mx")
+    for name in ("tls", "signing"):
+        authority.revoke(read_certificate((member / f"{name}.pem").read_bytes()), now=now())
+    assert terminal("me", "--as", "mx-ciber").code == 0  # nobody has published it yet
+    terminal.well("cert", "crl", "MX", "-o", folder)
+    assert terminal("me", "--as", "mx-ciber").err.startswith("certificate-revoked")
+    (member / "token-kept").rename(kept)
+    data = json.dumps(indicator()).encode()
+    ran = terminal("submit", "--as", "mx-ciber", "-", "--to", "indicators", "--json", stdin=data)
+    assert [one["code"] for one in ran.json["refused"]] == ["signature-revoked"]
+    # A list that is missing refuses, too; the other country does not notice.
+    (folder / "us-members-signing.crl").unlink()
+    ran = terminal("submit", "--as", "us-cyber", "-", "--to", "indicators", "--json", stdin=data)
+    assert [one["code"] for one in ran.json["refused"]] == ["signature-crl-missing"]
+    terminal.well("cert", "crl", "US", "-o", folder)
+    terminal.well("submit", "--as", "us-cyber", "-", "--to", "indicators", stdin=data)
