@@ -130,8 +130,7 @@ _HALF_OR_NUL = re.compile(rb"\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
 def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
+        twice = _repeated(pairs)
         raise JsonError(
             "json-duplicate-key",
             f"The name {twice[:64]!r} occurs twice in one object.",
@@ -139,6 +138,15 @@ def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
             twice,
         )
     return found
+
+
+def _repeated(pairs: list[tuple[str, Json]]) -> str:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise AssertionError("asked only when a name occurs twice")
 
 
 def _constant(name: str) -> NoReturn:

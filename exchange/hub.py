@@ -21,6 +21,7 @@ from exchange.ledger.entry import HUB, LOGS
 from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
+from exchange.observe import http_logger
 from exchange.release.page import Release
 from exchange.rules import RuleBook
 from exchange.settings import Settings
@@ -113,6 +114,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
         runner = web.AppRunner(
             app,
             access_log=None,
+            logger=http_logger(),
             shutdown_timeout=settings.shutdown_seconds,
             keepalive_timeout=75.0,
             max_line_size=16384,

@@ -39,7 +39,8 @@ class Caller:
 
     @property
     def private(self) -> dict[str, str]:
-        return {"address": self.address, "agent": self.agent[:200]}
+        # A header may hold bytes that are no text, and those have no canonical form.
+        return {"address": self.address, "agent": self.agent[:200].encode("utf-8", "replace").decode()}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,13 @@ class Settings(BaseModel):
     page_limit_objects: Positive = 5_000
     object_limit_bytes: Positive = 1_000_000
     depth_limit: Positive = 32
+    pattern_envelope_terms: Positive = 20_000
+    """What one envelope may spend on judging pattern shapes that were not seen lately: about half a second. All the real
+    data that we test with needs 2,000."""
+    pattern_burst_terms: Positive = 100_000
+    """What a member may spend so after a pause, in this process."""
+    pattern_terms_per_second: Positive = 500
+    """By which a member's allowance fills up again: at most two per cent of a core."""
     future_limit_seconds: Positive = 300
     """How far ahead of the hub's clock `created` and `modified` may lie."""
 

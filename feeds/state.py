@@ -251,9 +251,12 @@ def _change(row: Sequence[Any]) -> Change:
     return Change(object_id, version, content, body, bool(own), key, epoch, bool(revoked))
 
 
+_PASSING = frozenset({"agreement", "timestamp-future", "status-silent", "pattern-budget"})
+
+
 def passing(code: str) -> bool:
     """Whether a refusal may be gone next time though the object is the same: for its cause is the key, the clock, the
     agreement or the hub."""
     if code in ("signature-unstable", "signature-sco", "signature-form"):
         return False
-    return code.startswith(("signature-", "attestation-")) or code in ("agreement", "timestamp-future", "status-silent")
+    return code.startswith(("signature-", "attestation-")) or code in _PASSING

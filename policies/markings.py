@@ -29,6 +29,9 @@ CUI_EXTENSION: Final = "extension-definition--dff17fb3-edcb-4f99-ad1b-4b751c9573
 CAVEAT_EXTENSION: Final = "extension-definition--fe4644ed-1fdf-4220-a3a1-3d30a1da918a"
 """Ours: `caveat` is one word of the label's caveats."""
 
+SIGNATURE_EXTENSION: Final = "extension-definition--d3983882-f2a7-4cdd-864e-d9d130bb0a5a"
+"""Who signed a definition says nothing of who may have what it marks."""
+
 
 def _caveat_marking(uuid: str, name: str, caveat: str) -> dict[str, Any]:
     return {
@@ -109,12 +112,13 @@ def _read(definition: Mapping[str, Any] | None, found: _Gathered) -> bool:
     """Add what one definition says; False when any part of it was not understood."""
     if definition is None:
         return False
-    extensions = definition.get("extensions")
-    if not extensions:
-        return definition.get("definition_type") == "statement"
+    extensions = definition.get("extensions", {})
     if not isinstance(extensions, Mapping):
         return False
-    understood = [_read_extension(key, body, found) for key, body in extensions.items()]  # read them all, then judge
+    said = {key: body for key, body in extensions.items() if key != SIGNATURE_EXTENSION}
+    if not said:
+        return definition.get("definition_type") == "statement"
+    understood = [_read_extension(key, body, found) for key, body in said.items()]  # read them all, then judge
     return all(understood)
 
 

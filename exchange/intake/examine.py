@@ -1,7 +1,7 @@
 """The checks on one submitted object, in order, each with its own code; the first that fails speaks for the object.
 
- 1 STIX 2.1 rules and pattern grammar
- 2 canonical form and size
+ 1 canonical form and size, so that nothing below looks at more than it must
+ 2 STIX 2.1 rules and pattern grammar
  3 times not ahead of the hub's clock
  4 signature by the submitter, or coverage by its signed attestation
  5 known-good values
@@ -11,9 +11,11 @@ Steps 7 (ownership and versions) and 8 (conflict) need the store and are judged 
 This module reads no clock, file or database, so it can run in slices off the event loop.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from certs.faults import SignatureFault
@@ -21,9 +23,10 @@ from certs.jcs import JsonError, canonical
 from certs.signature import EXT_SIG, Verified, verify_object
 from exchange.errors import Text
 from exchange.intake.labelling import Labeller, marking_ids
-from exchange.intake.pattern import check_pattern
-from exchange.intake.validate import rejections
-from exchange.intake.warninglists import Warninglists
+from exchange.intake.pattern import Level, check_pattern
+from exchange.intake.shapes import Budget
+from exchange.intake.validate import rejections, warnings
+from exchange.intake.warninglists import Hit, Warninglists
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member
 from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
@@ -33,6 +36,20 @@ from exchange.store.contract import NewObject
 from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"
+
+
+ID_CHARACTERS_AT_MOST = 300
+"""Of what a failure repeats as its object's id; a type has 250 and a UUID 36."""
+VERSION_CHARACTERS_AT_MOST = 64
+NOTES_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is doubtful in an object that is taken in all the same."""
+
+    code: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class Examined:
     id: str
     version: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,8 @@ class Desk:
     warninglists: Warninglists
     definitions: Mapping[str, dict[str, Any]]
     covered: Mapping[tuple[str, str], "Coverage"]
+    budget: Budget
+    """For pattern shapes not seen lately: the one thing here that is used up, envelope by envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +112,7 @@ def coverage(objects: list[Any], rules: Rules, member: Member, received: datetim
     refused as an object in its turn, and its reason told there."""
     found: dict[tuple[str, str], Coverage] = {}
     for value in objects:
-        if not isinstance(value, dict) or value.get("type") != ATTESTATION:
+        if not isinstance(value, dict) or value.get("type") != ATTESTATION or not _well_formed(value):
             continue
         try:
             verified = verify_object(value, rules.keyring, received=received)
@@ -112,6 +132,10 @@ def coverage(objects: list[Any], rules: Rules, member: Member, received: datetim
     return found
 
 
+def _well_formed(value: dict[str, Any]) -> bool:
+    return next(rejections(value), None) is None
+
+
 def _covers(value: dict[str, Any]) -> list[dict[str, str]]:
     items = value.get("covers")
     if not isinstance(items, list):
@@ -122,46 +146,58 @@ def _covers(value: dict[str, Any]) -> list[dict[str, str]]:
 
 def examine(value: Any, desk: Desk) -> Examined | Failure:
     """Judge one object by everything that does not need the store. Never raises on any JSON value."""
-    identifier = value.get("id") if isinstance(value, dict) else None
-    object_id = identifier if isinstance(identifier, str) else "unknown"
+    object_id, version = _named(value)
     # 1
-    for finding in rejections(value):
-        if finding.level == "reject":
-            return Failure(object_id, _version(value), finding.code, Text(finding.en, finding.es), finding.field)
-    version = _version(value)
-    if value["type"] == "indicator" and value.get("pattern_type") == "stix":
-        for fault in check_pattern(value["pattern"]):
-            if fault.level == "reject":
-                return Failure(object_id, version, fault.code, Text(fault.en, fault.es), "pattern")
-    if object_id in TLP_DEFINITIONS:
-        return Examined(None, object_id, version)  # everybody has them; never stored or sent as new instances
-    # 2
     try:
         body = canonical(value)
     except JsonError as error:
         return Failure(object_id, version, error.code, Text(error.en, error.es), error.pointer)
+    if len(body) > desk.settings.object_limit_bytes:
+        return _too_large(object_id, version, body, desk)
+    # 2
+    notes: list[Note] = []
+    for level, code, text, place in _findings(value, desk):
+        if level == "reject":
+            return Failure(object_id, version, code, text, place, sha256(body).hexdigest())
+        notes.append(Note(code, text))
+    if object_id in TLP_DEFINITIONS:
+        return Examined(None, object_id, version)  # everybody has them; never stored or sent as new instances
     obj = StixObject.of(value, body)
     # 3 to 6
-    return _size(obj, desk) or _future(value, obj, desk) or _signature_and_label(value, obj, desk)
+    outcome = _future(value, obj, desk) or _signature_and_label(value, obj, desk)
+    return replace(outcome, notes=tuple(notes[:NOTES_AT_MOST])) if notes and isinstance(outcome, Examined) else outcome
 
 
-def _version(value: Any) -> str:
+def _named(value: Any) -> tuple[str, str]:
+    """What a failure calls the object by, whatever it is."""
     if not isinstance(value, dict):
-        return UNVERSIONED
-    version = value.get("modified") or value.get("created")
-    return version if isinstance(version, str) else UNVERSIONED
+        return "unknown", UNVERSIONED
+    identifier, version = value.get("id"), value.get("modified") or value.get("created")
+    return (
+        identifier[:ID_CHARACTERS_AT_MOST] if isinstance(identifier, str) else "unknown",
+        version[:VERSION_CHARACTERS_AT_MOST] if isinstance(version, str) else UNVERSIONED,
+    )
+
+
+def _findings(value: Any, desk: Desk) -> Iterator[tuple[Level, str, Text, str]]:
+    """Level, code, text and field of each; to be asked no further after the first that rejects."""
+    for finding in rejections(value):
+        yield finding.level, finding.code, Text(finding.en, finding.es), finding.field
+    if value["type"] == "indicator" and value["pattern_type"] == "stix":
+        for fault in check_pattern(value["pattern"], desk.budget):
+            yield fault.level, fault.code, Text(fault.en, fault.es), "pattern"
+    for finding in islice(warnings(value), NOTES_AT_MOST):
+        yield finding.level, finding.code, Text(finding.en, finding.es), finding.field
+
+
+def _too_large(object_id: str, version: str, body: bytes, desk: Desk) -> Failure:
+    size, limit = len(body), desk.settings.object_limit_bytes
+    text = Text(f"The object has {size} bytes; at most {limit} are accepted.", f"El objeto tiene {size} bytes; se aceptan como máximo {limit}.")  # fmt: skip
+    return Failure(object_id, version, "object-too-large", text, sha256=sha256(body).hexdigest())
 
 
 def _refused(obj: StixObject, code: str, text: Text, field: str = "") -> Failure:
     return Failure(obj.id, obj.version, code, text, field, obj.sha256.hex())
-
-
-def _size(obj: StixObject, desk: Desk) -> Failure | None:
-    size, limit = len(obj.body), desk.settings.object_limit_bytes
-    if size <= limit:
-        return None
-    text = Text(f"The object has {size} bytes; at most {limit} are accepted.", f"El objeto tiene {size} bytes; se aceptan como máximo {limit}.")  # fmt: skip
-    return _refused(obj, "object-too-large", text)
 
 
 def _future(value: dict[str, Any], obj: StixObject, desk: Desk) -> Failure | None:
@@ -187,11 +223,7 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
         hits = desk.warninglists.hits(value["pattern"])
         if hits:
             hit = hits[0]
-            text = Text(
-                f"{hit.value} is on the list of known good values “{hit.list_name}”.",
-                f"{hit.value} está en la lista de valores legítimos conocidos «{hit.list_name}».",
-            )
-            return _refused(obj, "warninglist", text, "pattern")
+            return _refused(obj, "warninglist", _known_good(hit), "pattern")
     # 6
     collection = desk.attestations if value["type"] == ATTESTATION else desk.collection
     judged = desk.labeller.judge(
@@ -226,6 +258,24 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
     if proof.prev_sha256:
         facts["prev"] = proof.prev_sha256
     return Examined(new, obj.id, obj.version, facts)
+
+
+def _known_good(hit: Hit) -> Text:
+    value = hit.value[:200]
+    en = f"{value} is on the list of known good values “{hit.list_name}”."
+    es = f"{value} está en la lista de valores legítimos conocidos «{hit.list_name}»."
+    if hit.action == "hold":
+        # A hold is a refusal until somebody can release it: what is not kept cannot be forgotten either.
+        return Text(
+            f"{en} Submit the indicator without it. If it must be blocked all the same, have the hub's operator confirm"
+            " it first; until then it is not accepted.",
+            f"{es} Envíe el indicador sin él. Si aun así debe bloquearse, pida antes la confirmación del operador del"
+            " centro; mientras tanto no se acepta.",
+        )
+    return Text(
+        f"{en} It never becomes an indicator: submit the indicator without it.",
+        f"{es} Nunca se convierte en indicador: envíe el indicador sin él.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from threading import Lock
 from typing import Literal, NoReturn
 
 from stix2patterns.v21.object_validator import HASHES_REGEX
 from stix2patterns.validator import run_validator
 
+from exchange.intake.shapes import Budget, Shapes
 from exchange.model.instant import instant
 
 BYTES_AT_MOST = 8192
@@ -34,7 +34,8 @@ COMPARISONS_AT_MOST = 256
 TOKENS_AT_MOST = 3072
 """In a shape. Bounds what the reference can cost: 0.2 s for the worst that was found."""
 NUMBER_AT_MOST = 64
-SHAPES_KEPT = 4096
+SHAPE_CHARACTERS_KEPT = 4_000_000
+"""Some 80,000 shapes of ordinary length. All real data that we have together has 63."""
 REGEX_CHARACTERS_JUDGED = 512
 """Of all MATCHES constants of one pattern together; what is longer is not judged. Compiling is not free."""
 
@@ -75,11 +76,12 @@ _OPERATORS = frozenset(
 )
 
 
-def check_pattern(text: str) -> tuple[PatternFault, ...]:
+def check_pattern(text: str, budget: Budget | None = None) -> tuple[PatternFault, ...]:
     """What is wrong with a STIX 2.1 pattern; nothing for a good one. Never raises.
 
     A fault of level "reject" comes alone; those of level "warn" (PAT-05) may be several. The cost is linear in the
-    length, whatever is in the text, and the reference's besides for a shape not seen lately.
+    length, whatever is in the text, and the reference's besides for a shape not seen lately. That is taken from
+    `budget`; when it does not suffice, the pattern is refused unjudged.
     """
     try:
         if len(text) > BYTES_AT_MOST or len(text.encode("utf-8", "surrogatepass")) > BYTES_AT_MOST:
@@ -88,7 +90,7 @@ def check_pattern(text: str) -> tuple[PatternFault, ...]:
             _refuse("pattern-nul")
         reading = _Reading("hashes" in text)
         shape = reading.shape(text)
-        return _verdict(shape) or tuple(reading.warnings)
+        return _verdict(shape, budget) or tuple(reading.warnings)
     except _Refused as refused:
         return (refused.fault,)
 
@@ -303,23 +305,31 @@ def _hash_algorithm(parts: list[str]) -> str | None:
     return algorithm if algorithm in HASHES_REGEX else None
 
 
-def _verdict(shape: str) -> tuple[PatternFault, ...]:
-    try:
-        return _judge(shape)
-    except Exception as error:  # noqa: BLE001  # the reference raises what it likes on bad input; none of it is acceptance
-        # Not remembered: a RecursionError depends on who called.
-        return (_fault("pattern-syntax", {"detail": type(error).__name__}),)
-
+_SHAPES: Shapes[tuple[PatternFault, ...]] = Shapes(SHAPE_CHARACTERS_KEPT)
 
 # ANTLR's prediction tables are shared by the whole process, and nobody promises that threads may fill them together.
 _REFERENCE = Lock()
 
 
-@lru_cache(maxsize=SHAPES_KEPT)
-def _judge(shape: str) -> tuple[PatternFault, ...]:
+def _verdict(shape: str, budget: Budget | None) -> tuple[PatternFault, ...]:
+    known = _SHAPES.get(shape)
+    if known is not None:
+        return known
     words = [word for _, word in _tokens(shape)]
+    _check_limits(words)
+    if budget is not None and not budget.spend(len(words)):
+        _refuse("pattern-budget", seconds=budget.wait_seconds)
     try:
-        _check_limits(words)
+        verdict = _judged(shape)
+    except Exception as error:  # noqa: BLE001  # the reference raises what it likes on bad input; none of it is acceptance
+        # Not remembered: a RecursionError depends on who called.
+        return (_fault("pattern-syntax", {"detail": type(error).__name__}),)
+    _SHAPES.put(shape, verdict)
+    return verdict
+
+
+def _judged(shape: str) -> tuple[PatternFault, ...]:
+    try:
         with _REFERENCE:
             problems = run_validator(shape, stix_version="2.1")
         if problems:
@@ -472,6 +482,14 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
         "PAT-06",
         "The pattern has more than {limit} comparisons, or as many parts.",
         "El patrón tiene más de {limit} comparaciones, o partes equivalentes.",
+    ),
+    "pattern-budget": (
+        "PAT-06",
+        "No pattern of this shape was judged lately, and new shapes have used up what this envelope, or your organisation"
+        " for now, may spend on them. Nothing is wrong with the object: submit it again in {seconds} seconds.",
+        "Ningún patrón de esta forma se ha evaluado recientemente, y las formas nuevas agotaron lo que este sobre, o por"
+        " ahora su organización, puede gastar en ellas. El objeto no tiene nada malo: envíelo de nuevo en {seconds}"
+        " segundos.",
     ),
     "pattern-nul": (
         "PAT-06",

@@ -3,17 +3,18 @@
 import asyncio
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 import structlog
 
 from exchange.clock import Clock
-from exchange.errors import NotFound, NotPermitted, Text, Unavailable
+from exchange.errors import Malformed, NotFound, NotPermitted, Text, Unavailable
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, coverage, examine
 from exchange.intake.labelling import Labeller
 from exchange.intake.parse import objects_in
+from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import Entry, national
 from exchange.ledger.merkle import root
@@ -32,6 +33,9 @@ SLICE_OBJECTS = 500
 
 REFUSALS_LOGGED = 200
 """`submit.refuse` entries of one envelope; what is beyond is one entry with its count."""
+
+VERSIONS_REMOVED_AT_MOST = 32
+"""Named in one `withdraw` entry, which is short."""
 
 VERSION_TEXTS = {
     Verdict.CONFLICT: Text(
@@ -84,6 +88,11 @@ class Intake:
         self._clock = clock
         self._settings = settings
         self._warninglists = warninglists
+        self._allowances = Allowances(
+            envelope=settings.pattern_envelope_terms,
+            burst=settings.pattern_burst_terms,
+            per_second=settings.pattern_terms_per_second,
+        )
         self._workers = ThreadPoolExecutor(1, "examiner")
         self._judgements: Judgements | None = None
 
@@ -97,11 +106,12 @@ class Intake:
         written. One object's failure never fails the others: it is told in the status, in the submitter's language.
         """
         objects = await self._off_loop(objects_in, body, self._settings)
+        budget = self._allowances.envelope(caller.member.slug, self._clock.now_us())
         for _ in range(8):
             rules = await self._rulebook.current()
             rules.in_force  # noqa: B018  # refuses when there is no agreement
             judgements = self._judgements_under(rules)
-            judged = await self._examine(caller, collection, objects, judgements)
+            judged = await self._examine(caller, collection, objects, judgements, budget)
             draft = _Draft(caller, collection, judged, language, judgements)
             try:
                 done = await self._sequencer.append(
@@ -121,8 +131,16 @@ class Intake:
     ) -> int:
         """Take versions of the caller's own object out of a collection; the number that went.
 
-        Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's.
+        Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's, Malformed for
+        more versions than an entry can name.
         """
+        if len(versions) > VERSIONS_REMOVED_AT_MOST:
+            raise Malformed(
+                f"At most {VERSIONS_REMOVED_AT_MOST} versions can be removed at once.",
+                f"Se pueden retirar como máximo {VERSIONS_REMOVED_AT_MOST} versiones a la vez.",
+                code="query-malformed",
+                field="match[version]",
+            )
         rules = await self._rulebook.current()
 
         def record(stamp: Stamp) -> Record:
@@ -149,9 +167,10 @@ class Intake:
         return count
 
     async def _examine(
-        self, caller: Caller, collection: Collection, objects: list[Any], judgements: "Judgements"
+        self, caller: Caller, collection: Collection, objects: list[Any], judgements: "Judgements", budget: Budget
     ) -> list[Examined | Failure]:
         rules, now_us = judgements.rules, self._clock.now_us()
+        known, offered = await self._definitions(objects)
         desk = Desk(
             settings=self._settings,
             rules=rules,
@@ -162,17 +181,22 @@ class Intake:
             received=as_datetime(now_us),
             latest=instant(as_text(now_us + self._settings.future_limit_seconds * 1_000_000)),
             warninglists=self._warninglists,
-            definitions=await self._definitions(objects),
+            definitions=known,
             covered=await self._off_loop(coverage, objects, rules, caller.member, as_datetime(now_us)),
+            budget=budget,
         )
+        if offered:
+            # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
+            vouched = await self._off_loop(lambda: [one for one in offered if isinstance(examine(one, desk), Examined)])
+            desk = replace(desk, definitions={one["id"]: one for one in reversed(vouched)} | known)
         judged: list[Examined | Failure] = []
         for start in range(0, len(objects), SLICE_OBJECTS):
             part = objects[start : start + SLICE_OBJECTS]
             judged += await self._off_loop(lambda part=part: [examine(value, desk) for value in part])
         return judged
 
-    async def _definitions(self, objects: list[Any]) -> dict[str, dict[str, Any]]:
-        """The marking definitions that the envelope's objects cite: from the envelope itself, else as held by the hub."""
+    async def _definitions(self, objects: list[Any]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+        """The marking definitions that the envelope's objects cite: those the hub holds, and those it is offered here."""
         known: dict[str, dict[str, Any]] = dict(CAVEAT_MARKINGS)
         cited: set[str] = set()
         for value in objects:
@@ -188,11 +212,9 @@ class Intake:
             held = await self._store.held(object_id)
             if held:
                 known[object_id] = orjson.loads(held[0].body)
-        for value in objects:
-            # What the hub holds stands: an envelope cannot give a known marking another meaning.
-            if isinstance(value, dict) and value.get("type") == "marking-definition" and value.get("id") in cited:
-                known.setdefault(value["id"], value)
-        return known
+        # What the hub holds stands: an envelope cannot give a known marking another meaning.
+        offered = [value for value in objects if _defines(value) and value["id"] in cited - known.keys()]
+        return known, offered
 
     def _judgements_under(self, rules: Rules) -> "Judgements":
         if self._judgements is None or self._judgements.rules is not rules:
@@ -201,6 +223,10 @@ class Intake:
 
     async def _off_loop(self, work: Any, *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *values)
+
+
+def _defines(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("type") == "marking-definition" and isinstance(value.get("id"), str)
 
 
 class Judgements:
@@ -265,7 +291,7 @@ class _Draft:
                 if placed.verdict is Verdict.STORED:
                     entries.append(self._submit_entry(new, one, private))
                     published.setdefault((log, new.collection), []).append((new, placed))
-            successes.append({"id": one.id, "version": one.version})
+            successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
         entries += self._refusals(failures, private)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
@@ -309,6 +335,15 @@ class _Draft:
                 Entry(log, "submit.refuse", self.caller.actor, on, {"count": rest}, out="refused", private=private)
             )
         return entries
+
+
+def _success(one: Examined, language: str) -> dict[str, Any]:
+    named: dict[str, Any] = {"id": one.id, "version": one.version}
+    if one.notes:
+        # 4.3.1: a message may stand beside a success too. What is doubtful in an object is its originator's to mend.
+        named["message"] = " ".join(note.text.in_language(language) for note in one.notes)
+        named["x_notes"] = [note.code for note in one.notes]
+    return named
 
 
 def _refused(new: NewObject, verdict: Verdict) -> Failure:

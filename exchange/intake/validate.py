@@ -20,7 +20,7 @@ from exchange.intake.stix.observables import sco_id
 from exchange.intake.stix.types import TYPES, identifier_finding, type_of
 from exchange.intake.stix.values import language_findings, reference_findings, value_findings
 
-__all__ = ["ELSEWHERE", "MAX_FINDINGS", "Finding", "accepted_types", "rejections", "sco_id", "validate"]
+__all__ = ["ELSEWHERE", "MAX_FINDINGS", "Finding", "accepted_types", "rejections", "sco_id", "validate", "warnings"]
 
 accepted_types: Final = frozenset(TYPES)
 """Every object type of STIX 2.1; a bundle is not one. Custom types are accepted besides (`stix.types`)."""
@@ -62,7 +62,7 @@ def validate(obj: Any) -> list[Finding]:
     Never raises, whatever JSON value it is given, and never modifies it. Warnings are looked for only where nothing is
     to be rejected, since they are notes on an object that is taken in. At most MAX_FINDINGS are returned.
     """
-    return list(islice(rejections(obj), MAX_FINDINGS)) or list(islice(_warnings(obj), MAX_FINDINGS))
+    return list(islice(rejections(obj), MAX_FINDINGS)) or list(islice(warnings(obj), MAX_FINDINGS))
 
 
 def rejections(obj: Any) -> Iterator[Finding]:
@@ -103,7 +103,8 @@ def _rejections(obj: dict[str, Any], kind: StixType) -> Iterator[Finding]:
         yield from definition_findings(obj)
 
 
-def _warnings(obj: dict[str, Any]) -> Iterator[Finding]:
+def warnings(obj: dict[str, Any]) -> Iterator[Finding]:
+    """What is doubtful in an object that `rejections` let in."""
     kind = type_of(obj)
     if isinstance(kind, Finding):
         return

@@ -2,7 +2,7 @@
 
 import re
 
-_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
+_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,40})?Z"
 _COMMON_DAY = re.compile(
     r"(?!0000)[0-9]{4}-"
     r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)" + _TIME
@@ -14,7 +14,8 @@ def instant(text: str) -> str:
     """The sortable key of a timestamp: comparing two keys as strings compares the instants.
 
     `text` is `YYYY-MM-DDTHH:MM:SS[.digits]Z` (RFC 3339 as STIX 2.1, 2.16 narrows it): a real date of the years 0001 to
-    9999, in UTC, upper-case T and Z, seconds up to 59. The key drops the Z and the fraction's trailing zeros, so that
+    9999, in UTC, upper-case T and Z, seconds up to 59, at most 40 digits of a fraction (the text goes into ledger entries,
+    which are short). The key drops the Z and the fraction's trailing zeros, so that
     12:00:00Z and 12:00:00.000Z are one instant, and no digit is lost to a float or a datetime.
 
     Raises ValueError for any other text.

@@ -9,7 +9,7 @@ from typing import Any
 
 from exchange.intake.stix.common import StixType
 from exchange.intake.stix.fields import BASE64, HEX, UUID, is_identifier
-from exchange.intake.stix.finding import Finding, breach
+from exchange.intake.stix.finding import Finding, Place, breach, path
 from exchange.intake.stix.meta import EXTENSION_TYPES
 
 MAX_DEPTH = 64
@@ -54,27 +54,21 @@ def _members_plain(members: Iterable[Any], depth: int) -> bool:
     return True
 
 
-def odd_values(value: Any, path: str = "", depth: int = 0) -> Iterator[Finding]:
+def odd_values(value: Any, place: Place = ()) -> Iterator[Finding]:
     """Where and why `value` is not plain."""
+    # The place becomes a text only for a finding: a long key above a long list would be copied for each of its items.
     if value is None:
-        yield breach("stix-null", path)
+        yield breach("stix-null", path(place))
     elif isinstance(value, dict | list):
         if not value:
-            yield breach("stix-empty-dictionary" if isinstance(value, dict) else "stix-empty-list", path)
-        elif depth > MAX_DEPTH:
-            yield breach("stix-depth", path.split(".", 1)[0].split("[", 1)[0])
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                yield from odd_values(item, f"{path}[{index}]", depth + 1)
+            yield breach("stix-empty-dictionary" if isinstance(value, dict) else "stix-empty-list", path(place))
+        elif len(place) > MAX_DEPTH:
+            yield breach("stix-depth", path(place[:1]))
         else:
-            yield from _odd_members(value, path, depth)
-
-
-def _odd_members(value: dict[str, Any], path: str, depth: int) -> Iterator[Finding]:
-    if any(_KEY(key) is None for key in value) and depth > 0:
-        yield breach("stix-dictionary-key", path)
-    for key, item in value.items():
-        yield from odd_values(item, f"{path}.{key}" if path else key, depth + 1)
+            if isinstance(value, dict) and place and not all(map(_KEY, value)):
+                yield breach("stix-dictionary-key", path(place))
+            for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from odd_values(item, (*place, step))
 
 
 def name_findings(obj: dict[str, Any], kind: StixType) -> Iterator[Finding]:

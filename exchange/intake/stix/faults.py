@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from exchange.intake.stix.common import StixType
-from exchange.intake.stix.finding import Finding, breach
+from exchange.intake.stix.finding import Finding, Place, breach, path
 from exchange.intake.stix.wordings import WORDINGS
 
 _CODES = {
@@ -52,7 +52,7 @@ def _wrong(detail: ErrorDetails) -> Finding | None:
     return breach(code, path(detail["loc"]), rule=rule, **facts)
 
 
-def _missing(loc: tuple[int | str, ...], kind: StixType) -> Finding | None:
+def _missing(loc: Place, kind: StixType) -> Finding | None:
     match loc:
         case ("id",):
             return None
@@ -70,11 +70,3 @@ def _missing(loc: tuple[int | str, ...], kind: StixType) -> Finding | None:
             return breach("stix-missing", path(loc), rule=kind.row)
         case _:
             return breach("stix-missing", path(loc))
-
-
-def path(loc: tuple[int | str, ...]) -> str:
-    """`("a", 0, "b")` as `a[0].b`; keys that a producer chose are cut short."""
-    text = ""
-    for step in loc:
-        text += f"[{step}]" if isinstance(step, int) else f".{step[:80]}" if text else step[:80]
-    return text

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from exchange.intake.stix.wordings import WORDINGS, Level
 
+Place = tuple[int | str, ...]
+"""Keys and indexes from the object down."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -30,3 +33,11 @@ def breach(code: str, field: str, *, rule: str = "", **facts: object) -> Finding
         wording.en.format(field=field, **facts),
         wording.es.format(field=field, **facts),
     )
+
+
+def path(place: Place) -> str:
+    """`("a", 0, "b")` as `a[0].b`; keys that a producer chose are cut short."""
+    text = ""
+    for step in place:
+        text += f"[{step}]" if isinstance(step, int) else f".{step[:80]}" if text else step[:80]
+    return text
