@@ -7,7 +7,7 @@
  5 known-good values
  6 label, and whether the agreement lets it in
 
-Steps 7 (ownership and versions) and 8 (conflict) need the store and are judged under the lock: model/versions.py.
+Ownership, versions, gaps between them and conflicts need the store and are judged under the lock: model/versions.py.
 This module reads no clock, file or database, so it can run in slices off the event loop.
 """
 
@@ -246,6 +246,7 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
         collection=collection.id,
         label=judged.text,
         country=desk.member.country,
+        previous=bytes.fromhex(proof.prev_sha256),
     )
     facts = {
         "signer": proof.thumbprint,

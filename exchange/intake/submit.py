@@ -11,7 +11,7 @@ import structlog
 
 from exchange.clock import Clock
 from exchange.errors import Malformed, NotFound, NotPermitted, Text, Unavailable
-from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, coverage, examine
+from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, examine
 from exchange.intake.labelling import Labeller
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
@@ -56,6 +56,14 @@ VERSION_TEXTS = {
         "A marking definition cannot be changed.", "Una definición de marcado no puede modificarse."
     ),
 }
+
+GAP = Note(
+    "signature-gap",
+    Text(
+        "prev_sha256 is not the version before this one that the hub holds. One may have been withheld on the way here.",
+        "prev_sha256 no es la versión anterior que tiene el centro. Es posible que se haya retenido una en el camino.",
+    ),
+)
 
 _log = structlog.get_logger("puente.intake")
 
@@ -289,8 +297,9 @@ class _Draft:
                     failures.append(_refused(new, placed.verdict))
                     continue
                 if placed.verdict is Verdict.STORED:
-                    entries.append(self._submit_entry(new, one, private))
+                    entries.append(self._submit_entry(new, one, private, gap=placed.gap))
                     published.setdefault((log, new.collection), []).append((new, placed))
+                one = replace(one, notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
         entries += self._refusals(failures, private)
@@ -303,9 +312,11 @@ class _Draft:
         for failure in self.conflicts:
             _log.warning("version conflict", member=self.caller.member.slug, object=failure.id, version=failure.version)
 
-    def _submit_entry(self, new: NewObject, one: Examined, private: dict[str, str]) -> Entry:
+    def _submit_entry(self, new: NewObject, one: Examined, private: dict[str, str], *, gap: bool) -> Entry:
         obj = new.object
         pub = {"object": obj.id, "version": obj.version, "sha256": obj.sha256.hex(), **one.facts}
+        if gap:
+            pub["gap"] = True
         return Entry(national(new.country), "submit", self.caller.actor, f"coll:{new.collection}", pub, private=private)
 
     def _publish_entry(self, log: str, collection: str, rows: list[tuple[NewObject, Placed]]) -> Entry:

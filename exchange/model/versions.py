@@ -59,6 +59,16 @@ def judge(new: StixObject, owner: str, holder: str, known: Sequence[Known]) -> V
     return Verdict.STORED
 
 
+def leaves_gap(new: StixObject, previous: bytes, holder: str, known: Sequence[Known]) -> bool:
+    """Whether the new version names another version before it than the newest earlier one that the hub holds.
+
+    `previous` is the digest that its signature covers, b"" for none. A gap is news, not a fault: the version may have
+    been submitted elsewhere, or withheld on the way here.
+    """
+    earlier = [row for row in known if row.holder == holder and row.instant < new.instant]
+    return bool(previous) and (not earlier or max(earlier, key=lambda row: row.instant).sha256 != previous)
+
+
 def _same_version(new: StixObject, row: Known) -> Verdict:
     if row.sha256 == new.sha256:
         return Verdict.DUPLICATE

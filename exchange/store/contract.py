@@ -28,6 +28,8 @@ class NewObject:
     collection: str
     label: str
     country: str
+    previous: bytes = b""
+    """Digest of the version before, as its signature names it; b"" when it names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Placed:
 
     verdict: Verdict
     tick: int = 0
+    gap: bool = False
+    """Its signature names a version before it that the hub does not hold as such (`model.versions.leaves_gap`)."""
 
 
 @dataclass(frozen=True, slots=True)

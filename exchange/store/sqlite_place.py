@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from exchange.model.versions import Known, Verdict, judge
+from exchange.model.versions import Known, Verdict, judge, leaves_gap
 from exchange.store.contract import NewObject, Placed, Removal
 from exchange.store.sqlite_runs import NewRun, blank, cut, insert
 
@@ -42,6 +42,7 @@ class _Going(NamedTuple):
     number: int
     vid: int | None
     newer: int
+    gap: bool
 
     @property
     def body(self) -> bytes:
@@ -81,19 +82,24 @@ class Placing:
         placed: list[Placed] = []
         going: dict[int, list[_Going]] = {}  # by label, in order of first appearance
         for new in objects:
-            verdict, same, newer = self._judged(new, held.get(new.object.id, ()))
+            others = held.get(new.object.id, ())
+            known = [one.known for one in others]
+            verdict, same, newer = self._judged(new, others, known)
             if verdict is Verdict.STORED:
                 vid = same.vid if same is not None else None
-                going.setdefault(self._label(new), []).append(_Going(new, len(placed), vid, newer))
+                gap = leaves_gap(new.object, new.previous, new.holder, known)
+                going.setdefault(self._label(new), []).append(_Going(new, len(placed), vid, newer, gap))
             placed.append(Placed(verdict))
         self._store(going, placed)
         return placed
 
-    def _judged(self, new: NewObject, held: Sequence["_Held"]) -> tuple[Verdict, "_Held | None", int]:
+    def _judged(
+        self, new: NewObject, held: Sequence["_Held"], known: Sequence[Known]
+    ) -> tuple[Verdict, "_Held | None", int]:
         """The verdict; the row of the very same version, for one that only needs another place; whether it has rivals."""
         if not held:
             return Verdict.STORED, None, 0
-        verdict = judge(new.object, new.owner, new.holder, [one.known for one in held])
+        verdict = judge(new.object, new.owner, new.holder, known)
         if not verdict.success:
             return verdict, None, 0
         same = next((one for one in held if one.instant == new.object.instant and one.holder == new.holder), None)
@@ -116,7 +122,7 @@ class Placing:
                         vid, next_vid = next_vid, next_vid + 1
                         versions.append(_version_row(vid, one.new))
                     placements.append((one.new.collection, tick, label, vid, one.newer, first))
-                    placed[one.number] = Placed(Verdict.STORED, tick)
+                    placed[one.number] = Placed(Verdict.STORED, tick, one.gap)
                 self.last_tick = first + len(part) - 1
                 odd = max(one.newer for one in part)
                 runs.append(NewRun(part[0].new.collection, first, label, odd, [one.new.object for one in part]))

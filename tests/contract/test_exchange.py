@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import ssl
+import uuid
 from collections.abc import AsyncIterator, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import stix2
 from taxii2client.common import TokenAuth, _HTTPConnection
 from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
 
+from certs.jcs import canonical
 from certs.keys import thumbprint
 from certs.signature import Signer
 from exchange.cli.ledger import HubCopy, read_policies
@@ -22,7 +25,7 @@ from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.receipt import Receipt
 from exchange.model.member import Status
 from exchange.model.stix import StixObject
-from exchange.times import as_datetime
+from exchange.times import as_datetime, as_millis_text
 from policies.markings import CAVEAT_MARKINGS
 from tests.world import TLP2, World, make_world
 
@@ -127,6 +130,64 @@ async def test_unsigned_objects_are_refused_and_one_failure_stops_no_other(world
 async def test_private_addresses_do_not_become_indicators(world: World) -> None:
     sent = world.signed("us-cyber", pattern="[ipv4-addr:value = '10.0.0.1']")
     assert failure(await world.post("us-cyber", sent))["x_code"] == "warninglist"
+
+
+@pytest.mark.rule("TIM-14")
+async def test_a_time_ahead_of_the_hubs_clock_is_refused(world: World) -> None:
+    """A client that keeps the greatest `modified` it saw would be silenced by one object dated 2099."""
+    for minutes, taken in ((4, 1), (6, 0)):
+        ahead = as_millis_text(world.clock.now_us() + minutes * 60_000_000)
+        status = await world.post("us-cyber", world.signed("us-cyber", modified=ahead))
+        assert status["success_count"] == taken, status
+    assert (failure(status)["x_code"], failure(status)["x_field"]) == ("timestamp-future", "modified")
+
+
+@pytest.mark.trap(10)
+async def test_a_version_that_was_withheld_on_the_way_leaves_a_trace(world: World) -> None:
+    signer = world.home.signer("us-cyber", world.members["us-cyber"].identity_id)
+    first = world.signed("us-cyber")
+    await world.post("us-cyber", first)
+    plain = {key: value for key, value in first.items() if key != "extensions"}
+    for name, previous, notes in (("second", first, None), ("third", first, ["signature-gap"])):
+        now = world.clock.now_us()
+        changed = plain | {"name": name, "modified": as_millis_text(now)}
+        signed_at = as_datetime(now).strftime("%Y-%m-%dT%H:%M:%SZ")
+        sent = signer.sign(changed, signed_at=signed_at, prev_sha256=sha256(canonical(previous)).hexdigest())
+        status = await world.post("us-cyber", sent)
+        assert status["successes"][0].get("x_notes") == notes
+    assert "withheld" in status["successes"][0]["message"]
+    size = (await world.hub.services.store.trees())["us"].size
+    leaves = await world.hub.services.store.leaves("us", size - 6, size)
+    [gap] = [leaf for leaf in leaves if b'"gap":true' in leaf]
+    assert first["id"].encode() in gap
+
+
+@pytest.mark.rule("IDN-11", "PAT-07", "COM-12")
+async def test_what_the_standard_leaves_open_is_taken_as_it_is(world: World) -> None:
+    """References to what the hub does not hold, patterns of other languages, words of one's own in open vocabularies."""
+    now = as_millis_text(world.clock.now_us())
+    author = world.members["us-cyber"].identity_id
+    relationship = {
+        "type": "relationship", "spec_version": "2.1", "id": f"relationship--{uuid.uuid4()}", "created": now,
+        "modified": now, "created_by_ref": author, "relationship_type": "own-word", "source_ref": f"malware--{uuid.uuid4()}",
+        "target_ref": f"x-port--{uuid.uuid4()}", "object_marking_refs": [TLP2["green"]],
+    }  # fmt: skip
+    sigma = world.indicator(
+        "us-cyber", pattern="title: [[[ no STIX", pattern_type="sigma", indicator_types=["Own Word"]
+    )
+    status = await world.post("us-cyber", world.sign("us-cyber", relationship), world.sign("us-cyber", sigma))
+    assert status["success_count"] == 2, status
+    assert {relationship["id"], sigma["id"]} <= set(await world.pull("us-customs"))
+
+
+@pytest.mark.rule("MRK-09")
+async def test_one_marked_property_holds_the_whole_object_back(world: World) -> None:
+    """3.5: cutting the field out would need a new id; an object goes out whole, or not at all."""
+    marks = [{"selectors": ["name"], "marking_ref": NOFORN}]
+    sent = world.signed("us-cyber", tlp="green", granular_markings=marks)
+    await world.post("us-cyber", sent)
+    assert sent["id"] not in await world.pull("mx-ciber")
+    assert sent["id"] in await world.pull("us-customs")
 
 
 async def test_a_suspended_member_is_refused_on_its_next_request(world: World) -> None:

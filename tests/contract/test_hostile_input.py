@@ -317,6 +317,7 @@ def adds_up(status: dict[str, Any], sent: list[Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.rule("CNF-05")
 async def test_the_good_of_an_envelope_are_taken_and_no_others(world: World, seed: int) -> None:
     dice = random.Random(seed)
     good = [world.signed("us-cyber", tlp="green") for _ in range(5)]
@@ -394,6 +395,7 @@ async def test_more_versions_than_an_entry_can_name_are_not_deleted_at_once(worl
         assert answer.status == 200
 
 
+@pytest.mark.rule("MRK-11")
 async def test_a_marking_that_nobody_signed_explains_nothing(world: World) -> None:
     """An unknown marking holds an object back. A definition beside it that is itself refused must not loosen that."""
     marking = as_of_now(world, "us-cyber", EXAMPLES["marking-definition"])
@@ -408,6 +410,7 @@ async def test_a_marking_that_nobody_signed_explains_nothing(world: World) -> No
     assert told["id"] in await world.pull("mx-ciber")
 
 
+@pytest.mark.rule("COM-04", "PAT-05")
 async def test_what_is_doubtful_is_said_beside_the_success(world: World) -> None:
     """The Hub column's "warn": accepted, and noted in the status."""
     sent = world.signed("us-cyber", lang="español", pattern="[a:b IN (1, 'a')]")
@@ -417,6 +420,7 @@ async def test_what_is_doubtful_is_said_beside_the_success(world: World) -> None
     assert "etiqueta" in success["message"]
 
 
+@pytest.mark.rule("PAT-06")
 async def test_new_pattern_shapes_are_judged_within_a_budget(world: World) -> None:
     """5,000 shapes that nobody has seen would keep the examiner from everybody else for a quarter of an hour."""
     shapes = [" AND ".join(["[a:b = 1]"] * 100) + f" AND [a:b{'.c' * n} = 2]" for n in range(30)]

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def made(number: int, version: int = 0, **more: object) -> StixObject:
         "name": f"n{number}",
         **more,
     }
+    return StixObject.of(value, canonical(value))
+
+
+def marking(version: int, **definition: str) -> StixObject:
+    created = f"2026-01-01T00:00:00.{version:03d}Z"
+    value = {"type": "marking-definition", "id": "marking-definition--1", "created": created, "definition": definition}
+    return StixObject.of(value, canonical(value))
+
+
+def address(**more: object) -> StixObject:
+    value = {"type": "ipv4-addr", "id": "ipv4-addr--1", "value": "198.51.100.7", **more}
     return StixObject.of(value, canonical(value))
 
 
@@ -132,12 +144,38 @@ async def test_an_act_decided_under_another_agreement_is_not_written(store: Stor
         (new(made(1)), new(made(1, 5)), Verdict.STORED),
         (new(made(1)), new(made(1, 5), owner="mx-ciber", holder="mx-ciber"), Verdict.NOT_OWNER),
         (new(made(1), holder="us-cyber"), new(made(1, name="x"), owner="mx-ciber", holder="mx-ciber"), Verdict.STORED),
+        (new(made(1)), new(made(1, revoked=True)), Verdict.CONFLICT),
+        (new(made(1)), new(made(1, object_marking_refs=["marking-definition--x"])), Verdict.CONFLICT),
+        (new(marking(0)), new(marking(0, statement="other")), Verdict.CONFLICT),
+        (new(marking(0)), new(marking(1)), Verdict.NOT_VERSIONED),
+        (new(address()), new(address(resolves_to_refs=["mac-addr--x"])), Verdict.DUPLICATE),
     ],
 )
+@pytest.mark.rule("TIM-06", "TIM-09", "TIM-10", "TIM-11", "TIM-12", "TIM-13", "MRK-10", "SCO-07")
+@pytest.mark.trap(8, 9)
 async def test_version_rules(store: Store, first: NewObject, second: NewObject, verdict: Verdict) -> None:
     """TIM-06, TIM-09, TIM-10, TIM-11, ADD-03, ADD-13: judged under the lock."""
     await done(store, act(first))
     assert (await done(store, act(second))).stamp.placed[0].verdict is verdict
+
+
+@pytest.mark.trap(10)
+async def test_a_gap_between_versions_is_seen_and_stops_nothing(store: Store) -> None:
+    """A version that names another one before it than the hub holds: news of what was withheld on the way."""
+    first, second, third = (made(1, version) for version in (1, 3, 5))
+
+    async def gap(obj: StixObject, previous: StixObject | None) -> bool:
+        named = replace(new(obj), previous=previous.sha256 if previous else b"")
+        placed = (await done(store, act(named))).stamp.placed[0]
+        assert placed.verdict is Verdict.STORED
+        return placed.gap
+
+    assert not await gap(first, None)
+    assert not await gap(third, first)
+    assert await gap(second, third), "a later one is not before it"
+    assert await gap(made(1, 7), second), "the newest earlier one counts"
+    assert not await gap(made(1, 9), made(1, 7))
+    assert await gap(made(2), first), "nothing is held before it"
 
 
 async def test_the_same_object_twice_in_one_envelope_is_stored_once(store: Store) -> None:

@@ -333,6 +333,7 @@ async def test_malformed_queries_are_400_everywhere(world: World, fresh: str, qu
         assert ids(await get(world, f"collections/{fresh}/objects/")) == [obj["id"]], "DEL-10"
 
 
+@pytest.mark.rule("TIM-07", "TIM-08")
 async def test_versions(world: World, fresh: str) -> None:
     """FLT-28..33, 38, 43, 46; ONE-01..05, 08; VER-01..08; ADD-12; MAN-07; SER-10, SER-16."""
     [first] = await add(world, fresh, 1)
@@ -374,6 +375,7 @@ async def test_versions(world: World, fresh: str) -> None:
             assert status == 404, "ONE-02, ONE-07, VER-03, EP-10"
 
 
+@pytest.mark.rule("TIM-15", "COM-13")
 async def test_objects_come_back_byte_for_byte(world: World, fresh: str) -> None:
     """OBJ-02, SER-09, SER-10, OBJ-07: the RFC 8785 form of what was signed."""
     [obj] = await add(world, fresh, 1, name="señal \U0001f6a2 e\u0301", valid_from="2026-01-01T00:00:00.125Z")
@@ -386,6 +388,7 @@ async def test_objects_come_back_byte_for_byte(world: World, fresh: str) -> None
 # --- writing ---
 
 
+@pytest.mark.rule("CNF-05")
 async def test_a_status_adds_up_and_is_its_submitters(world: World, fresh: str) -> None:
     """ADD-01, 03, 09, 11; STA-01..19."""
     good = world.signed("us-cyber")
@@ -429,11 +432,13 @@ async def test_a_status_adds_up_and_is_its_submitters(world: World, fresh: str) 
     ],
     ids=str,
 )
+@pytest.mark.rule("JSN-01", "JSN-02", "JSN-09")
 async def test_bodies_that_are_no_envelopes(world: World, fresh: str, body: bytes, expected: tuple[int, ...]) -> None:
     """ADD-05, 06, 10, 19; SER-13..15; ROOT-08, 09."""
     assert (await call(world, "us-cyber", "POST", f"collections/{fresh}/objects/", body))[0] in expected
 
 
+@pytest.mark.rule("IDN-09")
 async def test_a_bundle_and_a_bare_object_are_taken(world: World, fresh: str) -> None:
     """ADD-07, NEG-11, NEG-13: what Splunk's and OpenCTI's exporters post."""
     sent = [world.signed("us-cyber") for _ in range(2)]

@@ -122,6 +122,7 @@ def with_broken(clause: Clause) -> Clause:
     return replace(clause, predicates=(broken,), tests=(broken.holds,))
 
 
+@pytest.mark.trap(17)
 def test_a_forbid_that_errors_denies() -> None:
     # Cedar skips an erring forbid and would permit here.
     under = agreement(permit(), forbid())
@@ -323,6 +324,7 @@ def test_the_least_assurance_differs_at_home_and_abroad() -> None:
 FOREIGN = "marking-definition--6010b3f4-a603-4d3b-9098-8708cdbe151b"
 
 
+@pytest.mark.rule("MRK-11")
 def test_an_unknown_marking_stays_at_home_even_without_a_clause_about_it() -> None:
     opaque = replace(LABEL, caveats=(f"opaque:{FOREIGN}",))
     assert judge(agreement(permit()), opaque).ceilings == ("defaults.unknown_marking",)

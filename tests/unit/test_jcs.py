@@ -72,6 +72,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "code"), REFUSED, ids=[str(number) for number in range(len(REFUSED))])
+@pytest.mark.rule("JSN-01", "JSN-02", "JSN-04", "JSN-10")
+@pytest.mark.trap(5)
 def test_what_is_refused_and_why(data: bytes, code: str) -> None:
     with pytest.raises(JsonError) as caught:
         load(data, max_bytes=10_000_000)
@@ -99,6 +101,7 @@ def test_what_is_accepted(data: bytes, value: Any) -> None:
     assert load(data, max_bytes=1000) == value
 
 
+@pytest.mark.rule("JSN-09")
 def test_the_size_is_judged_first() -> None:
     with pytest.raises(JsonError, match="json-too-large"):
         load(b"\xff" * 11, max_bytes=10)
@@ -107,6 +110,7 @@ def test_the_size_is_judged_first() -> None:
 @pytest.mark.parametrize(
     "data", [b"[" * 1_000_000, b'{"a":' * 200_000, b'["]",' * 200_000, b"[" * 33 + b"[]" * 500_000]
 )
+@pytest.mark.rule("JSN-09")
 def test_depth_is_refused_at_once(data: bytes) -> None:
     begun = time.perf_counter()
     with pytest.raises(JsonError, match="json-depth"):

@@ -130,6 +130,7 @@ def test_no_markings_say_nothing() -> None:
     assert (marks.tlp, marks.pap, marks.caveats, marks.rel_to) == (None, None, (), None)
 
 
+@pytest.mark.rule("MRK-08")
 def test_of_several_tlp_the_strictest_wins_across_versions_of_tlp() -> None:
     assert resolve_markings([WHITE, GREEN_1], {}).tlp == "green"
     assert resolve_markings([RED, WHITE, STRICT], {}).tlp == "red"
@@ -142,6 +143,7 @@ def test_tlp_ids_are_those_of_the_real_objects() -> None:
             assert TLP_DEFINITIONS[id_] == body["tlp_2_0"]
 
 
+@pytest.mark.rule("MRK-01", "MRK-11")
 def test_a_forged_tlp_definition_is_opaque() -> None:
     forged = marking("extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d", {"tlp_2_0": "clear"})
     assert resolve_markings([FOREIGN], {FOREIGN: forged}).tlp is None
@@ -150,6 +152,7 @@ def test_a_forged_tlp_definition_is_opaque() -> None:
     assert resolve_markings([RED], {RED: forged}).tlp == "red"
 
 
+@pytest.mark.rule("MRK-11")
 def test_an_unknown_marking_is_never_ignored() -> None:
     assert resolve_markings([FOREIGN, WHITE], {}).caveats == (f"opaque:{FOREIGN}",)
     assert caveats({"type": "marking-definition", "id": FOREIGN}) == (f"opaque:{FOREIGN}",)
@@ -193,6 +196,7 @@ def test_our_own_caveat_markings_are_pinned() -> None:
     assert caveats(marking(CAVEAT_EXTENSION, {"caveat": "noforn"})) == (f"opaque:{FOREIGN}",)
 
 
+@pytest.mark.rule("MRK-08")
 def test_restrictions_add_up() -> None:
     noforn, orcon = sorted(CAVEAT_MARKINGS)
     assert resolve_markings([noforn, orcon, FOREIGN], {}).caveats == ("noforn", f"opaque:{FOREIGN}", "orcon")

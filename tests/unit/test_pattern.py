@@ -92,6 +92,7 @@ def test_good_patterns_have_no_fault(text: str) -> None:
         "[file:hashes[0] = 'x']",
     ],
 )
+@pytest.mark.rule("PAT-01")
 def test_bad_grammar_is_refused(text: str) -> None:
     assert codes(text) == ["pattern-syntax"]
 
@@ -123,6 +124,7 @@ def test_bad_grammar_is_refused(text: str) -> None:
         ("[a:b = '\0']", "pattern-nul"),
     ],
 )
+@pytest.mark.rule("PAT-02", "PAT-03", "PAT-04")
 def test_each_rule_has_its_name(text: str, code: str) -> None:
     assert codes(text) == [code]
     assert refused(text)
@@ -153,6 +155,7 @@ def test_operands_that_one_object_can_satisfy_may_be_joined(text: str) -> None:
         ("[a:b ISSUBSET 'a' OR a:b ISSUPERSET 'b']", "pattern-subset"),
     ],
 )
+@pytest.mark.rule("PAT-05")
 def test_what_is_only_odd_is_warned_of(text: str, code: str) -> None:
     faults = check_pattern(text)
     assert {fault.code for fault in faults} == {code}
@@ -189,6 +192,7 @@ def test_what_cannot_be_judged_is_not_warned_of(text: str) -> None:
         ("hashes " + "= 5 " * 2000, "pattern-too-many"),
     ],
 )
+@pytest.mark.rule("PAT-06")
 def test_nothing_is_too_big_to_be_refused_quickly(text: str, code: str) -> None:
     begun = time.perf_counter()
     assert codes(text) == [code]

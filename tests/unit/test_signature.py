@@ -119,6 +119,8 @@ def _set(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ],
     ids=["name", "id", "modified", "marking", "added", "removed", "time", "previous", "extension"],
 )
+@pytest.mark.rule("EXT-08")
+@pytest.mark.trap(1)
 def test_any_change_breaks_it(pki: Pki, us: Signer, change: Callable[[dict[str, Any]], None]) -> None:
     """Traps 1 and 9: the signature covers everything but itself."""
     signed = us.sign(indicator(), signed_at=SIGNED_AT)
@@ -161,11 +163,13 @@ def reheaded(signed: dict[str, Any], **header: Any) -> dict[str, Any]:
         ({"x5t#S256": 1}, "signature-form"),
     ],
 )
+@pytest.mark.trap(2, 3)
 def test_header_traps(pki: Pki, us: Signer, header: dict[str, Any], code: str) -> None:
     """Traps 2 and 3."""
     assert refused(reheaded(us.sign(indicator(), signed_at=SIGNED_AT), **header), pki, (us, "US")) == code
 
 
+@pytest.mark.trap(4)
 def test_der_signatures_are_refused(pki: Pki, us: Signer) -> None:
     """Trap 4."""
     signed = us.sign(indicator(), signed_at=SIGNED_AT)
@@ -176,6 +180,7 @@ def test_der_signatures_are_refused(pki: Pki, us: Signer) -> None:
     assert refused(signed, pki, (us, "US")) == "signature-form"
 
 
+@pytest.mark.trap(7)
 def test_observables_bear_no_signature(pki: Pki, us: Signer) -> None:
     """Trap 7."""
     sco = {"type": "ipv4-addr", "id": "ipv4-addr--28bb3599-77cd-5a82-a950-b5bc3caf07c4", "value": "198.51.100.3"}
@@ -185,6 +190,7 @@ def test_observables_bear_no_signature(pki: Pki, us: Signer) -> None:
     assert refused({**sco, "extensions": block}, pki, (us, "US")) == "signature-sco"
 
 
+@pytest.mark.trap(11)
 def test_another_members_key(pki: Pki, us: Signer, mx: Signer) -> None:
     """Trap 11."""
     by_mx = mx.sign(indicator(), signed_at=SIGNED_AT)
@@ -193,6 +199,7 @@ def test_another_members_key(pki: Pki, us: Signer, mx: Signer) -> None:
     assert refused(claims_us, pki, (us, "US"), (mx, "MX")) == "signature-signer"
 
 
+@pytest.mark.trap(12)
 def test_the_root_of_the_wrong_country(pki: Pki, us: Signer) -> None:
     """Trap 12: enrolled for the other country by mistake or malice, the path still tells."""
     assert refused(us.sign(indicator(), signed_at=SIGNED_AT), pki, (us, "MX")) == "signature-wrong-country"
@@ -205,6 +212,7 @@ def test_a_tls_certificate_does_not_sign(pki: Pki) -> None:
     assert refused(signer.sign(indicator(), signed_at=SIGNED_AT), pki, (signer, "US")) == "signature-purpose"
 
 
+@pytest.mark.trap(13)
 def test_expired_later_but_received_in_time(pki: Pki, us: Signer) -> None:
     """Trap 13."""
     signed = us.sign(indicator(), signed_at=SIGNED_AT)
@@ -214,6 +222,7 @@ def test_expired_later_but_received_in_time(pki: Pki, us: Signer) -> None:
         verify_object(signed, keyring, received=NOW + timedelta(days=400))
 
 
+@pytest.mark.trap(14)
 def test_revocation_and_compromise(pki: Pki, us: Signer) -> None:
     """Trap 14: a plain revocation counts from its date, a compromise from when the key was lost."""
     signed = us.sign(indicator(), signed_at=SIGNED_AT)
@@ -299,6 +308,7 @@ def test_unsigned(pki: Pki, us: Signer) -> None:
         ("spec_version", {"spec_version": "2.0"}),
     ],
 )
+@pytest.mark.trap(6)
 def test_forms_a_relay_would_change_are_not_signed(us: Signer, field: str, change: dict[str, Any]) -> None:
     """Trap 6 among them. tests/interop asks python-stix2 whether it really would change them."""
     with pytest.raises(UnstableForm) as caught:
@@ -471,6 +481,7 @@ def test_a_new_version_replaces_the_signature_and_names_the_one_before(pki: Pki,
         us.sign(stale, signed_at=SIGNED_AT, prev_sha256="sha256:abc")
 
 
+@pytest.mark.trap(9)
 def test_a_fork_verifies_twice_with_two_digests(pki: Pki, us: Signer) -> None:
     """Trap 9: signatures cannot see it; the store can, because the digests differ."""
     keyring = pki.keyring((us, "US"))

@@ -121,6 +121,7 @@ def changed(trust: TrustList, change: Callable[[dict[str, Any]], object]) -> dic
 # --- approvals ---
 
 
+@pytest.mark.trap(16)
 def test_a_list_needs_both_countries_thresholds(pki: Pki) -> None:
     """Trap 16: one country's signature is not enough, nor one approver's twice, nor an approver of the other country."""
     draft = first(pki)
@@ -202,6 +203,7 @@ def test_approvals_of_other_documents(pki: Pki) -> None:
 # --- the chain ---
 
 
+@pytest.mark.trap(16)
 def test_versions_follow_each_other(pki: Pki) -> None:
     one = approved(pki, first(pki))
     two = approved(pki, one.successor(issued=NOW))
@@ -231,6 +233,7 @@ def test_dates(pki: Pki, offset: timedelta, good: bool) -> None:
         assert refused(trust, now=NOW + offset) == "trust-expired"
 
 
+@pytest.mark.trap(16)
 def test_new_approvers_need_the_old_ones(pki: Pki) -> None:
     """Trap 16: an approver removed, or a threshold lowered, by the word of those whom it makes."""
     one = approved(pki, first(pki))

@@ -14,6 +14,7 @@ from tests.data import read_shared
 from tests.stix_examples import EXAMPLES
 
 
+@pytest.mark.rule("SCO-01", "SCO-02", "SCO-05")
 def test_published_identifiers_recompute() -> None:
     vectors = json.loads(read_shared("sco-uuid5/vectors.json"))
 
@@ -30,10 +31,12 @@ def test_identifiers_that_a_reference_library_computes_differently_from_their_pu
             assert "SCO-01" in {found.rule for found in validate(case["object"])}
 
 
+@pytest.mark.rule("SCO-05")
 def test_the_table_covers_every_observable() -> None:
     assert CONTRIBUTING.keys() == SCO_TYPES
 
 
+@pytest.mark.rule("SCO-04")
 def test_only_one_hash_contributes() -> None:
     def of(**hashes: str) -> str | None:
         return sco_id({"type": "file", "hashes": {name.replace("_", "-"): value for name, value in hashes.items()}})
@@ -60,6 +63,7 @@ def test_what_does_not_contribute_does_not_change_the_identifier() -> None:
     ],
     ids=["process", "indicator", "custom", "empty", "odd-type", "nothing-contributes", "surrogate", "unsafe-number"],
 )  # fmt: skip
+@pytest.mark.rule("SCO-03")
 def test_what_has_no_computed_identifier(obj: dict[str, Any]) -> None:
     assert sco_id(obj) is None
 
@@ -93,6 +97,7 @@ def test_an_instant(text: str, key: str) -> None:
         "٢٠٢٦-03-01T12:00:00Z", "2026-03-01T12:00:00,5Z", "2026-3-1T12:00:00Z", "20260301T120000Z",
     ],
 )  # fmt: skip
+@pytest.mark.rule("TIM-01")
 def test_not_an_instant(text: str) -> None:
     with pytest.raises(ValueError, match="not a UTC timestamp"):
         instant(text)
@@ -112,6 +117,7 @@ def test_every_day_of_the_calendar_and_no_other() -> None:
                     assert instant(text) == text[:-1]
 
 
+@pytest.mark.rule("TIM-03", "TIM-07")
 def test_keys_sort_as_instants() -> None:
     ordered = ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00.0001Z", "2026-03-01T12:00:00.01Z", "2026-03-01T12:00:00.1Z",
                "2026-03-01T12:00:00.10000000001Z", "2026-03-01T12:00:00.9Z", "2026-03-01T12:00:01.000Z"]  # fmt: skip

@@ -1,15 +1,14 @@
 """Each requirement that one object shows, broken once: the finding names the row, the code and the field."""
 
 import copy
-import re
 from typing import Any, NamedTuple
 
 import pytest
 
 from exchange.intake.stix.content import MAX_DEPTH
 from exchange.intake.stix.wordings import WORDINGS
-from exchange.intake.validate import ELSEWHERE, MAX_FINDINGS, accepted_types, validate
-from tests.data import SHARED
+from exchange.intake.validate import MAX_FINDINGS, accepted_types, validate
+from tests.requirements import REJECTING
 from tests.stix_examples import EXAMPLES, EXTENSION, IDENTITY, LATER, TLP_GREEN, UUID, WHEN, identifier
 
 GONE = object()
@@ -396,95 +395,6 @@ def test_a_doubtful_object_is_accepted_with_a_warning(case: Case) -> None:
     ]
 
 
-REJECT_ROWS = frozenset(
-    [
-        "JSN-01",
-        "JSN-02",
-        "JSN-03",
-        "JSN-04",
-        "JSN-05",
-        "JSN-06",
-        "JSN-07",
-        "JSN-08",
-        "JSN-09",
-        "JSN-10",
-        "IDN-01",
-        "IDN-02",
-        "IDN-05",
-        "IDN-06",
-        "IDN-07",
-        "IDN-08",
-        "IDN-09",
-        "IDN-10",
-        "SCO-08",
-        "TIM-01",
-        "TIM-02",
-        "TIM-03",
-        "TIM-04",
-        "TIM-06",
-        "TIM-09",
-        "TIM-10",
-        "TIM-11",
-        "TIM-12",
-        "TIM-13",
-        "COM-01",
-        "COM-03",
-        "COM-05",
-        "COM-06",
-        "COM-07",
-        "COM-08",
-        "COM-09",
-        "COM-10",
-        "COM-11",
-        "TYP-01",
-        "TYP-02",
-        "TYP-03",
-        "TYP-04",
-        "TYP-05",
-        "TYP-06",
-        "TYP-07",
-        "TYP-08",
-        "TYP-09",
-        "TYP-10",
-        "TYP-11",
-        "TYP-12",
-        "TYP-13",
-        "PAT-01",
-        "PAT-02",
-        "PAT-03",
-        "PAT-04",
-        "PAT-06",
-        "MRK-01",
-        "MRK-03",
-        "MRK-04",
-        "MRK-05",
-        "MRK-06",
-        "MRK-07",
-        "MRK-10",
-        "EXT-01",
-        "EXT-03",
-        "EXT-05",
-    ]
-)
-
-
-def test_every_rejecting_row_is_broken_here_or_named_elsewhere() -> None:
-    tested = {case.rule for case in REJECTED}
-
-    assert tested | ELSEWHERE.keys() >= REJECT_ROWS
-    assert tested <= REJECT_ROWS | {"MRK-02"}, "a finding cites a row that rejects nothing"
-
-
-def test_the_rows_are_those_of_the_requirement_list() -> None:
-    page = SHARED.parent / "design" / "stix21-requirements.md"
-    if not page.exists():
-        pytest.skip("the requirement list is not beside this checkout")
-    rows = re.findall(r"^\| ([A-Z]{3}-\d\d) \|.*\| ([^|]*) \|$", page.read_text("utf-8"), re.MULTILINE)
-
-    assert {row for row, hub in rows if "reject" in hub} == REJECT_ROWS
-    assert set(ELSEWHERE) <= {row for row, _ in rows}
-
-
 def test_every_code_is_reached() -> None:
     assert {case.code for case in REJECTED + WARNED} | {"stix-not-object"} == set(WORDINGS)
 
@@ -495,7 +405,7 @@ def test_every_text_exists_in_both_languages() -> None:
             assert found.en != found.es
             assert "{" not in found.en + found.es
             assert found.code == found.code.lower()
-            assert found.rule in REJECT_ROWS or found.level == "warn" or found.rule == "MRK-02"
+            assert found.rule in REJECTING or found.level == "warn" or found.rule == "MRK-02"
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, 1.5, True], ids=repr)

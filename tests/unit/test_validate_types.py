@@ -66,6 +66,7 @@ def announced_as(extension_type: str) -> dict[str, Any]:
     ],
     ids=["prefix", "new-sdo", "new-sro", "new-sco", "prefix-observable"],
 )
+@pytest.mark.rule("IDN-06", "EXT-04", "EXT-06")
 def test_custom_types_are_accepted_as_they_are(obj: dict[str, Any]) -> None:
     assert validate(obj) == []
 
@@ -87,10 +88,12 @@ def test_custom_types_are_accepted_as_they_are(obj: dict[str, Any]) -> None:
     ],
     ids=str,
 )
+@pytest.mark.rule("EXT-05", "COM-08")
 def test_custom_types_obey_the_common_properties(code: str, obj: dict[str, Any]) -> None:
     assert code in {found.code for found in validate(obj) if found.level == "reject"}
 
 
+@pytest.mark.rule("EXT-04", "EXT-06", "COM-13")
 def test_unknown_content_is_kept_without_a_word_when_it_is_announced() -> None:
     announced = {EXTENSION: {"extension_type": "toplevel-property-extension"}}
 
@@ -100,6 +103,7 @@ def test_unknown_content_is_kept_without_a_word_when_it_is_announced() -> None:
 
 
 @pytest.mark.parametrize("definition", TLP1.values(), ids=lambda found: found["name"])
+@pytest.mark.rule("MRK-01")
 def test_the_tlp_1_definitions_are_exactly_themselves(definition: dict[str, Any]) -> None:
     without_name = {key: value for key, value in definition.items() if key != "name"}
 
@@ -117,6 +121,7 @@ def test_the_tlp_1_definitions_are_exactly_themselves(definition: dict[str, Any]
 
 
 @pytest.mark.parametrize(("marking", "level"), TLP2.items())
+@pytest.mark.rule("MRK-02")
 def test_a_tlp_2_definition_speaks_of_its_own_level_only(marking: str, level: str) -> None:
     for said in TLP2.values():
         definition = {
@@ -131,6 +136,7 @@ def test_a_tlp_2_definition_speaks_of_its_own_level_only(marking: str, level: st
 
 
 @pytest.mark.parametrize("name", ["clear", "green", "amber", "amber-strict", "red"])
+@pytest.mark.rule("MRK-02")
 def test_the_published_tlp_2_objects_are_good(name: str) -> None:
     bundle = json.loads(read_shared(f"stix-common-objects/tlp2/tlp-{name}.json"))
 
@@ -144,6 +150,7 @@ def test_the_published_tlp_2_objects_are_good(name: str) -> None:
         f"extensions.{EXTENSION}.levels.[1]", "granular_markings.[0].selectors", "revoked",
     ],
 )  # fmt: skip
+@pytest.mark.rule("MRK-06", "MRK-07")
 def test_selectors_reach_everything_in_the_object(selector: str) -> None:
     marking = {**EXAMPLES["indicator"]["granular_markings"][0], "selectors": [selector]}
 
@@ -165,6 +172,7 @@ def test_well_formed_values_have_no_warning(name: str, value: str) -> None:
     assert validate({**obj, "value": value}) == []
 
 
+@pytest.mark.rule("TYP-14", "SCO-08")
 def test_a_defanged_value_need_not_be_well_formed() -> None:
     assert validate({**EXAMPLES["url"], "value": "hxxps[:]//gate example", "defanged": True}) == []
 
@@ -178,6 +186,7 @@ def test_integral_numbers_are_numbers_where_a_float_is_meant() -> None:
     assert validate({**EXAMPLES["location"], "latitude": 19, "longitude": -104, "precision": 0}) == []
 
 
+@pytest.mark.rule("TIM-03")
 def test_instants_are_compared_beyond_any_clock() -> None:
     created, later = "2026-03-01T12:00:00.0000000000000000001Z", "2026-03-01T12:00:00.0000000000000000002Z"
 
