@@ -114,11 +114,3 @@ HUB: Final[dict[str, str]] = {
 """Row → what a receiving hub does with a breach, in the words of the list; "-" asks nothing of an object."""
 
 REJECTING: Final = frozenset(row for row, hub in HUB.items() if "reject" in hub)
-
-UNHELD: Final = {
-    "IDN-04": "an identifier does not tell of which namespace it was computed; IDN-03 warns of any version 5",
-    "IDN-05": "needs every UUID of a producer under any type; identifiers are compared whole, so nothing is confused",
-    "TIM-05": "which version is the first is known to its creator alone; versions may arrive in any order",
-    "EXT-02": "what an extension redefines is told by its schema only, which the hub does not fetch",
-}
-"""Rows that no rule of ours holds, with why. docs/stix-divergences.md tells it to our users."""
