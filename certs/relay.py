@@ -54,12 +54,12 @@ _TIMES: Final = frozenset(
     }
 )
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,5}[1-9])?Z")
-"""Without trailing zeros, at most microseconds."""
-_VERSION_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:\d{0,2}[1-9])?Z")
+_TIME = re.compile(r"[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,5}[1-9])?Z")
+"""Without trailing zeros, at most microseconds; years before 1000 lose their zeros."""
+_VERSION_TIME = re.compile(r"[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:\d{0,2}[1-9])?Z")
 """`created` and `modified`: three digits, or up to six without trailing zeros."""
 _ANY_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
-_MILLISECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_MILLISECONDS = re.compile(r"[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 _HASH_NAMES: Final = frozenset(
     {
@@ -91,7 +91,7 @@ def refuse_observable(obj: Mapping[str, Any]) -> None:
     """
     extensions = obj.get("extensions")
     kinds = extensions.values() if isinstance(extensions, Mapping) else ()
-    if obj.get("type") in SCO_TYPES or any(
+    if str(obj.get("type")) in SCO_TYPES or any(
         isinstance(kind, Mapping) and kind.get("extension_type") == "new-sco" for kind in kinds
     ):
         raise SignatureFault(
@@ -114,7 +114,7 @@ def lint(obj: Mapping[str, Any]) -> None:
     if obj.get("spec_version") != "2.1":
         raise _unstable("spec_version", "it must be “2.1”", "debe ser «2.1»")
     for name in _required(obj):
-        if name not in obj:
+        if obj.get(name, "") == "":
             raise _unstable(name, "it is missing", "falta")
     for name, value in obj.items():
         _check_property(name, value, str(obj.get("type")))

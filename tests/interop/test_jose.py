@@ -21,14 +21,16 @@ from joserfc.jwk import ECKey
 from jwcrypto import jwk
 from jwcrypto import jws as jwcrypto_jws
 
-from certs.faults import SignatureFault
+from certs.faults import SignatureFault, UnstableForm
 from certs.jcs import JsonError, canonical
 from certs.jws import b64url, is_valid
 from certs.keys import new_key, thumbprint
 from certs.relay import SCO_TYPES, lint
 from certs.signature import EXT_SIG, OBJECT_TYPE, Signer, verify_object
+from exchange.intake.validate import validate
 from tests.data import SHARED, shared
 from tests.pki import NOW, US_PORT, Pki, make_pki
+from tests.stix_examples import EXAMPLES
 
 SIGNED_AT = "2026-11-24T11:59:58Z"
 
@@ -182,6 +184,68 @@ def test_whatever_is_signed_survives_the_relay(
         assert fault.code == "signature-unstable"
         return
     assert verify_object(relayed(signed), pki.keyring((us, "US")), received=NOW).identity_id == US_PORT
+
+
+KINDS = {name: example for name, example in EXAMPLES.items() if name not in SCO_TYPES}
+FORMS: tuple[Any, ...] = (
+    "2026-11-24T11:00:00Z", "2026-11-24T11:00:00.5Z", "2026-11-24T11:00:00.123Z", "2026-11-24T11:00:00.120Z",
+    "2026-11-24T11:00:00.123456Z", "2026-11-24T11:00:00.1234567Z", "2026-11-24T11:00:00.000Z", "0999-01-01T00:00:00.123Z",
+    True, False, 0, 1, 1.0, 0.1, 1e-7, 1e22, -0.5, "", " x ", "e\u0301", "\u2028", [], {}, ["b", "a"], ["a", "a"],
+    [False], {"b": 1, "a": [1.5]}, {"z": False}, 2**53 - 1, [{"source_name": "x", "url": "y", "hashes": {"sha256": "0"}}],
+    [{"source_name": "x", "url": "y", "hashes": {"SHA-256": "0" * 64}}], [{"selectors": ["created", "id"], "lang": "es"}],
+    {"extension-definition--0f8a2d44-8c0b-4c4e-9b1d-1c64a1f7a2b3": {"extension_type": "property-extension", "at_time":
+     "2026-11-24T11:00:00.000Z", "no": False, "some": [{"b": 1.5, "a": "x"}]}},
+)  # fmt: skip
+NAMES = (
+    "x_foo", "revoked", "labels", "confidence", "lang", "external_references", "granular_markings", "extensions",
+    "first_seen", "aliases", "name", "description", "count", "created", "modified", "roles", "summary", "pattern_version",
+)  # fmt: skip
+
+
+def own(obj: dict[str, Any]) -> dict[str, Any]:
+    """An example as our own, in the forms that the signer wants."""
+    plain = {
+        name: value.replace(".000Z", "Z") if isinstance(value, str) and name != "object_modified" else value
+        for name, value in obj.items()
+        if value is not False or name not in ("revoked", "summary")
+    }
+    stable = {**plain, "created_by_ref": US_PORT, "created": "2026-11-24T11:00:00.000Z"}
+    if "modified" in obj:
+        stable["modified"] = "2026-11-24T11:59:00.120Z"
+    if obj.get("pattern_type") == "stix":
+        stable["pattern_version"] = "2.1"
+    return stable
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_survives_the_relay(pki: Pki, us: Signer, kind: str) -> None:
+    signed = us.sign(own(KINDS[kind]), signed_at=SIGNED_AT)
+    assert all(found.level == "warn" for found in validate(signed))
+    assert verify_object(relayed(signed), pki.keyring((us, "US")), received=NOW).identity_id == US_PORT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_form_of_every_kind_survives_the_relay_or_is_refused_by_the_signer(
+    pki: Pki, us: Signer, kind: str
+) -> None:
+    """One property at a time in each form it might have; those that the hub would refuse as STIX are not of interest."""
+    base, keyring, survived = own(KINDS[kind]), pki.keyring((us, "US")), 0
+    for name in sorted({*base, *NAMES} - {"type", "id", "created_by_ref", "spec_version"}):
+        for form in FORMS:
+            obj = {**base, name: form}
+            if any(found.level == "reject" for found in validate(obj)):
+                continue
+            try:
+                signed = us.sign(obj, signed_at=SIGNED_AT)
+                passed = relayed(signed)
+            except UnstableForm as fault:
+                assert fault.field.startswith(name), (name, form)
+                continue
+            except (stix2.exceptions.STIXError, ValueError):
+                continue  # the library will not have it at all
+            assert verify_object(passed, keyring, received=NOW), (name, form)
+            survived += 1
+    assert survived > 20
 
 
 def real_objects() -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import rfc8785
 
+from certs.signature import EXT_SIG
 from policies.acs import ACS_EXTENSION
 from policies.label import (
     CAVEAT_EXTENSION,
@@ -21,7 +22,7 @@ from policies.label import (
     resolve_markings,
     strictest,
 )
-from policies.markings import CUI_EXTENSION, PAP_EXTENSION
+from policies.markings import CUI_EXTENSION, PAP_EXTENSION, SIGNATURE_EXTENSION
 from tests.data import read_shared
 
 WHITE, GREEN_1 = (
@@ -158,6 +159,17 @@ def test_an_unknown_marking_is_never_ignored() -> None:
     assert caveats({"type": "marking-definition", "id": FOREIGN}) == (f"opaque:{FOREIGN}",)
     assert caveats(marking("extension-definition--0" * 2, {"x": 1})) == (f"opaque:{FOREIGN}",)
     assert caveats({"extensions": ["not a table"]}) == (f"opaque:{FOREIGN}",)
+
+
+def test_who_signed_a_definition_says_nothing_of_who_may_have_what_it_marks() -> None:
+    assert SIGNATURE_EXTENSION == EXT_SIG
+    signature = {SIGNATURE_EXTENSION: {"extension_type": "property-extension", "signature": "x"}}
+    statement = {"definition_type": "statement", "definition": {"statement": "Copyright"}, "extensions": signature}
+    assert resolve_markings(["m"], {"m": statement}) == resolve_markings([], {})
+    pap = {"extensions": {**signature, PAP_EXTENSION: {"extension_type": "property-extension", "pap": "red"}}}
+    assert resolve_markings(["m"], {"m": pap}).pap == "red"
+    other = {"extensions": {**signature, "extension-definition--x": {"extension_type": "property-extension"}}}
+    assert resolve_markings(["m"], {"m": other}).caveats == ("opaque:m",)
 
 
 def test_a_statement_travels_and_says_nothing() -> None:

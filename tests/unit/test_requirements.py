@@ -14,6 +14,7 @@ from tests.requirements import HUB, REJECTING
 from tests.unit.test_validate_rules import REJECTED, WARNED
 
 TESTS = Path(__file__).resolve().parents[1]
+CERTS, INTAKE = TESTS.parent / "certs", TESTS.parent / "exchange" / "intake"
 
 UNHELD = {row for row, place in ELSEWHERE.items() if place.startswith("nowhere")}
 """docs/stix-divergences.md tells our users why."""
@@ -87,5 +88,10 @@ def test_the_protocol_names_the_extensions_and_the_codes_that_are_in_the_code() 
     page = (TESTS.parent / "docs" / "protocol.md").read_text("utf-8")
 
     assert set(re.findall(r"extension-definition--[0-9a-f-]{36}", page)) == {EXT_SIG, EXT_ATT}
+    sources = "".join(path.read_text("utf-8") for path in [*CERTS.glob("*.py"), *INTAKE.glob("*.py")])
+    for code in set(re.findall(r'"((?:signature|attestation)-[a-z-]+)"', sources)) - {"signature-unstable"}:
+        assert f"`{code}`" in page, (
+            "a refusal of a signature has a code of its own, and whoever meets it can look it up"
+        )
     for code in {*PATTERN_TEXTS} - {"pattern-set-mixed", "pattern-regex", "pattern-subset"}:
         assert f"`{code}`" in page

@@ -6,7 +6,7 @@ import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -277,6 +277,36 @@ def test_only_rfc_3339_in_utc_is_a_time(pki: Pki, us: Signer, signed_at: Any) ->
     assert code == ("signature-form" if signed_at == 5 else "signature-time")
 
 
+def test_the_steps_are_judged_in_their_order_and_each_has_its_code(pki: Pki, us: Signer) -> None:
+    """Everything is wrong at first; what is mended, fault by fault, is what the next step finds."""
+    late, keyring = NOW + timedelta(days=400), pki.keyring((us, "US"))
+    strange = indicator(created_by_ref=MX_PORT)
+    wrong = {"signer_ref": MX_PORT, "signed_at": "2031-01-01T00:00:00Z"}
+
+    def code(obj: dict[str, Any], received: datetime = late) -> str:
+        with pytest.raises(SignatureFault) as caught:
+            verify_object(obj, keyring, received=received)
+        return caught.value.code
+
+    signed = forged(us, strange, **wrong)
+    assert code(strange) == "signature-missing"
+    assert code(changed_block(signed, sig_version=2)) == "signature-form"  # 1
+    unknown = {"x5t#S256": "A" * 43}
+    assert code(reheaded(copy.deepcopy(signed), alg="none", typ="x+jws", **unknown)) == "signature-algorithm"  # 2
+    assert code(reheaded(copy.deepcopy(signed), typ="x+jws", **unknown)) == "signature-type"
+    assert code(reheaded(copy.deepcopy(signed), **unknown)) == "signature-unknown-certificate"  # 4, first half
+    assert code({**signed, "name": "other"}) == "signature-invalid"  # 3
+    assert code(signed) == "signature-expired"  # 4, second half
+    assert code(signed, NOW) == "signature-signer"  # 5
+    assert code(forged(us, strange, signed_at=wrong["signed_at"]), NOW) == "signature-author"
+    assert code(forged(us, indicator(), signed_at=wrong["signed_at"]), NOW) == "signature-time"  # 6
+    assert verify_object(forged(us, indicator()), keyring, received=NOW)
+
+
+def changed_block(signed: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**signed, "extensions": {EXT_SIG: {**signed["extensions"][EXT_SIG], **changes}}}
+
+
 def test_unsigned(pki: Pki, us: Signer) -> None:
     assert refused(indicator(), pki, (us, "US")) == "signature-missing"
 
@@ -294,6 +324,9 @@ def test_unsigned(pki: Pki, us: Signer) -> None:
         ("created", {"created": "2026-11-24T11:59:00.1Z"}),
         ("modified", {"modified": "2026-11-24T11:59:00.123400Z"}),
         ("modified", {"modified": "2026-11-24T11:59:00.1234567Z"}),
+        ("created", {"created": "0999-11-24T11:59:00.123Z"}),
+        ("valid_from", {"valid_from": "0999-11-24T00:00:00Z"}),
+        ("pattern_version", {"pattern_version": ""}),
         ("valid_from", {"valid_from": "2026-11-24T00:00:00.000Z"}),
         ("valid_until", {"valid_until": "2027-11-24T00:00:00.50Z"}),
         ("labels", {"labels": []}),
@@ -315,6 +348,12 @@ def test_forms_a_relay_would_change_are_not_signed(us: Signer, field: str, chang
         us.sign(indicator(**change), signed_at=SIGNED_AT)
     assert (caught.value.field, caught.value.code) == (field, "signature-unstable")
     assert caught.value.en != caught.value.es
+
+
+@pytest.mark.parametrize("kind", [[], {}, None])
+def test_a_type_that_is_none_is_refused_not_raised(us: Signer, kind: Any) -> None:
+    with pytest.raises(UnstableForm):
+        us.sign(indicator(type=kind), signed_at=SIGNED_AT)
 
 
 @pytest.mark.parametrize("name", ["pattern_version", "created", "modified", "spec_version"])
