@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from exchange.clock import Clock
-from exchange.errors import Malformed, NotFound, NotPermitted, Text, Unavailable
+from exchange.errors import Malformed, NotFound, NotPermitted, NotStix, Text, Unavailable
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, examine
 from exchange.intake.labelling import Labeller
 from exchange.intake.parse import objects_in
@@ -33,6 +33,9 @@ SLICE_OBJECTS = 500
 
 REFUSALS_LOGGED = 200
 """`submit.refuse` entries of one envelope; what is beyond is one entry with its count."""
+
+MARKINGS_AT_MOST = 500
+"""Different ones in one envelope: each is looked up."""
 
 VERSIONS_REMOVED_AT_MOST = 32
 """Named in one `withdraw` entry, which is short."""
@@ -216,6 +219,13 @@ class Intake:
             for mark in marks if isinstance(marks, list) else ():
                 if isinstance(mark, dict) and isinstance(mark.get("marking_ref"), str):
                     cited.add(mark["marking_ref"])
+        if len(cited - known.keys()) > MARKINGS_AT_MOST:
+            raise NotStix(
+                f"The envelope cites more than {MARKINGS_AT_MOST} different markings.",
+                f"El sobre cita más de {MARKINGS_AT_MOST} marcados distintos.",
+                code="envelope-markings",
+                field="object_marking_refs",
+            )
         for object_id in sorted(cited - known.keys()):
             held = await self._store.held(object_id)
             if held:

@@ -1,10 +1,10 @@
-"""Placing objects on SQLite: one question and three inserts for a whole act, however many objects it has.
+"""Placing objects on SQLite: one question and three inserts for a whole act, however many objects it has,
+and one question more for each id that is here already, however many versions it has.
 
 Runs inside the append transaction (sqlite_append.py); a crash in here is its rollback.
 """
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,6 +13,22 @@ from exchange.store.contract import NewObject, Placed, Removal
 from exchange.store.sqlite_runs import NewRun, blank, cut, insert
 
 _IDS_AT_ONCE = 500
+
+_COLUMNS = "id, vid, instant, created, revoked, owner, holder, sha256"
+# Versions of one id under one holder have one owner and one `created` (model.versions.judge lets no others in), so the
+# first speaks for all: beside it, those of the same instant, the newest before it, the first that revokes, and the newest with
+# their twins.
+_THAT_MATTER = " UNION ".join(
+    f"SELECT * FROM (SELECT {_COLUMNS} FROM object WHERE id = :id {rest})"
+    for rest in (
+        "AND instant = :instant",
+        "AND holder = :holder ORDER BY instant LIMIT 1",
+        "AND holder = '' ORDER BY instant LIMIT 1",
+        "AND holder = :holder AND instant < :instant ORDER BY instant DESC LIMIT 1",
+        "AND holder = :holder AND revoked = 1 ORDER BY instant LIMIT 1",
+        "AND instant = (SELECT max(instant) FROM object WHERE id = :id)",
+    )
+)
 
 Mark = tuple[int, bool, dict[int, list[int]]]
 """What `Placing.reset` needs to forget an act that failed."""
@@ -78,7 +94,7 @@ class Placing:
 
     def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
         """Objects with ids that all differ: none of them bears on another."""
-        held = self._held([new.object.id for new in objects])
+        held = self._held(objects)
         placed: list[Placed] = []
         going: dict[int, list[_Going]] = {}  # by label, in order of first appearance
         for new in objects:
@@ -105,7 +121,7 @@ class Placing:
         same = next((one for one in held if one.instant == new.object.instant and one.holder == new.holder), None)
         if same is not None and self._is_placed(same.vid, new.collection):
             return Verdict.DUPLICATE, None, 0
-        return Verdict.STORED, same, self._mark_rivals(new, [one for one in held if one is not same])
+        return Verdict.STORED, same, self._mark_rivals(new, same, held)
 
     def _store(self, going: dict[int, list["_Going"]], placed: list[Placed]) -> None:
         """Give ticks, label after label, and write; `placed` learns them."""
@@ -139,34 +155,51 @@ class Placing:
         )
         insert(self._db, runs)
 
-    def _held(self, ids: list[str]) -> dict[str, list[_Held]]:
-        held: dict[str, list[_Held]] = defaultdict(list)
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            part = ids[start : start + _IDS_AT_ONCE]
-            marks = ",".join("?" * len(part))
-            for row in self._db.execute(
-                f"SELECT id, vid, instant, created, revoked, owner, holder, sha256 FROM object WHERE id IN ({marks})",
-                part,
-            ):
-                held[row[0]].append(_Held(*row))
-        return held
+    def _held(self, objects: Sequence[NewObject]) -> dict[str, list[_Held]]:
+        """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
+        known: set[str] = set()
+        for start in range(0, len(objects), _IDS_AT_ONCE):
+            part = [new.object.id for new in objects[start : start + _IDS_AT_ONCE]]
+            marks = ",".join(["(?)"] * len(part))
+            known.update(
+                row[0]
+                for row in self._db.execute(
+                    f"WITH asked (id) AS (VALUES {marks})"
+                    " SELECT id FROM asked WHERE EXISTS (SELECT 1 FROM object WHERE object.id = asked.id)",
+                    part,
+                )
+            )
+        return {
+            new.object.id: [
+                _Held(*row)
+                for row in self._db.execute(
+                    _THAT_MATTER, {"id": new.object.id, "instant": new.object.instant, "holder": new.holder}
+                )
+            ]
+            for new in objects
+            if new.object.id in known
+        }
 
     def _is_placed(self, vid: int, collection: str) -> bool:
         found = self._db.execute("SELECT 1 FROM placement WHERE vid = ? AND collection = ?", (vid, collection))
         return found.fetchone() is not None
 
-    def _mark_rivals(self, new: NewObject, rivals: Sequence["_Held"]) -> int:
+    def _mark_rivals(self, new: NewObject, same: _Held | None, held: Sequence["_Held"]) -> int:
         """Mark what the new version may supersede; 1 when it may itself be superseded (a late old version, or a twin of
         another holder). Only marks: what the reader may see decides which is the latest."""
+        rivals = [one for one in held if one is not same]
         if not rivals:
             return 0
-        vids = ",".join(str(int(one.vid)) for one in rivals)
-        self._db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({vids})")
-        self._db.execute(
-            f"UPDATE run SET odd = 1 WHERE first_tick IN (SELECT run FROM placement WHERE vid IN ({vids}))"
-        )
         self.changed = True
-        return int(any(one.instant >= new.object.instant for one in rivals))
+        newest = max(one.instant for one in rivals)
+        if same is None and new.object.instant >= newest:
+            # Every version with a later one was marked when that came; the newest alone can be without a mark.
+            vids = ",".join(str(int(one.vid)) for one in rivals if one.instant == newest)
+            self._db.execute(f"UPDATE placement SET newer = 1 WHERE vid IN ({vids})")
+            self._db.execute(
+                f"UPDATE run SET odd = 1 WHERE first_tick IN (SELECT run FROM placement WHERE vid IN ({vids}))"
+            )
+        return int(newest >= new.object.instant)
 
     def _label(self, new: NewObject) -> int:
         known = self._label_ids.get(new.label)

@@ -129,7 +129,18 @@ async def test_unsigned_objects_are_refused_and_one_failure_stops_no_other(world
 
 async def test_private_addresses_do_not_become_indicators(world: World) -> None:
     sent = world.signed("us-cyber", pattern="[ipv4-addr:value = '10.0.0.1']")
-    assert failure(await world.post("us-cyber", sent))["x_code"] == "warninglist"
+    refused = failure(await world.post("us-cyber", sent))
+    assert refused["x_code"] == "warninglist"
+    assert "It never becomes an indicator" in refused["message"]
+
+
+async def test_a_value_that_should_be_held_is_refused_and_told_what_to_do(world: World) -> None:
+    """Nobody can release a hold yet, so it fails closed."""
+    sent = world.signed("us-cyber", pattern="[ipv4-addr:value = '8.8.8.8']")
+    refused = failure(await world.post("us-cyber", sent, **{"Accept-Language": "es"}))
+    assert (refused["x_code"], refused["x_field"]) == ("warninglist", "pattern")
+    assert "pida antes la confirmación del operador" in refused["message"]
+    assert sent["id"] not in await world.pull("us-cyber")
 
 
 @pytest.mark.rule("TIM-14")

@@ -27,6 +27,7 @@ from certs.signature import EXT_SIG, OBJECT_TYPE, attestation
 from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
 from exchange.times import as_datetime, as_millis_text
+from tests.contract.test_store import check_log
 from tests.stix_examples import EXAMPLES
 from tests.world import TAXII, TLP2, World, make_world
 
@@ -410,6 +411,17 @@ async def test_a_marking_that_nobody_signed_explains_nothing(world: World) -> No
     assert told["id"] in await world.pull("mx-ciber")
 
 
+async def test_markings_that_have_to_be_looked_up_are_counted(world: World) -> None:
+    marks = [f"marking-definition--{uuid.UUID(int=number, version=4)}" for number in range(501)]
+    body = orjson.dumps({"objects": [world.indicator("us-cyber", object_marking_refs=marks)]})
+    url = f"{world.root}collections/{world.collections['indicators']}/objects/"
+    async with world.session.post(
+        url, data=body, headers=world.headers("us-cyber", **{"Content-Type": TAXII})
+    ) as answer:
+        assert answer.status == 422
+        assert (await answer.json(content_type=None))["error_code"] == "envelope-markings"
+
+
 @pytest.mark.rule("COM-04", "PAT-05")
 async def test_what_is_doubtful_is_said_beside_the_success(world: World) -> None:
     """The Hub column's "warn": accepted, and noted in the status."""
@@ -439,3 +451,7 @@ async def test_new_pattern_shapes_are_judged_within_a_budget(world: World) -> No
         if left >= 807 + 2 * steps:
             left, judged = left - 807 - 2 * steps, judged + 1
     assert status["success_count"] == judged + 1
+
+
+async def test_the_ledger_holds_together_after_all_of_this(world: World) -> None:
+    await check_log(world.hub.services.store)

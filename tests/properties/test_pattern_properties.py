@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stix2patterns.validator import run_validator
 
-from exchange.intake.pattern import check_pattern, values
+from exchange.intake.pattern import _Reading, _Refused, check_pattern, values
 
 STRICTER = {
     "pattern-types",
@@ -142,6 +142,21 @@ def test_mutated_patterns_have_the_verdict_of_the_reference(text: str, data: st.
 def test_any_text_has_the_verdict_of_the_reference(text: str) -> None:
     agree(text)
     values(text)
+
+
+@settings(max_examples=400, deadline=None)
+@given(patterns, st.data())
+def test_the_shape_has_the_reference_grammars_verdict_on_the_pattern(text: str, data: st.DataObject) -> None:
+    """One verdict on a shape stands for all patterns of it, good and bad."""
+    if data.draw(st.booleans()):
+        begin = data.draw(st.integers(0, len(text)))
+        text = text[:begin] + data.draw(fragments) + text[begin + data.draw(st.integers(0, 3)) :]
+    try:
+        shape = _Reading("hashes" in text).shape(text)
+    except _Refused:
+        return  # refused by a rule of its own, before there is a shape
+    assert reference_accepts(shape) is reference_accepts(text), (text, shape)
+    assert _Reading("hashes" in shape).shape(shape) == shape, "a shape is its own shape"
 
 
 @settings(max_examples=300, deadline=None)

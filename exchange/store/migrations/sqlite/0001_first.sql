@@ -77,6 +77,7 @@ CREATE TABLE object (
     sha256 BLOB NOT NULL, item BLOB NOT NULL
 );
 CREATE UNIQUE INDEX object_version ON object (id, instant, holder);
+CREATE INDEX object_revoked ON object (id, instant) WHERE revoked = 1;
 
 CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
     collection TEXT NOT NULL, tick INTEGER NOT NULL, label INTEGER NOT NULL, vid INTEGER NOT NULL,
