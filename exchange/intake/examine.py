@@ -18,6 +18,8 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
+import structlog
+
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.signature import EXT_SIG, Verified, verify_object
@@ -36,6 +38,8 @@ from exchange.store.contract import NewObject
 from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"
+
+_log = structlog.get_logger("puente.intake")
 
 
 ID_CHARACTERS_AT_MOST = 300
@@ -142,6 +146,20 @@ def _covers(value: dict[str, Any]) -> list[dict[str, str]]:
         return []
     names = ("id", "version", "sha256")
     return [item for item in items if isinstance(item, dict) and all(isinstance(item.get(name), str) for name in names)]
+
+
+def judge_one(value: Any, desk: Desk) -> Examined | Failure:
+    """`examine`, whose own fault is the failure of one object: it must not keep the rest of an envelope out, nor bring a
+    client that repeats it to a stop."""
+    try:
+        return examine(value, desk)
+    except Exception as fault:  # noqa: BLE001  # whatever it is, this object does not come in
+        _log.error("the examiner failed", member=desk.member.slug, exc_info=fault)
+        text = Text(
+            "The hub failed to judge this object, and its operators were told. It was not taken in.",
+            "El centro no pudo evaluar este objeto y se avisó a sus operadores. No se aceptó.",
+        )
+        return Failure(*_named(value), "examiner-fault", text)
 
 
 def examine(value: Any, desk: Desk) -> Examined | Failure:

@@ -11,7 +11,7 @@ import structlog
 
 from exchange.clock import Clock
 from exchange.errors import Malformed, NotFound, NotPermitted, NotStix, Text, Unavailable
-from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, examine
+from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
 from exchange.intake.labelling import Labeller
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
@@ -198,12 +198,14 @@ class Intake:
         )
         if offered:
             # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
-            vouched = await self._off_loop(lambda: [one for one in offered if isinstance(examine(one, desk), Examined)])
+            vouched = await self._off_loop(
+                lambda: [one for one in offered if isinstance(judge_one(one, desk), Examined)]
+            )
             desk = replace(desk, definitions={one["id"]: one for one in reversed(vouched)} | known)
         judged: list[Examined | Failure] = []
         for start in range(0, len(objects), SLICE_OBJECTS):
             part = objects[start : start + SLICE_OBJECTS]
-            judged += await self._off_loop(lambda part=part: [examine(value, desk) for value in part])
+            judged += await self._off_loop(lambda part=part: [judge_one(value, desk) for value in part])
         return judged
 
     async def _definitions(self, objects: list[Any]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:

@@ -25,6 +25,9 @@ from certs.jcs import canonical, load
 from certs.jws import encode_header, sign_detached
 from certs.signature import EXT_SIG, OBJECT_TYPE, attestation
 from exchange.api.routes import ROUTES as API_ROUTES
+from exchange.intake.examine import Desk, Examined, judge_one
+from exchange.intake.labelling import Labeller
+from exchange.intake.shapes import Allowances
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
 from exchange.times import as_datetime, as_millis_text
 from tests.contract.test_store import check_log
@@ -313,6 +316,7 @@ def adds_up(status: dict[str, Any], sent: list[Any]) -> set[str]:
     assert (status["success_count"], status["failure_count"]) == (len(successes), len(failures))
     assert len(successes) + len(failures) == len(sent)
     for failure in failures:
+        assert failure["x_code"] != "examiner-fault", failure
         assert failure["message"] and failure["x_code"] and len(failure["id"]) <= 300 and len(failure["version"]) <= 64
     return {one["id"] for one in successes}
 
@@ -409,6 +413,31 @@ async def test_a_marking_that_nobody_signed_explains_nothing(world: World) -> No
     told = world.signed("us-cyber", object_marking_refs=[signed["id"], TLP2["green"]])
     assert (await world.post("us-cyber", told, signed))["success_count"] == 2
     assert told["id"] in await world.pull("mx-ciber")
+
+
+async def test_a_fault_of_the_examiner_is_the_failure_of_one_object(world: World) -> None:
+    """Should there be one yet: an examiner without its lists stumbles over the indicator, and over nothing else."""
+    rules = await world.hub.services.rulebook.current()
+    member = world.members["us-cyber"]
+    desk = Desk(
+        settings=world.hub.services.settings,
+        rules=rules,
+        member=member,
+        collection=rules.registry.collections[0],
+        attestations=rules.registry.collections[0],
+        labeller=Labeller(rules),
+        received=as_datetime(world.clock.now_us()),
+        latest="9999-12-31T23:59:59",
+        warninglists=None,
+        definitions={},
+        covered={},
+        budget=Allowances(envelope=100, burst=100, per_second=1).envelope("us-cyber", 0),
+    )
+    sent = world.signed("us-cyber")
+    failed = judge_one(sent, desk)
+    assert (failed.id, failed.version, failed.code) == (sent["id"], sent["modified"], "examiner-fault")
+    assert failed.text.en != failed.text.es
+    assert isinstance(judge_one(world.signed("us-cyber", pattern_type="sigma"), desk), Examined)
 
 
 async def test_markings_that_have_to_be_looked_up_are_counted(world: World) -> None:
