@@ -20,6 +20,7 @@ from exchange.web.negotiate import (
     preferred_language,
     ranges,
     readable,
+    wants_empty_lists,
 )
 
 
@@ -45,6 +46,7 @@ ACCEPTED = {
     "OpenCTI 4246": "application/json, text/plain, */*",
     "OpenCTI": "application/taxii+json; version=2.1",
     "both versions": "application/taxii+json;version=2.0, application/taxii+json;version=2.1;q=0.5",
+    "FortiGate": "application/vnd.oasis.stix+json; version=2.0",
     "stix": "application/stix+json;version=2.1",
     "json": "application/json",
     "json refused, rest taken": "application/json;q=0, */*",
@@ -62,7 +64,8 @@ REFUSED = {
     "NEG-09 q=0.000": "application/taxii+json;q=0.000",
     "NEG-16 2.0": "application/taxii+json;version=2.0",
     "NEG-16 3.0": "application/taxii+json;version=3.0",
-    "FortiGate": "application/vnd.oasis.stix+json; version=2.0",
+    "NEG-16 TAXII 2.0": "application/vnd.oasis.taxii+json; version=2.0",
+    "FortiGate's type refused": "application/vnd.oasis.stix+json; version=2.0; q=0",
     "wildcards refused": "*/*;q=0",
     "no type": "nonsense",
 }
@@ -76,6 +79,24 @@ def test_accepted(accept: str) -> None:
 @pytest.mark.parametrize("accept", REFUSED.values(), ids=REFUSED.keys())
 def test_not_acceptable(accept: str) -> None:
     assert not accepts_taxii(accept)
+
+
+@pytest.mark.parametrize(
+    ("accept", "lists"),
+    [
+        ("", False),
+        ("*/*", False),
+        (TAXII, False),
+        (f"{TAXII};empty=list", True),
+        ("application/taxii+json; version=2.1; Empty=list", True),
+        ("application/json;empty=list", False),
+        (f"{TAXII};empty=object", False),
+    ],
+)
+def test_lists_even_where_they_are_empty(accept: str, lists: bool) -> None:
+    """What an operator of Elastic's `ti_custom` sets as its Accept header."""
+    assert accepts_taxii(accept)
+    assert wants_empty_lists(request({"Accept": accept})) is lists
 
 
 def test_several_header_lines_are_one_list() -> None:

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from certs.jcs import load
 from exchange import errors
-from exchange.web.problems import STATUS, TITLES, fault, no_method, problem, status_of
+from exchange.web.problems import STATUS, TITLES, fault, problem, status_of, without_route
 
 
 def request(headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> web.BaseRequest:
@@ -90,6 +90,9 @@ def test_a_fault_tells_only_its_id() -> None:
     assert body(answer)["error_id"] == "the-id"
 
 
-def test_405_names_what_is_allowed() -> None:
-    answer = no_method(request(), "GET, HEAD")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+def test_405_and_options_name_what_is_allowed() -> None:
+    for method, status in (("PUT", 405), ("OPTIONS", 200)):
+        asked = cast(web.BaseRequest, SimpleNamespace(method=method, headers=CIMultiDict()))
+        answer = without_route(asked, "GET, HEAD")
+        assert (answer.status, answer.headers["Allow"]) == (status, "GET, HEAD")
+        assert answer.headers["Content-Type"] == "application/taxii+json;version=2.1"

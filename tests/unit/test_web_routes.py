@@ -200,6 +200,11 @@ async def test_spellings_of_one_token(client: Client) -> None:
     user = b64encode(f"anyone:{TOKENS['us-cyber']}".encode()).decode()
     for header in (f"Token {TOKENS['us-cyber']}", f"bearer {TOKENS['us-cyber']}", f"basic {user}"):
         assert (await client.get("/taxii2/", headers={"Authorization": header})).status == 200
+    assert (await client.get("/taxii2/", headers={"X-API-Key": TOKENS["us-cyber"]})).status == 200
+    for key in ("", "no", f"Token {TOKENS['us-cyber']}"):
+        assert (await client.get("/taxii2/", headers={"X-API-Key": key})).status == 401
+    both = as_("us-cyber", **{"X-API-Key": TOKENS["us-cyber"]})
+    assert (await client.get("/taxii2/", headers=both)).status == 401, "one credential, or none is believed"
 
 
 @pytest.mark.parametrize(
@@ -262,9 +267,10 @@ async def test_head_and_405(client: Client) -> None:
     """TRN-12, TRN-15."""
     head = await client.head(OBJECTS, headers=as_("us-cyber"))
     assert (head.status, await head.read()) == (200, b"")
-    for method in ("PUT", "PATCH", "OPTIONS", "DELETE"):
+    for method, status in (("PUT", 405), ("PATCH", 405), ("DELETE", 405), ("OPTIONS", 200)):
         answer = await client.request(method, OBJECTS, headers=as_("us-cyber"))
-        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+        assert (answer.status, answer.headers["Allow"]) == (status, "GET, HEAD, OPTIONS, POST")
+        assert (await client.request(method, OBJECTS)).status == 401
     assert (await client.delete("/healthz")).status == 405
 
 
