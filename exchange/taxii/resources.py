@@ -76,8 +76,8 @@ def collection(found: Collection, member: Member) -> dict[str, Any]:
 
 
 def collections(all_of_them: Iterable[Collection], member: Member) -> bytes:
-    """TAXII 2.1, 5.1.1: those the member may see, in a stable order; no empty list is ever sent (2)."""
-    shown = [collection(one, member) for one in all_of_them if visible(one, member)]
+    """TAXII 2.1, 5.1.1: those the member may see, sorted by id; no empty list is ever sent (2)."""
+    shown = [collection(one, member) for one in sorted(all_of_them, key=lambda one: one.id) if visible(one, member)]
     return orjson.dumps({"collections": shown} if shown else {})
 
 

@@ -159,6 +159,7 @@ async def _with_certificate(world: World, slug: str) -> int:
         return answer.status
 
 
+@pytest.mark.rule("AUT-07", "TRN-06")
 async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: World) -> None:
     assert await _with_certificate(world, "mx-marina") == 200
     rules = await world.hub.services.rulebook.current()
@@ -182,8 +183,8 @@ def _collection(world: World, connection: _HTTPConnection) -> Collection:
     return Collection(f"{world.root}collections/{world.collections['indicators']}/", conn=connection)
 
 
+@pytest.mark.rule("CLI-01", "CLI-02", "CLI-03", "CLI-04", "NEG-20", "PAG-06")
 async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
-    """CLI-01, CLI-02, CLI-03, CLI-04."""
     sent = [world.signed("us-cyber") for _ in range(5)]
 
     def walk() -> tuple[list[str], list[str], int]:
@@ -206,8 +207,9 @@ async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
     assert len(pulled) == len(set(pulled))
 
 
+@pytest.mark.rule("CLI-06", "ADD-07")
 async def test_stix2_source_and_sink(world: World) -> None:
-    """CLI-05, CLI-06: a signed object survives python-stix2's own parsing on the way in."""
+    """A signed object survives python-stix2's own parsing on the way in."""
     sent = world.signed("us-cyber", name="through stix2")
 
     def through() -> Any:

@@ -1,5 +1,7 @@
 """TAXII resources as bytes: required properties, no empty lists, objects joined and never rebuilt."""
 
+import pytest
+
 from certs.jcs import load
 from exchange.model.member import Collection, Country, Member
 from exchange.model.page import Page, Row
@@ -31,8 +33,9 @@ def read(data: bytes) -> dict[str, object]:
     return found
 
 
+@pytest.mark.rule("DSC-02", "DSC-03", "DSC-04", "DSC-05", "DSC-06", "DSC-11", "DSC-12", "ROOT-01", "ROOT-02")
+@pytest.mark.rule("ROOT-03", "ROOT-04", "ROOT-11", "SER-02", "SER-04", "SER-07")
 def test_discovery_and_api_root() -> None:
-    """DSC-02..12, ROOT-01..04."""
     found = read(resources.discovery(SETTINGS))
     assert found["default"] == "https://hub.example:8443/taxii2/us-mx/"
     assert found["api_roots"] == [found["default"]]
@@ -42,8 +45,8 @@ def test_discovery_and_api_root() -> None:
     assert root["title"] == "Puente v1 0 test", "no dot and no star: OpenCTI picks by title"
 
 
+@pytest.mark.rule("AUT-16", "COL-02", "COL-04", "COL-06", "COL-12", "COL-13", "SER-05")
 def test_collections_show_the_rights_of_who_asks() -> None:
-    """AUT-16, COL-02, COL-04, COL-12."""
     writing = coll("", "all", "Drop.box*")
     found = read(resources.collections([coll("all", ""), writing, coll("country:MX", "country:MX")], US))["collections"]
     assert isinstance(found, list)
@@ -53,24 +56,25 @@ def test_collections_show_the_rights_of_who_asks() -> None:
     assert resources.collections([coll("all", "all")], AUDITOR) == b"{}"
 
 
+@pytest.mark.rule("OBJ-01", "OBJ-02", "SER-10", "SER-12")
 def test_objects_are_the_stored_bytes_joined() -> None:
-    """OBJ-01, OBJ-02, SER-10: whatever spelling was signed comes back."""
+    """Whatever spelling was signed comes back."""
     first, second = b'{"id":"a","x":1.0,"t":"2026-01-01T00:00:00.1Z"}', '{"id":"b","name":"señal"}'.encode()
     page = Page(rows(first, second), True, 0)
     assert resources.envelope(page, "tok") == b'{"more":true,"next":"tok","objects":[' + first + b"," + second + b"]}"
     assert resources.envelope(page, None) == b'{"more":false,"objects":[' + first + b"," + second + b"]}"
 
 
+@pytest.mark.rule("OBJ-03", "OBJ-06", "MAN-05", "VER-04", "SER-05")
 def test_nothing_is_an_empty_object() -> None:
-    """OBJ-03, MAN-05, VER-04."""
     empty = Page((), False, 7)
     assert (
         resources.envelope(empty, None) == resources.manifest(empty, None) == resources.versions(empty, None) == b"{}"
     )
 
 
+@pytest.mark.rule("MAN-01", "MAN-02", "MAN-04", "VER-07", "PAG-06", "PAG-07", "SER-08", "INT-3.6")
 def test_manifest_and_versions() -> None:
-    """MAN-01, MAN-02, MAN-04, VER-07, PAG-06, PAG-07."""
     page = Page(rows(b"", b""), True, 0)
     found = read(resources.manifest(page, "tok"))
     assert found["objects"] == [

@@ -72,11 +72,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("accept", ACCEPTED.values(), ids=ACCEPTED.keys())
+@pytest.mark.rule("NEG-01", "NEG-02", "NEG-07", "NEG-08", "NEG-09", "NEG-10", "NEG-17", "NEG-22")
 def test_accepted(accept: str) -> None:
     assert accepts_taxii(accept)
 
 
 @pytest.mark.parametrize("accept", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.rule("NEG-06", "NEG-09", "NEG-16")
 def test_not_acceptable(accept: str) -> None:
     assert not accepts_taxii(accept)
 
@@ -93,22 +95,23 @@ def test_not_acceptable(accept: str) -> None:
         (f"{TAXII};empty=object", False),
     ],
 )
+@pytest.mark.rule("OBJ-06")
 def test_lists_even_where_they_are_empty(accept: str, lists: bool) -> None:
     """What an operator of Elastic's `ti_custom` sets as its Accept header."""
     assert accepts_taxii(accept)
     assert wants_empty_lists(request({"Accept": accept})) is lists
 
 
+@pytest.mark.rule("NEG-18")
 def test_several_header_lines_are_one_list() -> None:
-    """NEG-18."""
     lines = CIMultiDict([("Accept", "text/html"), ("Accept", TAXII)])
     must_accept_taxii(request(lines))
     with pytest.raises(NotAcceptable):
         must_accept_taxii(request({"Accept": "text/html"}))
 
 
+@pytest.mark.rule("NEG-20")
 def test_our_own_type_is_what_taxii2_client_compares() -> None:
-    """NEG-20."""
     assert TAXII.replace(" ", "").split(";") == ["application/taxii+json", "version=2.1"]
 
 
@@ -126,8 +129,9 @@ def test_our_own_type_is_what_taxii2_client_compares() -> None:
         "application/json; charset=utf-8",
     ],
 )
+@pytest.mark.rule("NEG-11", "NEG-12", "NEG-14")
 def test_readable(content_type: str) -> None:
-    """NEG-11, NEG-12, NEG-14 and what Splunk and OpenCTI send."""
+    """And what Splunk and OpenCTI send."""
     assert readable(content_type)
 
 
@@ -136,6 +140,7 @@ def test_readable(content_type: str) -> None:
     ["", "text/plain", "application/taxii+json;version=2.0", "application/xml", "application/vnd.oasis.stix+json",
      "application/taxii+json, text/plain"],
 )  # fmt: skip
+@pytest.mark.rule("NEG-13")
 def test_unsupported(content_type: str) -> None:
     assert not readable(content_type)
 
