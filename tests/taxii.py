@@ -1,7 +1,11 @@
 """TAXII requests as tests make them, and the objects they are about."""
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import Any
+
+from taxii2client.common import TokenAuth, _HTTPConnection
 
 from certs.jcs import load
 from exchange.cli.setup import OPERATOR
@@ -77,3 +81,12 @@ async def walk(world: World, path: str, query: str, limit: int, *, keep: bool) -
         if not body.get("more"):
             return found, sizes
         body = await get(world, f"{path}?limit={limit}&next={body['next']}{'&' + query if keep else ''}")
+
+
+@contextlib.contextmanager
+def connection(world: World, slug: str) -> Iterator[_HTTPConnection]:
+    """The real taxii2-client's connection, as a member."""
+    connection = _HTTPConnection(auth=TokenAuth(world.tokens[slug]), verify=str(world.home.ca_file), version="2.1")
+    connection.session.trust_env = False  # a CA bundle named in the environment would win over `verify`
+    with contextlib.closing(connection):
+        yield connection

@@ -44,6 +44,7 @@ async def fresh(world: World) -> str:
 @pytest.mark.rule("ADD-01", "ADD-03", "ADD-09", "ADD-11", "ADD-20", "STA-01", "STA-02", "STA-03", "STA-04")
 @pytest.mark.rule("STA-05", "STA-06", "STA-07", "STA-09", "STA-12", "STA-13", "STA-14", "STA-15", "STA-16")
 @pytest.mark.rule("STA-17", "STA-18", "STA-19", "SER-05", "SER-06", "SER-08", "EP-07", "INT-3.10", "INT-3.11")
+@pytest.mark.rule("EP-06", "INT-3.15")
 async def test_a_status_adds_up_and_is_its_submitters_and_auditors(world: World, fresh: str) -> None:
     good = world.signed("us-cyber")
     envelope = orjson.dumps({"objects": [good, good, {"type": "indicator"}], "x_more": 1})
@@ -53,6 +54,8 @@ async def test_a_status_adds_up_and_is_its_submitters_and_auditors(world: World,
     assert (len(body["successes"]), len(body["failures"]), body["pending_count"]) == (2, 1, 0)
     assert "pendings" not in body
     assert body["failures"][0]["message"]
+    added = body["failures"][0].keys() - {"id", "version", "message"}
+    assert added == {"x_code", "x_field"}, "EP-06: our own properties are named as such"
     assert body["successes"][0] == {"id": good["id"], "version": good["modified"]}
     assert uuid.UUID(body["id"]).version == 4
     assert headers["X-Audit-Leaf"].startswith("puente.hub.example/audit/")

@@ -35,6 +35,7 @@ def read(data: bytes) -> dict[str, object]:
 
 @pytest.mark.rule("DSC-02", "DSC-03", "DSC-04", "DSC-05", "DSC-06", "DSC-11", "DSC-12", "ROOT-01", "ROOT-02")
 @pytest.mark.rule("ROOT-03", "ROOT-04", "ROOT-11", "SER-02", "SER-04", "SER-07")
+@pytest.mark.rule("ROOT-05")
 def test_discovery_and_api_root() -> None:
     found = read(resources.discovery(SETTINGS))
     assert found["default"] == "https://hub.example:8443/taxii2/us-mx/"
