@@ -105,13 +105,6 @@ class World:
             following = f"&next={body['next']}"
 
 
-def trusting(home: setup.Home) -> aiohttp.ClientSession:
-    """A session that trusts the hub's own CA."""
-    trusted = ssl.create_default_context(cafile=str(home.ca_file))
-    connector = aiohttp.TCPConnector(ssl=trusted)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30))
-
-
 def free_port() -> int:
     """A port nobody listens on now: discovery must advertise it before the hub listens."""
     with socket.socket() as probe:
@@ -144,7 +137,10 @@ async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: An
                 await setup.add_member(services, home, member)
                 _, tokens[slug] = await services.governance.create_token(setup.OPERATOR, slug, days=30)
         hub = await stack.enter_async_context(running(settings, clock))
-        session = await stack.enter_async_context(trusting(home))
+        trusted = ssl.create_default_context(cafile=str(home.ca_file))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), timeout=aiohttp.ClientTimeout(total=30))
+        )
         rules = await hub.services.rulebook.current()
         collections = {one.alias: one.id for one in rules.registry.collections}
         yield World(home, hub, clock, session, members, tokens, collections)

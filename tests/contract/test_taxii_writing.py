@@ -1,13 +1,14 @@
 """Writing over TAXII 2.1 on a whole hub: envelopes, statuses, deletion, and what of it outlives a restart."""
 
 import asyncio
-import contextlib
+import ssl
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
@@ -21,7 +22,7 @@ from exchange.settings import Settings
 from exchange.times import as_millis_text, parse_us
 from tests.stix_examples import EXAMPLES
 from tests.taxii import add, call, collection, get, ids, times, version
-from tests.world import World, make_world, trusting
+from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -290,8 +291,8 @@ async def test_cursors_statuses_and_objects_outlive_the_process(tmp_path: Path) 
         listed = await get(world, f"{path}/manifest/?limit=3")
         settings: Settings = world.hub.services.settings
     clock.advance(seconds=25 * 3600)
-    async with running(settings, clock) as hub, contextlib.AsyncExitStack() as stack:
-        session = await stack.enter_async_context(trusting(world.home))
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(world.home.ca_file)))
+    async with running(settings, clock) as hub, aiohttp.ClientSession(connector=connector) as session:
         again = replace(world, hub=hub, session=session)
         assert await get(again, f"status/{status['id']}/") == status
         rest = await get(again, f"{path}/objects/?limit=9&next={page['next']}")
