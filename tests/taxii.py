@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 from taxii2client.common import TokenAuth, _HTTPConnection
 
 from certs.jcs import load
@@ -90,3 +91,10 @@ def connection(world: World, slug: str) -> Iterator[_HTTPConnection]:
     connection.session.trust_env = False  # a CA bundle named in the environment would win over `verify`
     with contextlib.closing(connection):
         yield connection
+
+
+async def leaves(world: World, log: str, kind: str) -> list[dict[str, Any]]:
+    """The entries of one kind in a log, oldest first."""
+    store = world.hub.services.store
+    size = (await store.trees())[log].size
+    return [leaf for data in await store.leaves(log, 0, size) if (leaf := orjson.loads(data))["t"] == kind]

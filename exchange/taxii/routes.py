@@ -85,7 +85,8 @@ async def _page(
 ) -> web.Response:
     services = _services(request)
     collection = await readable_collection(services, caller, request.match_info["collection"])
-    begin = start(question, _cursor(services, caller, question), collection=collection.id, only=only)
+    cursor = await _cursor(services, caller, collection, question)
+    begin = start(question, cursor, collection=collection.id, only=only)
     released = await services.release.page(caller, collection, begin.match, begin.after_us, question.limit, view)
     sheet = released.sheet
     if only is not None and not sheet.count:
@@ -107,13 +108,14 @@ def _asked(request: web.Request) -> Asked:
     )
 
 
-def _cursor(services: Services, caller: Caller, question: Asked) -> Cursor | None:
+async def _cursor(services: Services, caller: Caller, collection: Collection, question: Asked) -> Cursor | None:
     if question.next is None:
         return None
     try:
         return decode(question.next, services.cursor_key, member=caller.member.slug)
     except ForeignCursor as refusal:
         _log.warning("cursor refused", member=caller.member.slug, account=caller.account, reason=refusal.reason)
+        await services.release.deny(caller, collection, refusal.code)
         raise
 
 

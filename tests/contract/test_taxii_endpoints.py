@@ -16,7 +16,7 @@ from exchange.errors import Conflict
 from exchange.model.member import Collection
 from exchange.times import as_text, parse_us
 from policies.markings import CAVEAT_MARKINGS
-from tests.taxii import UNKNOWN, add, call, collection, get, ids, times, version, walk
+from tests.taxii import UNKNOWN, add, call, collection, get, ids, leaves, times, version, walk
 from tests.world import TAXII, TLP2, World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -232,6 +232,9 @@ async def test_misused_tokens(world: World, fresh: str) -> None:
     ):
         status, body, _ = await call(world, slug, "GET", f"{here}?{query}")
         assert (status, body["details"]["field"]) == (400, "next")
+    entries = [leaf for log in ("us", "mx") for leaf in await leaves(world, log, "deny")]
+    denied = [(one["actor"].split(":")[1], one["pub"]["code"]) for one in entries if one["on"] == f"coll:{fresh}"]
+    assert denied == [(slug, "cursor-foreign") for slug in ("us-cyber", "us-cyber", "mx-ciber")]
     moved = await add(world, other, 1)
     assert ids(await get(world, f"{there}?next={token}")) == [moved[0]["id"]], (
         "another collection: page one of this one"

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import orjson
@@ -21,7 +20,7 @@ from exchange.model.stix import SCO_TYPES, UNVERSIONED
 from exchange.settings import Settings
 from exchange.times import as_millis_text, parse_us
 from tests.stix_examples import EXAMPLES
-from tests.taxii import add, call, collection, get, ids, times, version
+from tests.taxii import add, call, collection, get, ids, leaves, times, version
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -141,12 +140,6 @@ async def test_deleting(world: World, fresh: str) -> None:
     assert await delete() == 404
     await world.post("us-cyber", obj, to=fresh)
     assert len((await get(world, f"collections/{fresh}/manifest/"))["objects"]) == 1, "DEL-12"
-
-
-async def leaves(world: World, log: str, kind: str) -> list[dict[str, Any]]:
-    store = world.hub.services.store
-    size = (await store.trees())[log].size
-    return [leaf for data in await store.leaves(log, 0, size) if (leaf := orjson.loads(data))["t"] == kind]
 
 
 @pytest.mark.rule("DEL-13", "DEL-12", "ADD-13", "SRT-06")
