@@ -38,7 +38,7 @@ class Settings(BaseModel):
     object_limit_bytes: Positive = 1_000_000
     depth_limit: Positive = 32
     future_limit_seconds: Positive = 300
-    """How far ahead of the hub's clock `created` and `modified` may lie."""
+    """How far ahead of the hub's clock `created` and `modified` may lie, and so how far a date added may run ahead of it."""
 
     page_cache_bytes: Positive = 48_000_000
     """Pages kept for other members that ask the same under the same grants."""
