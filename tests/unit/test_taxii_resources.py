@@ -5,6 +5,7 @@ import pytest
 from certs.jcs import load
 from exchange.model.member import Collection, Country, Member
 from exchange.model.page import Page, Row
+from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.store.contract import LeafRef
 from exchange.taxii import resources
@@ -23,8 +24,12 @@ def coll(readers: str, writers: str, title: str = "Indicators") -> Collection:
 
 def rows(*bodies: bytes) -> tuple[Row, ...]:
     return tuple(
-        Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", b"", body, b"") for n, body in enumerate(bodies, 1)
+        Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", b"", body) for n, body in enumerate(bodies, 1)
     )
+
+
+def sent(page: Page, view: View, following: str | None = None, *, lists: bool = False) -> bytes:
+    return resources.paged(Sheet.of(page, view, {1: "US"}), view, following, lists=lists)
 
 
 def read(data: bytes) -> dict[str, object]:
@@ -62,22 +67,25 @@ def test_objects_are_the_stored_bytes_joined() -> None:
     """Whatever spelling was signed comes back."""
     first, second = b'{"id":"a","x":1.0,"t":"2026-01-01T00:00:00.1Z"}', '{"id":"b","name":"señal"}'.encode()
     page = Page(rows(first, second), True, 0)
-    assert resources.envelope(page, "tok") == b'{"more":true,"next":"tok","objects":[' + first + b"," + second + b"]}"
-    assert resources.envelope(page, None) == b'{"more":false,"objects":[' + first + b"," + second + b"]}"
+    assert (
+        sent(page, resources.OBJECTS, "tok") == b'{"more":true,"next":"tok","objects":[' + first + b"," + second + b"]}"
+    )
+    assert sent(page, resources.OBJECTS) == b'{"more":false,"objects":[' + first + b"," + second + b"]}"
 
 
 @pytest.mark.rule("OBJ-03", "OBJ-06", "MAN-05", "VER-04", "SER-05")
 def test_nothing_is_an_empty_object() -> None:
     empty = Page((), False, 7)
-    assert (
-        resources.envelope(empty, None) == resources.manifest(empty, None) == resources.versions(empty, None) == b"{}"
-    )
+    for view in (resources.OBJECTS, resources.MANIFEST, resources.VERSIONS):
+        assert sent(empty, view) == b"{}"
+    assert sent(empty, resources.MANIFEST, lists=True) == b'{"more":false,"objects":[]}'
+    assert sent(empty, resources.VERSIONS, lists=True) == b'{"more":false,"versions":[]}'
 
 
 @pytest.mark.rule("MAN-01", "MAN-02", "MAN-04", "VER-07", "PAG-06", "PAG-07", "SER-08", "INT-3.6")
 def test_manifest_and_versions() -> None:
     page = Page(rows(b"", b""), True, 0)
-    found = read(resources.manifest(page, "tok"))
+    found = read(sent(page, resources.MANIFEST, "tok"))
     assert found["objects"] == [
         {
             "id": f"indicator--{n}",
@@ -88,7 +96,7 @@ def test_manifest_and_versions() -> None:
         for n in (1, 2)
     ]
     assert (found["more"], found["next"]) == (True, "tok")
-    assert read(resources.versions(page, None)) == {
+    assert read(sent(page, resources.VERSIONS)) == {
         "more": False,
         "versions": ["2026-01-01T00:00:00.1Z", "2026-01-01T00:00:00.2Z"],
     }
