@@ -4,7 +4,7 @@ import pytest
 
 from certs.jcs import load
 from exchange.model.member import Collection, Country, Member
-from exchange.model.page import Page, Row
+from exchange.model.page import Page, Row, Span, Spans
 from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.store.contract import LeafRef
@@ -22,14 +22,19 @@ def coll(readers: str, writers: str, title: str = "Indicators") -> Collection:
     )
 
 
-def rows(*bodies: bytes) -> tuple[Row, ...]:
-    return tuple(
-        Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", b"", body) for n, body in enumerate(bodies, 1)
-    )
+def written(view: View, count: int, following: str | None = None, *, lists: bool = False) -> bytes:
+    """A manifest or a list of versions, of `count` rows."""
+    rows = [Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", bytes(32), 0) for n in range(1, count + 1)]
+    assert view.write is not None
+    sheet = Sheet.of_rows(Page(tuple(rows), following is not None, 7), view.write, {1: "US"})
+    return resources.paged(sheet, view, following, lists=lists)
 
 
-def sent(page: Page, view: View, following: str | None = None, *, lists: bool = False) -> bytes:
-    return resources.paged(Sheet.of(page, view, {1: "US"}), view, following, lists=lists)
+def joined(*contents: bytes, following: str | None = None, lists: bool = False) -> bytes:
+    """An envelope of spans."""
+    spans = [Span(n, 1, 1, bytes(32), content) for n, content in enumerate(contents, 1)]
+    sheet = Sheet.of_spans(Spans(tuple(spans), following is not None, 7), {1: "US"})
+    return resources.paged(sheet, resources.OBJECTS, following, lists=lists)
 
 
 def read(data: bytes) -> dict[str, object]:
@@ -66,26 +71,21 @@ def test_collections_show_the_rights_of_who_asks() -> None:
 def test_objects_are_the_stored_bytes_joined() -> None:
     """Whatever spelling was signed comes back."""
     first, second = b'{"id":"a","x":1.0,"t":"2026-01-01T00:00:00.1Z"}', '{"id":"b","name":"señal"}'.encode()
-    page = Page(rows(first, second), True, 0)
-    assert (
-        sent(page, resources.OBJECTS, "tok") == b'{"more":true,"next":"tok","objects":[' + first + b"," + second + b"]}"
-    )
-    assert sent(page, resources.OBJECTS) == b'{"more":false,"objects":[' + first + b"," + second + b"]}"
+    objects = b'"objects":[' + first + b"," + second + b"]}"
+    assert joined(first, second, following="tok") == b'{"more":true,"next":"tok",' + objects
+    assert joined(first, second) == b'{"more":false,' + objects
 
 
 @pytest.mark.rule("OBJ-03", "OBJ-06", "MAN-05", "VER-04", "SER-05")
 def test_nothing_is_an_empty_object() -> None:
-    empty = Page((), False, 7)
-    for view in (resources.OBJECTS, resources.MANIFEST, resources.VERSIONS):
-        assert sent(empty, view) == b"{}"
-    assert sent(empty, resources.MANIFEST, lists=True) == b'{"more":false,"objects":[]}'
-    assert sent(empty, resources.VERSIONS, lists=True) == b'{"more":false,"versions":[]}'
+    assert joined() == written(resources.MANIFEST, 0) == written(resources.VERSIONS, 0) == b"{}"
+    assert joined(lists=True) == written(resources.MANIFEST, 0, lists=True) == b'{"more":false,"objects":[]}'
+    assert written(resources.VERSIONS, 0, lists=True) == b'{"more":false,"versions":[]}'
 
 
 @pytest.mark.rule("MAN-01", "MAN-02", "MAN-04", "VER-07", "PAG-06", "PAG-07", "SER-08", "INT-3.6")
 def test_manifest_and_versions() -> None:
-    page = Page(rows(b"", b""), True, 0)
-    found = read(sent(page, resources.MANIFEST, "tok"))
+    found = read(written(resources.MANIFEST, 2, "tok"))
     assert found["objects"] == [
         {
             "id": f"indicator--{n}",
@@ -96,7 +96,7 @@ def test_manifest_and_versions() -> None:
         for n in (1, 2)
     ]
     assert (found["more"], found["next"]) == (True, "tok")
-    assert read(sent(page, resources.VERSIONS)) == {
+    assert read(written(resources.VERSIONS, 2)) == {
         "more": False,
         "versions": ["2026-01-01T00:00:00.1Z", "2026-01-01T00:00:00.2Z"],
     }
