@@ -45,7 +45,7 @@ class Settings(BaseModel):
     pattern_terms_per_second: Positive = 500
     """By which a member's allowance fills up again: at most two per cent of a core."""
     future_limit_seconds: Positive = 300
-    """How far ahead of the hub's clock `created` and `modified` may lie."""
+    """How far ahead of the hub's clock `created` and `modified` may lie, and so how far a date added may run ahead of it."""
 
     page_cache_bytes: Positive = 48_000_000
     """Pages kept for other members that ask the same under the same grants."""

@@ -1,116 +1,40 @@
-"""The rows of the STIX requirement list, vendored so that a fresh clone checks them too, and which tests hold which row.
+"""Which test proves which requirement: the `rule` markers of every test, read from the source."""
 
-A test says which rows it holds by `@pytest.mark.rule("TIM-06", …)`, and which of the traps of object signatures by
-`@pytest.mark.trap(1, …)`; test_requirements.py reads that from the sources.
-"""
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
 
-from typing import Final
+TESTS = Path(__file__).parent
+VECTORS = TESTS / "vectors"
+DESIGN = TESTS.parent.parent / "shared" / "design"
+"""The design pages the lists were taken from, where they lie beside the repository."""
 
-HUB: Final[dict[str, str]] = {
-    "JSN-01": "reject",
-    "JSN-02": "reject",
-    "JSN-03": "reject",
-    "JSN-04": "reject",
-    "JSN-05": "reject",
-    "JSN-06": "reject",
-    "JSN-07": "reject",
-    "JSN-08": "reject",
-    "JSN-09": "reject",
-    "JSN-10": "reject",
-    "IDN-01": "reject",
-    "IDN-02": "reject",
-    "IDN-03": "warn",
-    "IDN-04": "warn",
-    "IDN-05": "warn/reject",
-    "IDN-06": "reject",
-    "IDN-07": "reject",
-    "IDN-08": "reject",
-    "IDN-09": "reject as object",
-    "IDN-10": "reject",
-    "IDN-11": "keep",
-    "SCO-01": "warn",
-    "SCO-02": "warn",
-    "SCO-03": "warn",
-    "SCO-04": "warn",
-    "SCO-05": "table",
-    "SCO-06": "warn",
-    "SCO-07": "keep",
-    "SCO-08": "reject",
-    "TIM-01": "reject",
-    "TIM-02": "reject/warn",
-    "TIM-03": "reject",
-    "TIM-04": "reject",
-    "TIM-05": "warn",
-    "TIM-06": "reject",
-    "TIM-07": "keep",
-    "TIM-08": "keep",
-    "TIM-09": "reject 2nd",
-    "TIM-10": "reject",
-    "TIM-11": "reject",
-    "TIM-12": "reject",
-    "TIM-13": "reject",
-    "TIM-14": "warn",
-    "TIM-15": "keep",
-    "COM-01": "reject",
-    "COM-02": "warn",
-    "COM-03": "reject",
-    "COM-04": "warn",
-    "COM-05": "reject/warn",
-    "COM-06": "reject",
-    "COM-07": "reject",
-    "COM-08": "reject",
-    "COM-09": "reject",
-    "COM-10": "reject",
-    "COM-11": "reject",
-    "COM-12": "keep/warn",
-    "COM-13": "keep",
-    "TYP-01": "reject",
-    "TYP-02": "reject",
-    "TYP-03": "reject",
-    "TYP-04": "reject",
-    "TYP-05": "reject",
-    "TYP-06": "reject",
-    "TYP-07": "reject",
-    "TYP-08": "reject",
-    "TYP-09": "reject",
-    "TYP-10": "reject",
-    "TYP-11": "reject",
-    "TYP-12": "reject",
-    "TYP-13": "reject",
-    "TYP-14": "warn",
-    "TYP-15": "warn",
-    "PAT-01": "reject",
-    "PAT-02": "reject",
-    "PAT-03": "reject",
-    "PAT-04": "reject",
-    "PAT-05": "warn",
-    "PAT-06": "reject",
-    "PAT-07": "keep",
-    "MRK-01": "reject",
-    "MRK-02": "keep",
-    "MRK-03": "reject",
-    "MRK-04": "reject",
-    "MRK-05": "reject",
-    "MRK-06": "reject",
-    "MRK-07": "reject",
-    "MRK-08": "policy",
-    "MRK-09": "policy",
-    "MRK-10": "reject",
-    "MRK-11": "policy",
-    "EXT-01": "reject",
-    "EXT-02": "warn",
-    "EXT-03": "reject",
-    "EXT-04": "keep",
-    "EXT-05": "reject",
-    "EXT-06": "warn",
-    "EXT-07": "warn",
-    "EXT-08": "keep",
-    "CNF-01": "-",
-    "CNF-02": "-",
-    "CNF-03": "-",
-    "CNF-04": "-",
-    "CNF-05": "-",
-}
-"""Row → what a receiving hub does with a breach, in the words of the list; "-" asks nothing of an object."""
 
-REJECTING: Final = frozenset(row for row, hub in HUB.items() if "reject" in hub)
+def rows(name: str) -> dict[str, str]:
+    """Id and level of each row of a vendored list."""
+    lines = (VECTORS / name / "requirements.txt").read_text().splitlines()
+    return dict(line.split() for line in lines if line and not line.startswith("#"))
+
+
+def rows_of_page(page: Path) -> dict[str, str]:
+    """The same, of a design page: the first two cells of its tables' rows."""
+    return dict(re.findall(r"^\| ([A-Z]{2,4}-[0-9.]+) \| ([A-Z]+) \|", page.read_text(), re.MULTILINE))
+
+
+def cited(mark: str = "rule") -> dict[str, list[str]]:
+    """The tests that cite each id, or each trap of the signature design, by number."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for one in node.decorator_list:
+                    for rule in _ids(one, mark):
+                        found[rule].append(f"{file.relative_to(TESTS)}::{node.name}")
+    return dict(found)
+
+
+def _ids(decorator: ast.expr, mark: str) -> list[str]:
+    if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == f"pytest.mark.{mark}"):
+        return []
+    return [str(ast.literal_eval(argument)) for argument in decorator.args]

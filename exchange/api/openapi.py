@@ -7,6 +7,7 @@ from typing import Any
 from exchange.api.schemas import SCHEMAS
 from exchange.model.member import Access
 from exchange.settings import Settings
+from exchange.web.auth import KEY_HEADER
 from exchange.web.routes import Route
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\*?\}")
@@ -31,6 +32,7 @@ def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
                     "description": "Any user name; the API token is the password.",
                 },
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
                 "certificate": {"type": "mutualTLS"},
             },
         },
@@ -70,7 +72,7 @@ def operation(route: Route) -> dict[str, Any]:
         content = {"application/taxii+json;version=2.1": {"schema": _schema(route.takes)}}
         found["requestBody"] = {"required": True, "content": content}
     if route.allows is not Access.ANYONE:
-        found["security"] = [{"basic": []}, {"bearer": []}, {"certificate": []}]
+        found["security"] = [{"basic": []}, {"bearer": []}, {"key": []}, {"certificate": []}]
         found["x-allows"] = route.allows.value
     return found
 

@@ -127,11 +127,9 @@ async def post_submission(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def get_status(request: web.Request, caller: Caller) -> web.Response:
-    """What became of a submission. Only its submitter may ask."""
-    row = await request.app[SERVICES].store.status(request.match_info["status"])
-    if row is None or row.member != caller.member.slug:
-        raise NotFound("There is no such status.", "No existe ese estado.", field="status")
-    return web.Response(body=row.body, headers={hdrs.CONTENT_TYPE: JSON})
+    """What became of a submission. Its submitter may ask, and the auditors of its country."""
+    body = await request.app[SERVICES].intake.status(caller, request.match_info["status"])
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: JSON})
 
 
 async def _writable(services: Services, caller: Caller, name: str) -> Collection:

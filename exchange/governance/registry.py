@@ -138,14 +138,18 @@ class Governance:
         await self._act(actor, "acct.status", f"member:{slug}", pub, replace(member, status=status))
 
     async def put_collection(self, actor: str, collection: Collection) -> None:
-        """Add a collection or change its audiences. Titles must be unique and free of `.` and `*`: clients pick by title."""
+        """Add a collection or change its audiences. Titles must be unique and free of `.` and `*`: clients pick by title.
+
+        Clients may also name it by its alias, so no alias may be another collection's id.
+        """
         rules = await self._rulebook.current()
         if any(sign in collection.title for sign in ".*"):
             raise Malformed(
                 "A title may not contain “.” or “*”.", "Un título no puede contener «.» ni «*».", field="title"
             )
         others = [one for one in rules.registry.collections if one.id != collection.id]
-        if any(one.title == collection.title or one.alias == collection.alias for one in others):
+        names = {collection.alias, collection.id}
+        if any(_same_title(one, collection) or names & {one.alias, one.id} for one in others):
             raise Conflict(
                 "Another collection has this title or alias.",
                 "Otra colección tiene este título o alias.",
@@ -256,6 +260,11 @@ def approval_payload(agreement_id: str, version: int, digest: str, effective_fro
         "effective_from": effective_from,
         "decision": "approve",
     }
+
+
+def _same_title(one: Collection, other: Collection) -> bool:
+    """Titles that people read as one: blanks and case do not tell collections apart."""
+    return one.title.casefold().split() == other.title.casefold().split()
 
 
 def _no_trust() -> NotPermitted:

@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from exchange.clock import Clock
-from exchange.errors import Malformed, NotFound, NotPermitted, NotStix, Text, Unavailable
+from exchange.errors import NotFound, NotPermitted, NotStix, Text, Unavailable
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
 from exchange.intake.labelling import Labeller
 from exchange.intake.parse import objects_in
@@ -31,14 +31,14 @@ from policies.label import CAVEAT_MARKINGS, Label
 SLICE_OBJECTS = 500
 """Objects examined in one go off the event loop: some 75 ms, the longest that another envelope waits for its turn."""
 
+VERSIONS_LOGGED = 64
+"""Versions that one `withdraw` entry names; all of them are counted."""
+
 REFUSALS_LOGGED = 200
 """`submit.refuse` entries of one envelope; what is beyond is one entry with its count."""
 
 MARKINGS_AT_MOST = 500
 """Different ones in one envelope: each is looked up."""
-
-VERSIONS_REMOVED_AT_MOST = 32
-"""Named in one `withdraw` entry, which is short."""
 
 VERSION_TEXTS = {
     Verdict.CONFLICT: Text(
@@ -142,40 +142,47 @@ class Intake:
     ) -> int:
         """Take versions of the caller's own object out of a collection; the number that went.
 
-        Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's, Malformed for
-        more versions than an entry can name.
+        Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's.
         """
-        if len(versions) > VERSIONS_REMOVED_AT_MOST:
-            raise Malformed(
-                f"At most {VERSIONS_REMOVED_AT_MOST} versions can be removed at once.",
-                f"Se pueden retirar como máximo {VERSIONS_REMOVED_AT_MOST} versiones a la vez.",
-                code="query-malformed",
-                field="match[version]",
-            )
         rules = await self._rulebook.current()
+        judgements = self._judgements_under(rules)
 
         def record(stamp: Stamp) -> Record:
-            count = stamp.removed[0]
-            if count <= 0:
-                return Record(())
-            pub = {"object": object_id, "versions": list(versions), "count": count, "cause": "delete"}
-            on = f"coll:{collection.id}"
-            return Record((Entry("both", "withdraw", caller.actor, on, pub, private=caller.private),))
+            by_log: dict[str, list[str]] = {}
+            for one in stamp.removed[0] or ():
+                by_log.setdefault(judgements.log(one.label, caller.member.country), []).append(one.version)
+            return Record(
+                tuple(_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items())
+            )
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
         done = await self._sequencer.append(
             Act(str(uuid.uuid4()), record, agreement=rules.number or None, removals=(removal,))
         )
-        count = done.stamp.removed[0]
-        if count < 0:
+        removed = done.stamp.removed[0]
+        if removed is None:
             raise NotPermitted(
                 "Only its originator may delete an object.",
                 "Solo su originador puede eliminar un objeto.",
                 code="not-owner",
             )
-        if count == 0:
+        if not removed:
             raise NotFound("There is no such object in this collection.", "No existe ese objeto en esta colección.")
-        return count
+        return len(removed)
+
+    async def status(self, caller: Caller, status_id: str) -> bytes:
+        """The status resource of a submission, as it was answered: for its submitter and its country's auditors.
+
+        Raises NotFound for everybody else, as for a status that is not there.
+        """
+        row = await self._store.status(status_id)
+        if row is not None and row.member != caller.member.slug:
+            submitter = (await self._rulebook.current()).registry.members.get(row.member)
+            if not caller.member.auditor or submitter is None or submitter.country != caller.member.country:
+                row = None
+        if row is None:
+            raise NotFound("There is no such status.", "No existe ese estado.", field="status-id")
+        return row.body
 
     async def _examine(
         self, caller: Caller, collection: Collection, objects: list[Any], judgements: "Judgements", budget: Budget
@@ -257,16 +264,17 @@ class Judgements:
         self.labeller = Labeller(rules)
         self._crosses: dict[str, bool] = {}
 
-    def log(self, new: NewObject) -> str:
-        """In which log an object is published: `both` when anybody of the other country may have it."""
-        crosses = self._crosses.get(new.label)
+    def log(self, encoded: str, country: str) -> str:
+        """In which log objects of a label are published, and withdrawn: `both` when anybody of the other country may
+        have them."""
+        crosses = self._crosses.get(encoded)
         if crosses is None:
-            label = Label.decode(new.label)
-            crosses = self._crosses[new.label] = any(
-                member.country != new.country and self.rules.decide(label, member).effect == "permit"
+            label = Label.decode(encoded)
+            crosses = self._crosses[encoded] = any(
+                member.country != country and self.rules.decide(label, member).effect == "permit"
                 for member in self.rules.registry.members.values()
             )
-        return "both" if crosses else national(new.country)
+        return "both" if crosses else national(country)
 
 
 class _Draft:
@@ -287,7 +295,7 @@ class _Draft:
         self.language = language
         self.objects = tuple(one.new for one in judged if isinstance(one, Examined) and one.new is not None)
         # Decided before the lock is taken: a label's first judgement asks for every member.
-        self.logs = [judgements.log(new) for new in self.objects]
+        self.logs = [judgements.log(new.label, new.country) for new in self.objects]
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 
@@ -367,6 +375,11 @@ def _success(one: Examined, language: str) -> dict[str, Any]:
         named["message"] = " ".join(note.text.in_language(language) for note in one.notes)
         named["x_notes"] = [note.code for note in one.notes]
     return named
+
+
+def _withdrawal(log: str, caller: Caller, collection: Collection, object_id: str, versions: list[str]) -> Entry:
+    pub = {"object": object_id, "versions": versions[:VERSIONS_LOGGED], "count": len(versions), "cause": "delete"}
+    return Entry(log, "withdraw", caller.actor, f"coll:{collection.id}", pub, private=caller.private)
 
 
 def _refused(new: NewObject, verdict: Verdict) -> Failure:

@@ -75,6 +75,14 @@ def release_entries(caller: Caller, collection: Collection, kind: str, given: Se
     )
 
 
+def denial(caller: Caller, collection: Collection, code: str) -> Entry:
+    """A `deny` entry, in the log of the caller's own country: what was asked and not answered, and why."""
+    on = f"coll:{collection.id}"
+    return Entry(
+        national(caller.member.country), "deny", caller.actor, on, {"code": code}, out="refused", private=caller.private
+    )
+
+
 def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:
     """The rows' ticks as [first, count] runs of consecutive microseconds: a batch is one run."""
     runs: list[list[int]] = []

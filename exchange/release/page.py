@@ -8,7 +8,7 @@ from exchange.errors import NotFound, Unavailable
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection
 from exchange.model.page import Filter
-from exchange.release.disclosure import PollSums, release_entries
+from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.rules import Caller, RuleBook
@@ -94,6 +94,11 @@ class Release:
                 "No existe ese objeto en esta colección.",
                 field="object-id",
             )
+
+    async def deny(self, caller: Caller, collection: Collection, code: str) -> None:
+        """Record a refusal that does not happen by mistake. Raises Unavailable when it cannot be recorded."""
+        record = Record((denial(caller, collection, code),))
+        await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: record))
 
     async def flush_polls(self) -> None:
         """Write what was counted since the last flush. Called once a minute and at shutdown."""

@@ -34,7 +34,11 @@ class NewObject:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Versions of an object that its owner takes out of a collection."""
+    """Versions of an object that its owner takes out of a collection.
+
+    With its last placement a version's content is erased. That the id is its owner's and which bytes the version had
+    stays known: it may come back as it was, and no other way.
+    """
 
     collection: str
     id: str
@@ -105,13 +109,21 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A version that a Removal took out, and the label it lay under."""
+
+    version: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What an act learns under the lock."""
 
     time_us: int
     placed: tuple[Placed, ...] = ()
-    removed: tuple[int, ...] = ()
-    """How many versions each Removal took out; -1 when the object is another's."""
+    removed: tuple[tuple[Withdrawn, ...] | None, ...] = ()
+    """What each Removal took out; None when the object is another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +320,9 @@ class Store(Protocol):
         """Whether any version of the object is placed there under one of these labels."""
         ...
 
-    async def held(self, object_id: str) -> list[HeldObject]: ...
+    async def held(self, object_id: str) -> list[HeldObject]:
+        """The versions whose content the hub holds, oldest first."""
+        ...
 
     async def status(self, status_id: str) -> StatusRow | None: ...
 

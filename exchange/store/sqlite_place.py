@@ -8,9 +8,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from exchange.model.instant import instant
 from exchange.model.versions import Known, Verdict, judge, leaves_gap
-from exchange.store.contract import NewObject, Placed, Removal
+from exchange.store.contract import NewObject, Placed, Removal, Withdrawn
 from exchange.store.sqlite_runs import NewRun, blank, cut, insert
+from exchange.times import as_text, parse_us
 
 _IDS_AT_ONCE = 500
 
@@ -75,6 +77,7 @@ class Placing:
     def __init__(self, db: sqlite3.Connection, time_us: int, last_tick: int) -> None:
         self._db = db
         self._time_us = time_us
+        self._time_text = instant(as_text(time_us))
         self.last_tick = last_tick
         self._label_ids: dict[str, int] = {}
         self.label_news: dict[int, list[int]] = {}
@@ -131,7 +134,7 @@ class Placing:
         runs: list[NewRun] = []
         for label, of_label in going.items():
             for part in cut(of_label):
-                first = max(self._time_us, self.last_tick + 1)
+                first = self._next_tick(part)
                 for tick, one in enumerate(part, start=first):
                     vid = one.vid
                     if vid is None:
@@ -154,6 +157,14 @@ class Placing:
             "INSERT INTO placement (collection, tick, label, vid, newer, run) VALUES (?, ?, ?, ?, ?, ?)", placements
         )
         insert(self._db, runs)
+
+    def _next_tick(self, part: Sequence["_Going"]) -> int:
+        """The first tick of a run. An author's clock may run ahead of ours, but no tick lies before its object's
+        `modified`: a client whose cursor is the greatest `modified` it saw (Cortex XSOAR) would lose what is added until
+        that moment."""
+        tick = max(self._time_us, self.last_tick + 1)
+        latest = max((one.new.object for one in part), key=lambda obj: obj.instant)
+        return tick if latest.instant <= self._time_text else max(tick, parse_us(latest.version) + 1)
 
     def _held(self, objects: Sequence[NewObject]) -> dict[str, list[_Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
@@ -215,16 +226,17 @@ class Placing:
 
     # --- taking out ---
 
-    def remove(self, removal: Removal) -> int:
+    def remove(self, removal: Removal) -> tuple[Withdrawn, ...] | None:
         """See Stamp.removed."""
         rows = self._db.execute(
-            "SELECT o.vid, o.instant, o.owner, p.label, p.run, p.tick FROM object o JOIN placement p ON p.vid = o.vid"
+            "SELECT o.vid, o.instant, o.owner, o.version, p.label, p.run, p.tick, l.facets FROM object o"
+            " JOIN placement p ON p.vid = o.vid JOIN label l ON l.id = p.label"
             " WHERE o.id = ? AND p.collection = ? ORDER BY o.instant",
             (removal.id, removal.collection),
         ).fetchall()
         own = [row for row in rows if row[2] == removal.owner]
         if rows and not own:
-            return -1
+            return None
         chosen = own
         if "all" not in removal.versions:
             wanted = {
@@ -233,16 +245,19 @@ class Placing:
                 if own
             }
             chosen = [row for row in own if row[1] in wanted]
-        for vid, _, _, label, run, tick in chosen:
+        for vid, _, _, _, label, run, tick, _ in chosen:
             blank(self._db, run, tick)
             self._db.execute("DELETE FROM placement WHERE vid = ? AND collection = ?", (vid, removal.collection))
             self._db.execute("UPDATE label SET placements = placements - 1 WHERE id = ?", (label,))
-            # The version row goes with its last placement, so that the owner may submit it again.
+            # The row stays: it keeps the id its owner's, and the version what it was. Observables have neither owner nor
+            # version, and go with their last placement.
             self._db.execute(
-                "DELETE FROM object WHERE vid = ? AND NOT EXISTS (SELECT 1 FROM placement WHERE vid = ?)", (vid, vid)
+                "DELETE FROM object WHERE vid = ? AND created = ''"
+                " AND NOT EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid)",
+                (vid,),
             )
         self.changed = self.changed or bool(chosen)
-        return len(chosen)
+        return tuple(Withdrawn(row[3], row[7]) for row in chosen)
 
 
 def _version_row(vid: int, new: NewObject) -> tuple[object, ...]:

@@ -118,7 +118,9 @@ def blank(db: sqlite3.Connection, first_tick: int, tick: int) -> None:
 def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
     """See Store.held."""
     versions = db.execute(
-        "SELECT vid, version, type, owner, sha256 FROM object WHERE id = ? ORDER BY instant, holder", (object_id,)
+        "SELECT vid, version, type, owner, sha256 FROM object WHERE id = ?"
+        " AND EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid) ORDER BY instant, holder",
+        (object_id,),
     ).fetchall()
     return [_held(db, object_id, *version) for version in versions]
 
@@ -127,7 +129,7 @@ def _held(
     db: sqlite3.Connection, object_id: str, vid: int, version: str, kind: str, owner: str, digest: bytes
 ) -> HeldObject:
     places = db.execute("SELECT tick, label, run FROM placement WHERE vid = ? ORDER BY tick", (vid,)).fetchall()
-    content = body(db, places[0][2], places[0][0])  # a version without a placement is not kept
+    content = body(db, places[0][2], places[0][0])  # of a deleted one only the row is kept
     return HeldObject(object_id, version, kind, owner, digest, content, tuple(place[:2] for place in places))
 
 

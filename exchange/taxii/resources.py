@@ -76,8 +76,8 @@ def collection(found: Collection, member: Member) -> dict[str, Any]:
 
 
 def collections(all_of_them: Iterable[Collection], member: Member) -> bytes:
-    """TAXII 2.1, 5.1.1: those the member may see, in a stable order; no empty list is ever sent (2)."""
-    shown = [collection(one, member) for one in all_of_them if visible(one, member)]
+    """TAXII 2.1, 5.1.1: those the member may see, sorted by id; no empty list is ever sent (2)."""
+    shown = [collection(one, member) for one in sorted(all_of_them, key=lambda one: one.id) if visible(one, member)]
     return orjson.dumps({"collections": shown} if shown else {})
 
 
@@ -103,10 +103,13 @@ VERSIONS = View("versions", _version_texts)
 """TAXII 2.1, 5.8.1: the versions' own texts, in the order they were added."""
 
 
-def paged(sheet: Sheet, view: View, following: str | None) -> bytes:
-    """The resource that a page is sent as; `following` is its `next`."""
+def paged(sheet: Sheet, view: View, following: str | None, *, lists: bool = False) -> bytes:
+    """The resource that a page is sent as; `following` is its `next`.
+
+    `lists` is the wish of a client that cannot do without a list, even an empty one.
+    """
     name, items = b"versions" if view is VERSIONS else b"objects", sheet.content
-    if not items:
+    if not items and not lists:
         return b"{}"  # 2: an empty list is left out
     # 3.5 makes `next` optional, but taxii2-client repeats page one for ever without it. Base64url needs no escapes.
     head = b'{"more":false,"' if following is None else b'{"more":true,"next":"%b","' % following.encode()

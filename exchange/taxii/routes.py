@@ -1,6 +1,5 @@
 """The nine TAXII 2.1 endpoints. Each asks one door, release or intake, and gives what it answers a form."""
 
-import re
 from dataclasses import replace
 
 import orjson
@@ -19,11 +18,9 @@ from exchange.taxii.query import Asked, asked
 from exchange.times import as_text
 from exchange.web.body import read_body
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
-from exchange.web.negotiate import TAXII, language, must_be_readable
+from exchange.web.negotiate import TAXII, language, must_be_readable, wants_empty_lists
 from exchange.web.routes import Handler, Query, Route
 from exchange.web.services import SERVICES, Services
-
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _log = structlog.get_logger("puente.taxii")
 
@@ -43,13 +40,8 @@ async def get_api_root(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def get_status(request: web.Request, caller: Caller) -> web.Response:
-    """What became of a submission (TAXII 2.1, 4.3). Only its submitter may ask."""
-    services = _services(request)
-    status_id = request.match_info["status"]
-    row = await services.store.status(status_id) if _UUID.fullmatch(status_id) else None
-    if row is None or row.member != caller.member.slug:
-        raise NotFound("There is no such status.", "No existe ese estado.", field="status-id")
-    return _taxii(row.body)
+    """What became of a submission (TAXII 2.1, 4.3). Its submitter may ask, and the auditors of its country."""
+    return _taxii(await _services(request).intake.status(caller, request.match_info["status"]))
 
 
 async def get_collections(request: web.Request, caller: Caller) -> web.Response:
@@ -93,7 +85,8 @@ async def _page(
 ) -> web.Response:
     services = _services(request)
     collection = await readable_collection(services, caller, request.match_info["collection"])
-    begin = start(question, _cursor(services, caller, question), collection=collection.id, only=only)
+    cursor = await _cursor(services, caller, collection, question)
+    begin = start(question, cursor, collection=collection.id, only=only)
     released = await services.release.page(caller, collection, begin.match, begin.after_us, question.limit, view)
     sheet = released.sheet
     if only is not None and not sheet.count:
@@ -103,7 +96,7 @@ async def _page(
     if sheet.more:
         place = Cursor(caller.member.slug, collection.id, begin.match, sheet.last_us)
         following = encode(place, services.cursor_key)
-    response = _taxii(resources.paged(sheet, view, following))
+    response = _taxii(resources.paged(sheet, view, following, lists=wants_empty_lists(request)))
     _stamp(response, services, released)
     return response
 
@@ -115,13 +108,14 @@ def _asked(request: web.Request) -> Asked:
     )
 
 
-def _cursor(services: Services, caller: Caller, question: Asked) -> Cursor | None:
+async def _cursor(services: Services, caller: Caller, collection: Collection, question: Asked) -> Cursor | None:
     if question.next is None:
         return None
     try:
         return decode(question.next, services.cursor_key, member=caller.member.slug)
     except ForeignCursor as refusal:
         _log.warning("cursor refused", member=caller.member.slug, account=caller.account, reason=refusal.reason)
+        await services.release.deny(caller, collection, refusal.code)
         raise
 
 

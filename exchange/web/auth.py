@@ -1,4 +1,4 @@
-"""Who asks: from the Authorization header or the TLS client certificate to the member and credential behind it."""
+"""Who asks: from the Authorization or X-API-Key header, or the TLS client certificate, to the member behind it."""
 
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -16,6 +16,9 @@ NOBODY = Caller(Member("", "", Country.US, "", (), (), "", "", Status.WITHDRAWN)
 TOKEN_SCHEMES = ("bearer", "token")
 """taxii2-client's TokenAuth and XSOAR say `Token` where RFC 6750 says `Bearer`."""
 
+KEY_HEADER = "X-API-Key"
+"""Carries the bare token, for clients that can only send a header of its own (XSOAR's `_header:`, OpenCTI's API key)."""
+
 
 def identify(request: web.BaseRequest, rules: Rules, now_us: int) -> Caller:
     """The caller. Raises NotAuthenticated without a credential that is valid now.
@@ -24,7 +27,8 @@ def identify(request: web.BaseRequest, rules: Rules, now_us: int) -> Caller:
     the same member, else one member's proxy could act with another's token.
     """
     der = peer_certificate(request)
-    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    given = request.headers.getall(hdrs.AUTHORIZATION, [])
+    given = [*given, *(f"Token {key}" for key in request.headers.getall(KEY_HEADER, []))]
     found: tuple[Member, Credential] | None = None
     if given:
         found = authenticate_token(rules, token_in(given), now_us)

@@ -97,8 +97,10 @@ def fault(request: web.BaseRequest, error_id: str, *, media: str = TAXII) -> web
     return _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", FAULT, media=media, error_id=error_id)
 
 
-def no_method(request: web.BaseRequest, allowed: str, *, media: str = TAXII) -> web.Response:
-    """A 405 with what is allowed (RFC 9110, 15.5.6)."""
+def without_route(request: web.BaseRequest, allowed: str, *, media: str = TAXII) -> web.Response:
+    """What is allowed: asked by OPTIONS (RFC 9110, 9.3.7), or told with a 405 to other methods (15.5.6)."""
+    if request.method == hdrs.METH_OPTIONS:
+        return web.Response(headers={hdrs.CONTENT_TYPE: media, hdrs.ALLOW: allowed})
     response = _error(request, HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", NO_METHOD, media=media)
     response.headers[hdrs.ALLOW] = allowed
     return response
@@ -128,4 +130,4 @@ def _error(
     return web.Response(status=status, body=orjson.dumps(body), headers=headers)
 
 
-__all__ = ["CHALLENGES", "STATUS", "TITLES", "fault", "language", "no_method", "problem", "status_of"]
+__all__ = ["CHALLENGES", "STATUS", "TITLES", "fault", "language", "problem", "status_of", "without_route"]

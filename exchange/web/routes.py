@@ -17,7 +17,7 @@ from exchange.web.auth import NOBODY, identify, must_be_allowed
 from exchange.web.body import close_if_unread
 from exchange.web.limits import Limits, Rate
 from exchange.web.negotiate import JSON, TAXII, must_accept_taxii
-from exchange.web.problems import fault, no_method, problem
+from exchange.web.problems import fault, problem, without_route
 from exchange.web.services import SERVICES, Services
 
 Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -70,8 +70,8 @@ class Resource:
 
     @property
     def allowed(self) -> str:
-        """The value of an Allow header: HEAD goes wherever GET does."""
-        return ", ".join(sorted({*self.methods, *(["HEAD"] if "GET" in self.methods else [])}))
+        """The value of an Allow header: HEAD goes wherever GET does, and OPTIONS tells this."""
+        return ", ".join(sorted({"OPTIONS", *self.methods, *(["HEAD"] if "GET" in self.methods else [])}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Guard:
         if found is None:
             raise NotFound("There is no such resource.", "No existe ese recurso.", code="no-such-resource")
         if route is None:
-            return no_method(request, found.resource.allowed, media=media)
+            return without_route(request, found.resource.allowed, media=media)
         if media == TAXII:
             must_accept_taxii(request)
         request.match_info.update(found.values)

@@ -1,10 +1,9 @@
 """The exchange, end to end: a whole hub over TLS, members of two countries, and clients nobody here wrote."""
 
 import asyncio
-import contextlib
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import stix2
-from taxii2client.common import TokenAuth, _HTTPConnection
+from taxii2client.common import _HTTPConnection
 from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
 
 from certs.jcs import canonical
@@ -27,6 +26,7 @@ from exchange.model.member import Status
 from exchange.model.stix import StixObject
 from exchange.times import as_datetime, as_millis_text
 from policies.markings import CAVEAT_MARKINGS
+from tests.taxii import connection
 from tests.world import TLP2, World, make_world
 
 NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
@@ -57,6 +57,7 @@ async def test_a_signed_indicator_crosses_the_border(world: World) -> None:
     assert sent["id"] in await world.pull("us-customs")
 
 
+@pytest.mark.rule("AUT-09")
 async def test_domestic_and_noforn_stay_and_explain_names_the_clause(world: World) -> None:
     home = world.signed("us-cyber")
     noforn = world.signed("us-cyber", object_marking_refs=[TLP2["amber"], NOFORN])
@@ -231,6 +232,8 @@ async def _with_certificate(world: World, slug: str) -> int:
         return answer.status
 
 
+@pytest.mark.rule("AUT-07", "TRN-06")
+@pytest.mark.rule("TRN-07")
 async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: World) -> None:
     assert await _with_certificate(world, "mx-marina") == 200
     rules = await world.hub.services.rulebook.current()
@@ -242,24 +245,16 @@ async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: W
 # --- clients nobody here wrote ---
 
 
-@contextlib.contextmanager
-def _connection(world: World, slug: str) -> Iterator[_HTTPConnection]:
-    connection = _HTTPConnection(auth=TokenAuth(world.tokens[slug]), verify=str(world.home.ca_file), version="2.1")
-    connection.session.trust_env = False  # a CA bundle named in the environment would win over `verify`
-    with contextlib.closing(connection):
-        yield connection
-
-
 def _collection(world: World, connection: _HTTPConnection) -> Collection:
     return Collection(f"{world.root}collections/{world.collections['indicators']}/", conn=connection)
 
 
+@pytest.mark.rule("CLI-01", "CLI-02", "CLI-03", "CLI-04", "NEG-20", "PAG-06")
 async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
-    """CLI-01, CLI-02, CLI-03, CLI-04."""
     sent = [world.signed("us-cyber") for _ in range(5)]
 
     def walk() -> tuple[list[str], list[str], int]:
-        with _connection(world, "mx-ciber") as reading, _connection(world, "us-cyber") as writing:
+        with connection(world, "mx-ciber") as reading, connection(world, "us-cyber") as writing:
             assert Server(f"{world.hub.url}/taxii2/", conn=reading).default.url == world.root
             titles = [one.title for one in ApiRoot(world.root, conn=reading).collections]
             status = _collection(world, writing).add_objects({"objects": sent}, wait_for_completion=True)
@@ -278,13 +273,14 @@ async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
     assert len(pulled) == len(set(pulled))
 
 
+@pytest.mark.rule("CLI-06", "ADD-07")
 async def test_stix2_source_and_sink(world: World) -> None:
-    """CLI-05, CLI-06: a signed object survives python-stix2's own parsing on the way in."""
+    """A signed object survives python-stix2's own parsing on the way in."""
     sent = world.signed("us-cyber", name="through stix2")
 
     def through() -> Any:
-        with _connection(world, "us-cyber") as connection:
-            store = stix2.TAXIICollectionStore(_collection(world, connection), allow_custom=True)
+        with connection(world, "us-cyber") as writing:
+            store = stix2.TAXIICollectionStore(_collection(world, writing), allow_custom=True)
             store.add(stix2.parse(sent, allow_custom=True))
             return store.get(sent["id"])
 

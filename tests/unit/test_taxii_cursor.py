@@ -25,6 +25,7 @@ PLACE = Cursor("us-cyber", HERE, Filter(added_after_us=5, types=("indicator",)),
 
 @settings(max_examples=200, deadline=None)
 @given(CURSORS)
+@pytest.mark.rule("PAG-17")
 def test_round_trip(cursor: Cursor) -> None:
     token = encode(cursor, KEY)
     assert decode(token, KEY, member=cursor.member) == cursor
@@ -32,8 +33,9 @@ def test_round_trip(cursor: Cursor) -> None:
     assert set(token) <= set(ALPHABET), "PAG-17"
 
 
+@pytest.mark.rule("PAG-19", "FLT-17")
 def test_every_altered_character_is_refused() -> None:
-    """PAG-19, FLT-17: also the spare bits of the last one, which decode alike."""
+    """Also the spare bits of the last one, which decode alike."""
     token = encode(PLACE, KEY)
     for i, old in enumerate(token):
         for other in "Aa0_-.%é " if i < len(token) - 1 else ALPHABET:
@@ -82,8 +84,8 @@ def test_no_token_is_page_one() -> None:
         Asked(10, versions=("last",)),
     ],
 )
+@pytest.mark.rule("PAG-11", "PAG-12", "PAG-14")
 def test_the_same_or_no_filters_go_on_with_the_tokens_own(question: Asked) -> None:
-    """PAG-11, PAG-12, PAG-14."""
     assert start(question, PLACE, collection=HERE) == Start(PLACE.filter, 42)
 
 
@@ -103,15 +105,15 @@ def test_another_collections_token_begins_at_its_own_added_after() -> None:
 @pytest.mark.parametrize(
     "question", [Asked(10, types=("malware",)), Asked(10, ids=(ID,)), Asked(10, versions=("all",)), Asked(10, 5, (ID,))]
 )
+@pytest.mark.rule("PAG-13")
 def test_other_filters_are_refused_rather_than_mixed(question: Asked) -> None:
-    """PAG-13."""
     with pytest.raises(Malformed) as refusal:
         start(question, PLACE, collection=HERE)
     assert refusal.value.code == "cursor-filters"
 
 
+@pytest.mark.rule("ONE-08", "FLT-44")
 def test_a_token_of_the_collection_gives_nothing_but_the_object_on_its_endpoint() -> None:
-    """ONE-08, FLT-44."""
     begin = start(Asked(10, types=("malware",)), PLACE, collection=HERE, only=ID)
     assert begin == Start(Filter(5, ids=(ID,)))
     walk = Cursor("us-cyber", HERE, Filter(ids=(ID,), versions=("all",)), 42)

@@ -17,8 +17,8 @@ def ask(query: str) -> Asked:
     return asked(URL(f"/?{query}", encoded=True).query, default_limit=1000, highest_limit=5000)
 
 
+@pytest.mark.rule("FLT-06", "FLT-28", "PAG-16")
 def test_nothing_asked_is_the_latest_of_everything_from_the_beginning() -> None:
-    """FLT-06, FLT-28, PAG-16."""
     question = ask("")
     assert question == Asked(limit=1000)
     assert question.match.versions == ("last",)
@@ -38,8 +38,8 @@ def test_nothing_asked_is_the_latest_of_everything_from_the_beginning() -> None:
         ("2026-11-24T12%3A00%3A00Z", 0),
     ],
 )
+@pytest.mark.rule("FLT-02", "FLT-08")
 def test_added_after_with_up_to_nine_digits(text: str, micros: int) -> None:
-    """FLT-02, FLT-08."""
     assert ask(f"added_after={text}").added_after_us == parse_us("2026-11-24T12:00:00Z") + micros
 
 
@@ -99,6 +99,7 @@ def test_added_after_with_up_to_nine_digits(text: str, micros: int) -> None:
         "match[version]=first&match[version]=last",
     ],
 )
+@pytest.mark.rule("FLT-04", "FLT-05", "FLT-09", "FLT-11", "FLT-16", "FLT-34", "FLT-35", "FLT-37", "FLT-40", "FLT-42")
 def test_malformed(query: str) -> None:
     with pytest.raises(Malformed) as refusal:
         ask(query)
@@ -120,8 +121,9 @@ def test_malformed(query: str) -> None:
         ("limit=", 1000),
     ],
 )
+@pytest.mark.rule("FLT-13", "FLT-15")
 def test_limits(query: str, limit: int) -> None:
-    """FLT-13, FLT-15; an empty limit counts as absent, as MISP sends it."""
+    """An empty limit counts as absent, as MISP sends it."""
     assert ask(query).limit == limit
 
 
@@ -129,24 +131,25 @@ def test_empty_next_counts_as_absent() -> None:
     assert ask("next=&limit=50") == Asked(limit=50)
 
 
+@pytest.mark.rule("FLT-21", "FLT-23", "FLT-41", "EP-08", "EP-09", "INT-3.13.2")
 def test_lists_brackets_and_unknown_parameters() -> None:
-    """FLT-21, FLT-23, FLT-41, EP-08, EP-09."""
     question = ask(f"match%5Bid%5D={ID},x--1&match[type]=indicator,%20malware,indicator&match[colour]=red&x=1&x=2")
     assert question.ids == (ID, "x--1")
     assert question.types == ("indicator", "malware")
     assert ask("match[spec_version]=2.0,2.1").spec_versions == ("2.0", "2.1")
 
 
+@pytest.mark.rule("FLT-33", "FLT-38")
 def test_versions_become_instants() -> None:
-    """FLT-33, FLT-38."""
     found = ask("match[version]=first,2026-11-24T12:00:00.000Z,last").versions
     assert found == ("first", "2026-11-24T12:00:00", "last")
     near = ask("match[version]=2026-11-24T12:00:00.000001Z,2026-11-24T12:00:00.0000010001Z").versions
     assert len(set(near)) == 2
 
 
+@pytest.mark.rule("SRT-03")
 def test_a_time_before_anything_was_added_is_the_beginning() -> None:
-    """The header of an empty page repeats the bound; it must be a TAXII timestamp (SRT-03)."""
+    """The header of an empty page repeats the bound; it must be a TAXII timestamp."""
     assert ask("added_after=0001-01-01T00:00:00Z").added_after_us == 0
     assert as_text(0) == "1970-01-01T00:00:00.000000Z"
 
@@ -164,8 +167,8 @@ NAMES = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(NAMES, st.text(max_size=30)), max_size=5))
+@pytest.mark.rule("ERR-05")
 def test_any_query_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
-    """ERR-05."""
     try:
         question = asked(MultiDict(pairs), default_limit=1000, highest_limit=5000)
     except Malformed:

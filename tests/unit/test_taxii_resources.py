@@ -1,8 +1,11 @@
 """TAXII resources as bytes: required properties, no empty lists, objects joined and never rebuilt."""
 
+import pytest
+
 from certs.jcs import load
 from exchange.model.member import Collection, Country, Member
-from exchange.model.page import Page, Row
+from exchange.model.page import Page, Row, Span, Spans
+from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.store.contract import LeafRef
 from exchange.taxii import resources
@@ -19,10 +22,19 @@ def coll(readers: str, writers: str, title: str = "Indicators") -> Collection:
     )
 
 
-def rows(*bodies: bytes) -> tuple[Row, ...]:
-    return tuple(
-        Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", b"", body, b"") for n, body in enumerate(bodies, 1)
-    )
+def written(view: View, count: int, following: str | None = None, *, lists: bool = False) -> bytes:
+    """A manifest or a list of versions, of `count` rows."""
+    rows = [Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", bytes(32), 0) for n in range(1, count + 1)]
+    assert view.write is not None
+    sheet = Sheet.of_rows(Page(tuple(rows), following is not None, 7), view.write, {1: "US"})
+    return resources.paged(sheet, view, following, lists=lists)
+
+
+def joined(*contents: bytes, following: str | None = None, lists: bool = False) -> bytes:
+    """An envelope of spans."""
+    spans = [Span(n, 1, 1, bytes(32), content) for n, content in enumerate(contents, 1)]
+    sheet = Sheet.of_spans(Spans(tuple(spans), following is not None, 7), {1: "US"})
+    return resources.paged(sheet, resources.OBJECTS, following, lists=lists)
 
 
 def read(data: bytes) -> dict[str, object]:
@@ -31,8 +43,10 @@ def read(data: bytes) -> dict[str, object]:
     return found
 
 
+@pytest.mark.rule("DSC-02", "DSC-03", "DSC-04", "DSC-05", "DSC-06", "DSC-11", "DSC-12", "ROOT-01", "ROOT-02")
+@pytest.mark.rule("ROOT-03", "ROOT-04", "ROOT-11", "SER-02", "SER-04", "SER-07")
+@pytest.mark.rule("ROOT-05")
 def test_discovery_and_api_root() -> None:
-    """DSC-02..12, ROOT-01..04."""
     found = read(resources.discovery(SETTINGS))
     assert found["default"] == "https://hub.example:8443/taxii2/us-mx/"
     assert found["api_roots"] == [found["default"]]
@@ -42,8 +56,8 @@ def test_discovery_and_api_root() -> None:
     assert root["title"] == "Puente v1 0 test", "no dot and no star: OpenCTI picks by title"
 
 
+@pytest.mark.rule("AUT-16", "COL-02", "COL-04", "COL-06", "COL-12", "COL-13", "SER-05")
 def test_collections_show_the_rights_of_who_asks() -> None:
-    """AUT-16, COL-02, COL-04, COL-12."""
     writing = coll("", "all", "Drop.box*")
     found = read(resources.collections([coll("all", ""), writing, coll("country:MX", "country:MX")], US))["collections"]
     assert isinstance(found, list)
@@ -53,26 +67,25 @@ def test_collections_show_the_rights_of_who_asks() -> None:
     assert resources.collections([coll("all", "all")], AUDITOR) == b"{}"
 
 
+@pytest.mark.rule("OBJ-01", "OBJ-02", "SER-10", "SER-12")
 def test_objects_are_the_stored_bytes_joined() -> None:
-    """OBJ-01, OBJ-02, SER-10: whatever spelling was signed comes back."""
+    """Whatever spelling was signed comes back."""
     first, second = b'{"id":"a","x":1.0,"t":"2026-01-01T00:00:00.1Z"}', '{"id":"b","name":"señal"}'.encode()
-    page = Page(rows(first, second), True, 0)
-    assert resources.envelope(page, "tok") == b'{"more":true,"next":"tok","objects":[' + first + b"," + second + b"]}"
-    assert resources.envelope(page, None) == b'{"more":false,"objects":[' + first + b"," + second + b"]}"
+    objects = b'"objects":[' + first + b"," + second + b"]}"
+    assert joined(first, second, following="tok") == b'{"more":true,"next":"tok",' + objects
+    assert joined(first, second) == b'{"more":false,' + objects
 
 
+@pytest.mark.rule("OBJ-03", "OBJ-06", "MAN-05", "VER-04", "SER-05")
 def test_nothing_is_an_empty_object() -> None:
-    """OBJ-03, MAN-05, VER-04."""
-    empty = Page((), False, 7)
-    assert (
-        resources.envelope(empty, None) == resources.manifest(empty, None) == resources.versions(empty, None) == b"{}"
-    )
+    assert joined() == written(resources.MANIFEST, 0) == written(resources.VERSIONS, 0) == b"{}"
+    assert joined(lists=True) == written(resources.MANIFEST, 0, lists=True) == b'{"more":false,"objects":[]}'
+    assert written(resources.VERSIONS, 0, lists=True) == b'{"more":false,"versions":[]}'
 
 
+@pytest.mark.rule("MAN-01", "MAN-02", "MAN-04", "VER-07", "PAG-06", "PAG-07", "SER-08", "INT-3.6")
 def test_manifest_and_versions() -> None:
-    """MAN-01, MAN-02, MAN-04, VER-07, PAG-06, PAG-07."""
-    page = Page(rows(b"", b""), True, 0)
-    found = read(resources.manifest(page, "tok"))
+    found = read(written(resources.MANIFEST, 2, "tok"))
     assert found["objects"] == [
         {
             "id": f"indicator--{n}",
@@ -83,7 +96,7 @@ def test_manifest_and_versions() -> None:
         for n in (1, 2)
     ]
     assert (found["more"], found["next"]) == (True, "tok")
-    assert read(resources.versions(page, None)) == {
+    assert read(written(resources.VERSIONS, 2)) == {
         "more": False,
         "versions": ["2026-01-01T00:00:00.1Z", "2026-01-01T00:00:00.2Z"],
     }

@@ -29,8 +29,9 @@ def basic(text: str) -> str:
         (f"Basic {basic('usuario:contraseña')}", "contraseña"),
     ],
 )
+@pytest.mark.rule("AUT-04", "AUT-12", "AUT-13", "AUT-18")
 def test_spellings(header: str, token: str) -> None:
-    """AUT-04, 12, 13, 18; MISP's lower case, XSOAR's Token, Sumo Logic's empty user."""
+    """Also MISP's lower case, XSOAR's Token, Sumo Logic's empty user."""
     assert token_in([header]) == token
 
 
@@ -52,8 +53,8 @@ def test_spellings(header: str, token: str) -> None:
         ["Bearer a", "Bearer a"],
     ],
 )
+@pytest.mark.rule("AUT-11")
 def test_malformed_is_401(lines: list[str]) -> None:
-    """AUT-11."""
     with pytest.raises(NotAuthenticated) as refusal:
         token_in(lines)
     assert refusal.value.code == "credential-malformed"

@@ -20,6 +20,7 @@ from exchange.web.negotiate import (
     preferred_language,
     ranges,
     readable,
+    wants_empty_lists,
 )
 
 
@@ -45,6 +46,7 @@ ACCEPTED = {
     "OpenCTI 4246": "application/json, text/plain, */*",
     "OpenCTI": "application/taxii+json; version=2.1",
     "both versions": "application/taxii+json;version=2.0, application/taxii+json;version=2.1;q=0.5",
+    "FortiGate": "application/vnd.oasis.stix+json; version=2.0",
     "stix": "application/stix+json;version=2.1",
     "json": "application/json",
     "json refused, rest taken": "application/json;q=0, */*",
@@ -62,32 +64,54 @@ REFUSED = {
     "NEG-09 q=0.000": "application/taxii+json;q=0.000",
     "NEG-16 2.0": "application/taxii+json;version=2.0",
     "NEG-16 3.0": "application/taxii+json;version=3.0",
-    "FortiGate": "application/vnd.oasis.stix+json; version=2.0",
+    "NEG-16 TAXII 2.0": "application/vnd.oasis.taxii+json; version=2.0",
+    "FortiGate's type refused": "application/vnd.oasis.stix+json; version=2.0; q=0",
     "wildcards refused": "*/*;q=0",
     "no type": "nonsense",
 }
 
 
 @pytest.mark.parametrize("accept", ACCEPTED.values(), ids=ACCEPTED.keys())
+@pytest.mark.rule("NEG-01", "NEG-02", "NEG-07", "NEG-08", "NEG-09", "NEG-10", "NEG-17", "NEG-22")
 def test_accepted(accept: str) -> None:
     assert accepts_taxii(accept)
 
 
 @pytest.mark.parametrize("accept", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.rule("NEG-06", "NEG-09", "NEG-16")
 def test_not_acceptable(accept: str) -> None:
     assert not accepts_taxii(accept)
 
 
+@pytest.mark.parametrize(
+    ("accept", "lists"),
+    [
+        ("", False),
+        ("*/*", False),
+        (TAXII, False),
+        (f"{TAXII};empty=list", True),
+        ("application/taxii+json; version=2.1; Empty=list", True),
+        ("application/json;empty=list", False),
+        (f"{TAXII};empty=object", False),
+    ],
+)
+@pytest.mark.rule("OBJ-06")
+def test_lists_even_where_they_are_empty(accept: str, lists: bool) -> None:
+    """What an operator of Elastic's `ti_custom` sets as its Accept header."""
+    assert accepts_taxii(accept)
+    assert wants_empty_lists(request({"Accept": accept})) is lists
+
+
+@pytest.mark.rule("NEG-18")
 def test_several_header_lines_are_one_list() -> None:
-    """NEG-18."""
     lines = CIMultiDict([("Accept", "text/html"), ("Accept", TAXII)])
     must_accept_taxii(request(lines))
     with pytest.raises(NotAcceptable):
         must_accept_taxii(request({"Accept": "text/html"}))
 
 
+@pytest.mark.rule("NEG-20")
 def test_our_own_type_is_what_taxii2_client_compares() -> None:
-    """NEG-20."""
     assert TAXII.replace(" ", "").split(";") == ["application/taxii+json", "version=2.1"]
 
 
@@ -105,8 +129,9 @@ def test_our_own_type_is_what_taxii2_client_compares() -> None:
         "application/json; charset=utf-8",
     ],
 )
+@pytest.mark.rule("NEG-11", "NEG-12", "NEG-14")
 def test_readable(content_type: str) -> None:
-    """NEG-11, NEG-12, NEG-14 and what Splunk and OpenCTI send."""
+    """And what Splunk and OpenCTI send."""
     assert readable(content_type)
 
 
@@ -115,6 +140,7 @@ def test_readable(content_type: str) -> None:
     ["", "text/plain", "application/taxii+json;version=2.0", "application/xml", "application/vnd.oasis.stix+json",
      "application/taxii+json, text/plain"],
 )  # fmt: skip
+@pytest.mark.rule("NEG-13")
 def test_unsupported(content_type: str) -> None:
     assert not readable(content_type)
 

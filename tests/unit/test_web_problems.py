@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from certs.jcs import load
 from exchange import errors
-from exchange.web.problems import STATUS, TITLES, fault, no_method, problem, status_of
+from exchange.web.problems import STATUS, TITLES, fault, problem, status_of, without_route
 
 
 def request(headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> web.BaseRequest:
@@ -29,8 +29,8 @@ def body(response: object) -> dict[str, object]:
     return found
 
 
+@pytest.mark.rule("ERR-01", "ERR-02", "ERR-03", "ERR-08", "NEG-04", "EP-04")
 def test_the_form_is_taxii_3_6_1() -> None:
-    """ERR-01, 02, 03, 08 and NEG-04."""
     refusal = errors.Malformed("limit is wrong.", "limit es incorrecto.", code="query-malformed", field="limit")
     answers = [problem(refusal, request()) for _ in range(2)]
     first, second = (body(answer) for answer in answers)
@@ -51,8 +51,8 @@ def test_spanish_is_spoken_to_who_asks_for_it() -> None:
     assert (body(answer)["title"], body(answer)["description"]) == ("No encontrado", "No existe.")
 
 
+@pytest.mark.rule("AUT-02", "AUT-05", "AUT-06")
 def test_a_401_challenges() -> None:
-    """AUT-02, AUT-05, AUT-06."""
     answer = problem(errors.NotAuthenticated("Who?", "¿Quién?"), request())
     basic, bearer = answer.headers.getall("WWW-Authenticate")
     assert basic == 'Basic realm="puente", charset="UTF-8"'
@@ -68,8 +68,9 @@ def test_a_401_challenges() -> None:
         (errors.TooLarge("Many.", "Muchos.", code="envelope-too-many"), 422, None),
     ],
 )
+@pytest.mark.rule("ERR-06", "ROOT-08")
 def test_statuses_and_retry_after(refusal: errors.Refusal, status: int, retry: str | None) -> None:
-    """ERR-06; ROOT-08: too many objects in a body of the right size is no 413."""
+    """Too many objects in a body of the right size are no 413."""
     answer = problem(refusal, request())
     assert (answer.status, answer.headers.get("Retry-After")) == (status, retry)
 
@@ -82,14 +83,18 @@ def test_a_kind_nobody_listed_has_the_status_of_the_kind_above_it() -> None:
     assert status_of(errors.Refusal("a", "b")) == 400
 
 
+@pytest.mark.rule("ERR-07")
 def test_a_fault_tells_only_its_id() -> None:
-    """ERR-07."""
     answer = fault(request(), "the-id")
     assert answer.status == 500
     assert set(body(answer)) == {"title", "description", "error_id", "error_code", "http_status"}
     assert body(answer)["error_id"] == "the-id"
 
 
-def test_405_names_what_is_allowed() -> None:
-    answer = no_method(request(), "GET, HEAD")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+@pytest.mark.rule("TRN-12")
+def test_405_and_options_name_what_is_allowed() -> None:
+    for method, status in (("PUT", 405), ("OPTIONS", 200)):
+        asked = cast(web.BaseRequest, SimpleNamespace(method=method, headers=CIMultiDict()))
+        answer = without_route(asked, "GET, HEAD")
+        assert (answer.status, answer.headers["Allow"]) == (status, "GET, HEAD")
+        assert answer.headers["Content-Type"] == "application/taxii+json;version=2.1"

@@ -185,10 +185,11 @@ async def test_open_routes_ask_nobody(client: Client) -> None:
         ("GET", "/ledger/both/tile/0/000"),
     ],
 )
+@pytest.mark.rule("AUT-01", "AUT-02", "AUT-03", "AUT-14", "AUT-19", "COL-11", "DEL-11", "INT-3.1")
 async def test_all_is_401_without_a_valid_credential(
     client: Client, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    """AUT-01, 02, 03, 14, 19: an unauthenticated POST of junk learns nothing, and no path tells whether it exists."""
+    """An unauthenticated POST of junk learns nothing, and no path tells whether it exists."""
     url = URL(str(client.make_url("/")).rstrip("/") + path, encoded=True)
     answer = await client.session.request(method, url, headers=headers, data=b"junk" if method == "POST" else None)
     assert answer.status == 401
@@ -196,10 +197,16 @@ async def test_all_is_401_without_a_valid_credential(
     assert (await answer.json(content_type=None))["error_code"].startswith("credential-")
 
 
+@pytest.mark.rule("AUT-12", "AUT-18")
 async def test_spellings_of_one_token(client: Client) -> None:
     user = b64encode(f"anyone:{TOKENS['us-cyber']}".encode()).decode()
     for header in (f"Token {TOKENS['us-cyber']}", f"bearer {TOKENS['us-cyber']}", f"basic {user}"):
         assert (await client.get("/taxii2/", headers={"Authorization": header})).status == 200
+    assert (await client.get("/taxii2/", headers={"X-API-Key": TOKENS["us-cyber"]})).status == 200
+    for key in ("", "no", f"Token {TOKENS['us-cyber']}"):
+        assert (await client.get("/taxii2/", headers={"X-API-Key": key})).status == 401
+    both = as_("us-cyber", **{"X-API-Key": TOKENS["us-cyber"]})
+    assert (await client.get("/taxii2/", headers=both)).status == 401, "one credential, or none is believed"
 
 
 @pytest.mark.parametrize(
@@ -211,8 +218,8 @@ async def test_spellings_of_one_token(client: Client) -> None:
         ("us-cyber", "/api/refuse", "clause"),
     ],
 )
+@pytest.mark.rule("AUT-15")
 async def test_known_but_not_permitted_is_403(client: Client, slug: str, path: str, code: str) -> None:
-    """AUT-15."""
     answer = await client.get(path, headers=as_(slug, **{"Accept-Language": "es"}))
     assert answer.status == 403
     body = await answer.json(content_type=None)
@@ -225,8 +232,8 @@ async def test_auditors_pass_where_they_may(client: Client) -> None:
     assert (await answer.json())["path"] == "0/x001/067.p/8"
 
 
+@pytest.mark.rule("ERR-06")
 async def test_a_flood_is_429_with_a_time_to_come_back(client: Client) -> None:
-    """ERR-06."""
     for _ in range(SETTINGS.rate_burst):
         assert (await client.get("/taxii2/", headers=as_("us-fast"))).status == 200
     answer = await client.get("/taxii2/", headers=as_("us-fast"))
@@ -240,16 +247,17 @@ async def test_a_flood_is_429_with_a_time_to_come_back(client: Client) -> None:
 @pytest.mark.parametrize(
     "path", [OBJECTS, OBJECTS.rstrip("/"), OBJECTS.replace("/", "//"), "/taxii2/us%2Dmx/collections/c/objects"]
 )
+@pytest.mark.rule("EP-01", "EP-02")
 async def test_slashes_never_redirect(client: Client, path: str) -> None:
-    """EP-01, EP-02 and MISP's double slashes."""
+    """And MISP's double slashes."""
     url = URL(str(client.make_url("/")).rstrip("/") + path + "?limit=1", encoded=True)
     async with client.session.get(url, headers=as_("us-cyber"), allow_redirects=False) as answer:
         assert answer.status == 200
         assert (await answer.json())["root"] == "us-mx"
 
 
+@pytest.mark.rule("EP-05", "EP-10", "NEG-04")
 async def test_unknown_paths_are_404_in_taxiis_form(client: Client) -> None:
-    """EP-05, EP-10, NEG-04."""
     for path in ("/taxii2/a/b", f"{OBJECTS}x/y/z", f"{OBJECTS}..%2f..", "/taxii2/%ff", "/taxii2/%2e%2e/etc"):
         url = URL(str(client.make_url("/")).rstrip("/") + path, encoded=True)
         answer = await client.session.get(url, headers=as_("us-cyber"))
@@ -258,18 +266,19 @@ async def test_unknown_paths_are_404_in_taxiis_form(client: Client) -> None:
     assert (await client.get("/favicon.ico")).status == 404
 
 
+@pytest.mark.rule("TRN-12", "TRN-15")
 async def test_head_and_405(client: Client) -> None:
-    """TRN-12, TRN-15."""
     head = await client.head(OBJECTS, headers=as_("us-cyber"))
     assert (head.status, await head.read()) == (200, b"")
-    for method in ("PUT", "PATCH", "OPTIONS", "DELETE"):
+    for method, status in (("PUT", 405), ("PATCH", 405), ("DELETE", 405), ("OPTIONS", 200)):
         answer = await client.request(method, OBJECTS, headers=as_("us-cyber"))
-        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+        assert (answer.status, answer.headers["Allow"]) == (status, "GET, HEAD, OPTIONS, POST")
+        assert (await client.request(method, OBJECTS)).status == 401
     assert (await client.delete("/healthz")).status == 405
 
 
+@pytest.mark.rule("NEG-15", "NEG-16", "NEG-19", "NEG-21")
 async def test_accept_is_looked_at_after_the_credential(client: Client) -> None:
-    """NEG-15, NEG-16, NEG-19."""
     answer = await client.get("/taxii2/", headers=as_("us-cyber", Accept="application/taxii+json;version=2.0"))
     assert (answer.status, answer.headers["Content-Type"]) == (406, TAXII)
     assert (await client.get("/taxii2/", headers={"Accept": "text/html"})).status == 401
@@ -281,8 +290,8 @@ async def test_accept_is_looked_at_after_the_credential(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/api/fall", 500), ("/api/halt", 503)])
+@pytest.mark.rule("ERR-07", "ERR-08")
 async def test_a_fault_tells_nothing(client: Client, path: str, status: int) -> None:
-    """ERR-07, ERR-08."""
     answer = await client.get(path, headers=as_("us-cyber"))
     text = await answer.text()
     assert answer.status == status
@@ -319,15 +328,15 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT - 1, 200), (LIMIT, 200), (LIMIT + 1, 413), (50 * LIMIT, 413)])
+@pytest.mark.rule("ROOT-08", "ROOT-09")
 async def test_sizes_with_a_length(client: Client, size: int, status: int) -> None:
-    """ROOT-08, ROOT-09."""
     answer = await client.post(OBJECTS, data=b"x" * size, headers=as_("us-cyber", **{"Content-Type": TAXII}))
     assert answer.status == status
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 100, 413), (100 * LIMIT, 413)])
+@pytest.mark.rule("TRN-13", "ROOT-10")
 async def test_sizes_in_chunks(client: Client, size: int, status: int) -> None:
-    """TRN-13, ROOT-10."""
     with contextlib.suppress(aiohttp.ClientConnectionError):
         answer = await client.post(OBJECTS, data=chunks(size), headers=as_("us-cyber", **{"Content-Type": TAXII}))
         assert answer.status == status
@@ -336,8 +345,8 @@ async def test_sizes_in_chunks(client: Client, size: int, status: int) -> None:
 @pytest.mark.parametrize(
     "headers", [{"Content-Type": "text/plain"}, {"Content-Type": TAXII, "Content-Encoding": "gzip"}]
 )
+@pytest.mark.rule("NEG-13", "NEG-15")
 async def test_media_types(client: Client, headers: dict[str, str]) -> None:
-    """NEG-13, NEG-15."""
     answer = await client.post(OBJECTS, data=b"x", headers=as_("us-cyber", **headers))
     assert (answer.status, answer.headers["Content-Type"]) == (415, TAXII)
 
@@ -369,8 +378,9 @@ PING = request("GET", "/healthz")
 
 @pytest.mark.parametrize("lines", [["Content-Type: text/plain"], [f"Content-Type: {TAXII}", "Content-Encoding: gzip"]])
 @pytest.mark.parametrize("token", [TOKEN, "Authorization: Bearer no"], ids=["known", "unknown"])
+@pytest.mark.rule("TRN-17")
 async def test_an_unread_small_body_leaves_the_connection_in_step(client: Client, lines: list[str], token: str) -> None:
-    """TRN-17: the body, which looks like a request, is not taken for one."""
+    """The body, which looks like a request, is not taken for one."""
     smuggled = request("DELETE", "/healthz")
     post = request("POST", OBJECTS, token, *lines, f"Content-Length: {len(smuggled)}")
     got = await raw(client, post + smuggled + PING)
@@ -381,6 +391,7 @@ async def test_an_unread_small_body_leaves_the_connection_in_step(client: Client
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
+@pytest.mark.rule("TRN-17")
 async def test_an_unread_large_body_closes_the_connection(client: Client, length: str) -> None:
     got = await raw(client, request("POST", OBJECTS, "Authorization: Bearer no", length), PING, pause=0.1)
     assert got.startswith(b"HTTP/1.1 401")
@@ -388,8 +399,9 @@ async def test_an_unread_large_body_closes_the_connection(client: Client, length
     assert got.count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.rule("AUT-19")
 async def test_leave_to_send_a_body_is_given_only_to_who_may(client: Client) -> None:
-    """AUT-19 for clients that ask first (curl does, above a megabyte)."""
+    """For clients that ask first (curl does, above a megabyte)."""
     expect = ("Expect: 100-continue", "Content-Length: 3")
     refused = await raw(client, request("POST", OBJECTS, "Authorization: Bearer no", *expect))
     assert refused.startswith(b"HTTP/1.1 401")
@@ -407,8 +419,8 @@ async def test_a_body_that_does_not_come_is_given_up(client: Client) -> None:
     assert b"body-timeout" in got
 
 
+@pytest.mark.rule("ERR-05")
 async def test_broken_chunks_are_no_fault(client: Client) -> None:
-    """ERR-05."""
     post = request("POST", OBJECTS, TOKEN, f"Content-Type: {TAXII}", "Transfer-Encoding: chunked")
     got = await raw(client, post, b"zz\r\nabc\r\n0\r\n\r\n")
     assert b"HTTP/1.1 5" not in got
