@@ -389,17 +389,6 @@ async def test_a_header_that_is_no_text_stops_no_submission(world: World, wire: 
     assert orjson.loads(answer.body)["success_count"] == 1
 
 
-async def test_more_versions_than_an_entry_can_name_are_not_deleted_at_once(world: World) -> None:
-    [sent] = [world.signed("us-cyber")]
-    await world.post("us-cyber", sent)
-    versions = ",".join([sent["modified"], *(f"2026-01-01T00:00:00.{n:040}Z" for n in range(32))])
-    url = f"{world.root}collections/{world.collections['indicators']}/objects/{sent['id']}/?match[version]={versions}"
-    async with world.session.delete(url, headers=world.headers("us-cyber")) as answer:
-        assert answer.status == 400
-    async with world.session.delete(url.rpartition(",")[0], headers=world.headers("us-cyber")) as answer:
-        assert answer.status == 200
-
-
 @pytest.mark.rule("MRK-11")
 async def test_a_marking_that_nobody_signed_explains_nothing(world: World) -> None:
     """An unknown marking holds an object back. A definition beside it that is itself refused must not loosen that."""
