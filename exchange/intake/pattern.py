@@ -83,6 +83,9 @@ def check_pattern(text: str, budget: Budget | None = None) -> tuple[PatternFault
     length, whatever is in the text, and the reference's besides for a shape not seen lately. That is taken from
     `budget`; when it does not suffice, the pattern is refused unjudged.
     """
+    simple = _SIMPLE(text)
+    if simple is not None and simple[1] in _sound_paths and len(text) < BYTES_AT_MOST // 4:
+        return ()
     try:
         if len(text) > BYTES_AT_MOST or len(text.encode("utf-8", "surrogatepass")) > BYTES_AT_MOST:
             _refuse("pattern-too-long", limit=BYTES_AT_MOST)
@@ -90,9 +93,20 @@ def check_pattern(text: str, budget: Budget | None = None) -> tuple[PatternFault
             _refuse("pattern-nul")
         reading = _Reading("hashes" in text)
         shape = reading.shape(text)
-        return _verdict(shape, budget) or tuple(reading.warnings)
+        faults = _verdict(shape, budget) or tuple(reading.warnings)
     except _Refused as refused:
         return (refused.fault,)
+    if simple is not None and not faults and len(_sound_paths) < SIMPLE_PATHS_KEPT:
+        _sound_paths.add(simple[1])
+    return faults
+
+
+SIMPLE_PATHS_KEPT = 4096
+
+# Most patterns compare one property with one string. Nothing that is said of them depends on the string, unless it is a
+# hash: so when one was found good, all of its path are.
+_SIMPLE = re.compile(r"\[([a-z0-9-]++:(?!hashes)[a-z_]++(?:\.(?!hashes)[a-z_]++)*+) = '([^'\\\0]*+)'\]").fullmatch
+_sound_paths: set[str] = set()
 
 
 def values(text: str) -> tuple[tuple[str, str], ...]:
@@ -102,6 +116,8 @@ def values(text: str) -> tuple[tuple[str, str], ...]:
     way, without spaces and with quotes only where a key needs them: `ipv4-addr : 'value'` is `ipv4-addr:value`. Meant
     for a pattern that `check_pattern` accepted; any other text gives something, and does not raise.
     """
+    if (simple := _SIMPLE(text)) is not None:
+        return ((simple[1], simple[2]),)
     found: list[tuple[str, str]] = []
     run: list[str] = []
     path = operator = before = ""
