@@ -47,7 +47,7 @@ class Settings(BaseModel):
     future_limit_seconds: Positive = 300
     """How far ahead of the hub's clock `created` and `modified` may lie, and so how far a date added may run ahead of it."""
 
-    page_cache_bytes: Positive = 48_000_000
+    page_cache_bytes: Positive = 32_000_000
     """Pages kept for other members that ask the same under the same grants."""
 
     rate_per_second: Positive = 200

@@ -1,6 +1,8 @@
 """An operator's commands at the hub's own machine: init, serve, member, token, collection. Each is one act with its entry."""
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import signal
 import uuid
@@ -69,19 +71,30 @@ def init(home: Path, port: int, mtls_port: int) -> None:
 def serve(home: Path) -> None:
     """Run the hub until it is told to stop; what it accepted is finished first."""
     observe.configure()
+    _save_memory()
 
     async def run() -> None:
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         async with running(setup.Home(home).settings(), SystemClock()) as hub:
-            # What stands now stands for good; and a large envelope's values are no garbage yet when the collector looks.
-            gc.freeze()
-            gc.set_threshold(200_000, 10, 50)
+            gc.freeze()  # what stands now stands for good
             say(f"Serving TAXII 2.1 at {hub.url}/taxii2/", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/")
             await stop.wait()
 
     uvloop.run(run())
+
+
+def _save_memory() -> None:
+    """Before any thread begins: one heap for all of them, since glibc's heap for each keeps what a large envelope took.
+    And the values of such an envelope are no garbage yet when the collector first looks."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    gc.set_threshold(200_000, 10, 50)
+
+
+_M_ARENA_MAX = -8
+"""From glibc's malloc.h; other C libraries have no mallopt, or ignore it."""
 
 
 # --- members ---

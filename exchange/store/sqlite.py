@@ -47,7 +47,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA cache_size = -{8_000 if read_only else 32_000}")  # in KiB
+    connection.execute(f"PRAGMA cache_size = -{4_000 if read_only else 16_000}")  # in KiB
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     return connection
 
