@@ -1,6 +1,6 @@
 """From an object and its submission to the label that the agreement judges."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from policies.label import (
 JUDGEMENTS_KEPT: Final = 10_000
 """Far more than a hub's members, collections and markings give; a member that invents feed names gains nothing."""
 
-_FIXED: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS})
+FIXED_MARKINGS: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS})
 """Markings that mean the same in every envelope."""
 
 
@@ -68,7 +68,7 @@ class Labeller:
                 feed=feed,
             )
             found = Judged(label, label.encode(), self._rules.may_submit(label))
-            if _FIXED.issuperset((*marks, *claimed)) and len(self._kept) < JUDGEMENTS_KEPT:
+            if FIXED_MARKINGS.issuperset((*marks, *claimed)) and len(self._kept) < JUDGEMENTS_KEPT:
                 self._kept[key] = found
         return found
 
@@ -110,6 +110,21 @@ def label_for(
         consent="named" if owner.consents or "agency" in owner.roles else "none",
         feed=feed,
     )
+
+
+def cited_markings(values: Iterable[Any]) -> set[str]:
+    """Every marking id that any of these values cites, whatever JSON they are."""
+    cited: set[str] = set()
+    for value in values:
+        if not isinstance(value, dict):
+            continue
+        refs, marks = value.get("object_marking_refs"), value.get("granular_markings")
+        if isinstance(refs, list):
+            cited.update([ref for ref in refs if isinstance(ref, str)])
+        if isinstance(marks, list):
+            found = [mark.get("marking_ref") for mark in marks if isinstance(mark, dict)]
+            cited.update([ref for ref in found if isinstance(ref, str)])
+    return cited
 
 
 def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:

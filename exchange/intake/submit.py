@@ -12,7 +12,7 @@ import structlog
 from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, NotStix, Text, Unavailable
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
-from exchange.intake.labelling import Labeller
+from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
@@ -218,30 +218,21 @@ class Intake:
     async def _definitions(self, objects: list[Any]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """The marking definitions that the envelope's objects cite: those the hub holds, and those it is offered here."""
         known: dict[str, dict[str, Any]] = dict(CAVEAT_MARKINGS)
-        cited: set[str] = set()
-        for value in objects:
-            if not isinstance(value, dict):
-                continue
-            refs = value.get("object_marking_refs")
-            cited.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None
-            marks = value.get("granular_markings")
-            for mark in marks if isinstance(marks, list) else ():
-                if isinstance(mark, dict) and isinstance(mark.get("marking_ref"), str):
-                    cited.add(mark["marking_ref"])
-        if len(cited - known.keys()) > MARKINGS_AT_MOST:
+        cited = cited_markings(objects) - FIXED_MARKINGS
+        if len(cited) > MARKINGS_AT_MOST:
             raise NotStix(
                 f"The envelope cites more than {MARKINGS_AT_MOST} different markings.",
                 f"El sobre cita más de {MARKINGS_AT_MOST} marcados distintos.",
                 code="envelope-markings",
                 field="object_marking_refs",
             )
-        for object_id in sorted(cited - known.keys()):
+        for object_id in sorted(cited):
             held = await self._store.held(object_id)
             if held:
                 known[object_id] = orjson.loads(held[0].body)
         # What the hub holds stands: an envelope cannot give a known marking another meaning.
-        offered = [value for value in objects if _defines(value) and value["id"] in cited - known.keys()]
-        return known, offered
+        cited -= known.keys()
+        return known, [value for value in objects if _defines(value) and value["id"] in cited] if cited else []
 
     def _judgements_under(self, rules: Rules) -> "Judgements":
         if self._judgements is None or self._judgements.rules is not rules:

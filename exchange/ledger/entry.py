@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -42,26 +43,25 @@ def encode(
 ) -> bytes:
     """The leaf bytes (RFC 8785). `seq`, the hub-wide number, goes into national logs only: in `both` it would
     leak how much domestic traffic there is. Raises ValueError for a leaf over LEAF_LIMIT_BYTES."""
-    leaf: dict[str, Any] = {
-        "v": 1,
-        "log": entry.log,
-        "t": entry.t,
-        "time": as_text(time_us),
-        "req": req,
-        "actor": entry.actor,
-        "on": entry.on,
-        "out": entry.out,
-        "pol": pol,
-        "pub": entry.pub,
-    }
-    if seq is not None and entry.log != "both":
-        leaf["seq"] = seq
-    if commitment_b64 is not None:
-        leaf["c"] = commitment_b64
-    data = canonical(leaf)
+    frame = (entry.log, entry.t, entry.actor, entry.on, entry.out, time_us, req, pol, commitment_b64)
+    before, between, after = _frame(*frame)
+    number = b'"seq":%d,' % seq if seq is not None and entry.log != "both" else b""
+    data = b"".join((before, canonical(dict(entry.pub)), between, number, after))
     if len(data) > LEAF_LIMIT_BYTES:
         raise ValueError(f"a {entry.t} leaf of {len(data)} bytes is over {LEAF_LIMIT_BYTES}")
     return data
+
+
+@lru_cache(maxsize=256)
+def _frame(
+    log: str, t: str, actor: str, on: str, out: str, time_us: int, req: str, pol: str, commitment_b64: str | None
+) -> tuple[bytes, bytes, bytes]:
+    """What stands around `pub` and `seq`, whose place is given by the order of names. The entries of one act share it."""
+    first: dict[str, Any] = {"log": log, "actor": actor, "on": on, "out": out, "pol": pol}
+    if commitment_b64 is not None:
+        first["c"] = commitment_b64
+    last = canonical({"t": t, "time": as_text(time_us), "v": 1})
+    return canonical(first)[:-1] + b',"pub":', b',"req":' + canonical(req) + b",", last[1:]
 
 
 def commitment(salt: bytes, payload: bytes) -> bytes:
