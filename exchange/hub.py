@@ -70,15 +70,15 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
 
 
 @contextlib.asynccontextmanager
-async def working(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
+async def working(settings: Settings, clock: Clock, *, ask_witnesses: bool = False) -> AsyncIterator[Services]:
     """The hub without its doors: for commands that act on the hub's own files, and under `running`.
 
-    Raises LedgerFault when the database does not agree with its anchors.
+    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen.
     """
     store = open_store(settings, clock)
     services = build_services(settings, clock, store)
     try:
-        await services.publisher.start()
+        await services.publisher.start(ask_witnesses=ask_witnesses)
         sequencing = asyncio.get_running_loop().create_task(services.sequencer.run())
         try:
             yield services
@@ -109,7 +109,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
 
     Stopping is in order: no new connections, what was accepted is finished, sums are written, the last head is signed.
     """
-    async with working(settings, clock) as services:
+    async with working(settings, clock, ask_witnesses=True) as services:
         app = application(services, [*TAXII_ROUTES, *API_ROUTES])
         runner = web.AppRunner(
             app,

@@ -6,8 +6,9 @@ checkpoint is kept signs the same committed head again at the next start: Ed2551
 
 import asyncio
 import contextlib
+import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +21,18 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import LOGS
 from exchange.ledger.merkle import Frontier, HashReader, consistency_proof, inclusion_proof, leaf_hash
-from exchange.ledger.note import Checkpoint, LogKey, Policy, cosigned_by, note_text
+from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
 from exchange.ledger.receipt import Receipt
-from exchange.ledger.witness import Behind, Cosigned, Refused, add_checkpoint
-from exchange.store.contract import CheckpointRow, Store
+from exchange.ledger.witness import Behind, Cosigned, Refused, Unreachable, add_checkpoint, newest_checkpoint
+from exchange.store.contract import CheckpointRow, Store, TreeRow
 
 _log = structlog.get_logger("puente.publisher")
 
 REHASH_LEAVES = 4096
 """Leaf bytes read at a time when a checkpoint's growth is hashed again from disk."""
+
+TURN_POLL_SECONDS = 0.005
+"""How often a publisher looks whether the other process is done; its turn takes about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,51 @@ class Anchors:
         finally:
             os.close(directory)
 
+    @contextlib.asynccontextmanager
+    async def turn(self, log: str) -> AsyncIterator[None]:
+        """Hold this log's turn to publish: one at a time among all processes that share the directory.
+
+        The kernel gives the turn of a killed process to the next one.
+        """
+        try:
+            lock = os.open(self._directory / f"{log}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LedgerFault("anchor-missing", f"the anchors of log {log} cannot be locked: {error}") from None
+        try:
+            while not _taken(lock):  # noqa: ASYNC110  # no event of ours tells that another process is done
+                await asyncio.sleep(TURN_POLL_SECONDS)
+            yield
+        finally:
+            os.close(lock)
+
+
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """A full disk or a busy database ends this round, not the publisher: the next round starts from what is committed."""
+    try:
+        await work()
+    except Exception as error:  # noqa: BLE001  # whatever it was, signing must be tried again
+        _log.error("a round of the publisher failed", exc_info=error)
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Somebody holds that this log had this root when it had this size."""
+
+    size: int
+    root: bytes
+    by: str
+
+
+_CHECKPOINT = "the newest checkpoint kept"
+
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
@@ -91,7 +140,7 @@ class Publishing:
 
 
 class Publisher:
-    """One per hub process; the store's unique key and the anchor keep several from disagreeing."""
+    """One per hub process. Those of one machine take turns; the store's unique key and the witnesses stand behind that."""
 
     def __init__(self, store: Store, clock: Clock, publishing: Publishing, committed: asyncio.Event) -> None:
         self._store = store
@@ -108,23 +157,21 @@ class Publisher:
     def origins(self) -> dict[str, str]:
         return {log: key.name for log, key in self._with.keys.items()}
 
-    async def start(self) -> None:
-        """Compare the database with the anchors and the witnesses before anything is signed or released.
+    async def start(self, *, ask_witnesses: bool = False) -> None:
+        """Compare the whole log with the anchors, and with the witnesses if asked to, before anything is signed.
 
-        Raises LedgerFault on a rollback or a fork: a restored backup, a copied database, edited rows.
+        Raises LedgerFault on a rollback or a fork: a restored backup, a copied database, edited rows. A witness that
+        gives no answer is no objection, but the log says so.
         """
+        seen = await self._witness_claims() if ask_witnesses else {}
         for log in LOGS:
-            anchor = self._with.anchors.read(log)
-            size = (await self._store.trees())[log].size
-            if size < anchor.size:
-                raise LedgerFault("rollback", f"log {log} has {size} leaves, {anchor.size} were signed")
-            if anchor.size:
-                self._frontiers[log] = await self._rehash(log, anchor.size)
-            if anchor.size and self._frontiers[log].root() != anchor.root:
-                raise LedgerFault("fork", f"log {log}: the signed root for size {anchor.size} is another")
+            async with self._with.anchors.turn(log):
+                claims = [*await self._own_claims(log), *seen.get(log, ())]
+                self._frontiers[log] = await self._agree(log, await self._tree(log), claims)
 
     async def run(self) -> None:
         """Sign soon after each commit and ask the witnesses regularly, until cancelled."""
+        self._wake_witnesses.set()  # a process that was killed may have left a checkpoint that nobody cosigned
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sign_loop())
             tasks.create_task(self._witness_loop())
@@ -135,7 +182,7 @@ class Publisher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._committed.wait(), self._with.witness_interval_seconds)
             self._committed.clear()
-            await self.publish_once()
+            await _patiently(self.publish_once)
             await asyncio.sleep(self._with.interval_seconds)
 
     async def _witness_loop(self) -> None:
@@ -144,7 +191,7 @@ class Publisher:
                 await asyncio.wait_for(self._wake_witnesses.wait(), self._with.witness_interval_seconds)
             self._wake_witnesses.clear()
             if self.halted is None:
-                await self.witness_round()
+                await _patiently(self.witness_round)
 
     # --- signing ---
 
@@ -159,35 +206,68 @@ class Publisher:
             await self._halt(fault)
 
     async def _publish(self, log: str) -> None:
-        # What was signed is read before what is committed: another process may sign more in between, never less.
+        async with self._with.anchors.turn(log):
+            state = (await self._store.epochs()).state
+            if state != "open":
+                self.halted = state  # another process halted the log, or this one before it was started again
+                return
+            tree = await self._tree(log)
+            claims = await self._own_claims(log)
+            # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
+            frontier = await self._agree(log, tree, claims)
+            if all(claim.size < tree.size for claim in claims if claim.by == _CHECKPOINT):
+                self._with.anchors.write(log, Anchor(tree.size, tree.root))
+                # A crash here signs the same head again at the next start.
+                key = self._with.keys[log]
+                note = key.sign(Checkpoint(key.name, tree.size, tree.root).body())
+                await self._store.add_checkpoint(CheckpointRow(log, tree.size, tree.root, note, self._clock.now_us()))
+        if frontier.size > self._frontiers[log].size:
+            self._frontiers[log] = frontier
+            self._wake_witnesses.set()
+
+    async def _tree(self, log: str) -> TreeRow:
+        return (await self._store.trees())[log]
+
+    def _signed(self, log: str, note: bytes) -> Checkpoint | None:
+        """What this log once said, if the note bears its signature."""
+        try:
+            return Checkpoint.parse(open_note(note, [self._with.keys[log].verifier]).body)
+        except NoteFault:
+            return None
+
+    async def _own_claims(self, log: str) -> list[_Claim]:
+        """What this hub itself signed last: by the anchor, and by the newest checkpoint kept."""
         anchor = self._with.anchors.read(log)
+        claims = [_Claim(anchor.size, anchor.root, "the anchor")]
         last = await self._store.checkpoint(log)
-        tree = (await self._store.trees())[log]
-        signed = max(anchor.size, last.size if last else 0)
-        if tree.size < signed:
-            raise LedgerFault("rollback", f"log {log} has {tree.size} leaves, {signed} were signed")
-        for size, root in ((anchor.size, anchor.root), (last.size, last.root) if last else (0, b"")):
-            if size == tree.size and size and root != tree.root:
-                raise LedgerFault("fork", f"log {log}: another root was signed for size {size}")
-        if last and last.size == tree.size:
-            return
-        # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
-        frontier = await self._rehash(log, tree.size)
+        if last is not None:
+            if self._signed(log, last.note) != Checkpoint(self._with.keys[log].name, last.size, last.root):
+                raise LedgerFault("rows-changed", f"log {log}: the checkpoint kept for size {last.size} was altered")
+            claims.append(_Claim(last.size, last.root, _CHECKPOINT))
+        return claims
+
+    async def _agree(self, log: str, tree: TreeRow, claims: Iterable[_Claim]) -> Frontier:
+        """The frontier at the size of the tree, from the leaves as they lie on disk, or the LedgerFault they show.
+
+        Claims about sizes below the frontier kept from last time were compared when the frontier stood there.
+        """
+        frontier = self._frontiers[log]
+        for claim in sorted(claims, key=lambda one: one.size):
+            if claim.size > tree.size:
+                raise LedgerFault("rollback", f"log {log} has {tree.size} leaves, {claim.by} says {claim.size}")
+            if claim.size == 0 or claim.size < frontier.size:
+                continue
+            frontier = await self._rehash(log, frontier, claim.size)
+            if frontier.root() != claim.root:
+                raise LedgerFault("fork", f"log {log}: {claim.by} holds another root for size {claim.size}")
+        frontier = await self._rehash(log, frontier, tree.size)
         if frontier.root() != tree.root:
             raise LedgerFault(
                 "rows-changed", f"log {log}: the stored leaves do not hash to the root of size {tree.size}"
             )
-        self._with.anchors.write(log, Anchor(tree.size, tree.root))
-        # A crash here signs the same head again at the next start.
-        note = self._with.keys[log].sign(Checkpoint(self._with.keys[log].name, tree.size, tree.root).body())
-        await self._store.add_checkpoint(CheckpointRow(log, tree.size, tree.root, note, self._clock.now_us()))
-        self._frontiers[log] = frontier
-        self._wake_witnesses.set()
+        return frontier
 
-    async def _rehash(self, log: str, size: int) -> Frontier:
-        frontier = self._frontiers[log]
-        if frontier.size > size:
-            frontier = Frontier(0, ())
+    async def _rehash(self, log: str, frontier: Frontier, size: int) -> Frontier:
         while frontier.size < size:
             end = min(size, frontier.size + REHASH_LEAVES)
             leaves = await self._store.leaves(log, frontier.size, end)
@@ -203,6 +283,32 @@ class Publisher:
 
     # --- witnesses ---
 
+    async def _witness_claims(self) -> dict[str, list[_Claim]]:
+        """What the witnesses remember of each log. A machine restored together with its anchors learns here what it lost."""
+        claims: dict[str, list[_Claim]] = {log: [] for log in LOGS}
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+            for log in LOGS:
+                for name in self._witnesses_of(log):
+                    tasks.create_task(self._recall(session, log, name, claims[log]))
+        return claims
+
+    async def _recall(self, session: aiohttp.ClientSession, log: str, name: str, claims: list[_Claim]) -> None:
+        origin = self._with.keys[log].name
+        answer = await newest_checkpoint(session, self._with.witnesses[name], origin, self._with.witness_timeout_seconds)
+        if isinstance(answer, Unreachable):
+            _log.warning("started without this witness", witness=name, log=log, reason=answer.reason[:200])
+        elif answer is not None:
+            # Our own signature is on it: whoever shows it, it is what we once said.
+            seen = self._signed(log, answer)
+            if seen is None or seen.origin != origin:
+                _log.error("a witness shows what this log did not sign", witness=name, log=log)
+                return
+            claims.append(_Claim(seen.size, seen.root, f"witness {name}"))
+            self._witness_sizes[log, name] = seen.size
+
+    def _witnesses_of(self, log: str) -> list[str]:
+        return [name for name in self._with.policies[log].witness_names() if name in self._with.witnesses]
+
     async def witness_round(self) -> None:
         """Ask every witness that a log's policy names to cosign its newest checkpoint."""
         async with aiohttp.ClientSession() as session:
@@ -210,10 +316,9 @@ class Publisher:
                 row = await self._store.checkpoint(log)
                 if row is None:
                     continue
-                names = [name for name in self._with.policies[log].witness_names() if name in self._with.witnesses]
                 held = {name for name, _ in row.cosignatures}
                 async with asyncio.TaskGroup() as tasks:
-                    for name in names:
+                    for name in self._witnesses_of(log):
                         if name not in held:
                             tasks.create_task(self._ask(session, log, row, name))
         async with self._cosigned:

@@ -441,6 +441,23 @@ async def add_checkpoint(
         return Unreachable(f"{type(error).__name__}: {error}")
 
 
+async def newest_checkpoint(
+    session: aiohttp.ClientSession, url: str, origin: str, timeout_seconds: float
+) -> bytes | Unreachable | None:
+    """The note that the witness at this prefix cosigned last for the origin, not verified; None if it has none."""
+    try:
+        async with session.get(
+            f"{url.rstrip('/')}/{sha256(origin.encode()).hexdigest()}/checkpoint",
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+            allow_redirects=False,
+        ) as response:
+            if response.status == 200:
+                return await _bounded(response)
+            return None if response.status == 404 else Unreachable(f"HTTP {response.status}")
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        return Unreachable(f"{type(error).__name__}: {error}")
+
+
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     data = bytearray()
     async for chunk in response.content.iter_any():

@@ -229,7 +229,10 @@ def trees(db: sqlite3.Connection) -> dict[str, TreeRow]:
 
 
 def leaves(db: sqlite3.Connection, log: str, start: int, end: int) -> list[bytes]:
-    rows = db.execute("SELECT data FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx", (log, start, end))
+    # Cast, so that a row edited into text is still bytes that hash to something else, not a surprise.
+    rows = db.execute(
+        "SELECT CAST(data AS BLOB) FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx", (log, start, end)
+    )
     return [row[0] for row in rows]
 
 
@@ -305,7 +308,7 @@ def tile(db: sqlite3.Connection, log: str, level: int, n: int, width: int) -> by
 
 def checkpoint(db: sqlite3.Connection, log: str, size: int | None) -> CheckpointRow | None:
     row = db.execute(
-        "SELECT log, size, root, note, signed_us FROM checkpoint WHERE log = ? AND size >= ?"
+        "SELECT log, size, root, CAST(note AS BLOB), signed_us FROM checkpoint WHERE log = ? AND size >= ?"
         f" ORDER BY size {'DESC' if size is None else 'ASC'} LIMIT 1",
         (log, size or 0),
     ).fetchone()
@@ -314,7 +317,7 @@ def checkpoint(db: sqlite3.Connection, log: str, size: int | None) -> Checkpoint
 
 def checkpoints(db: sqlite3.Connection, log: str, from_size: int) -> list[CheckpointRow]:
     rows = db.execute(
-        "SELECT log, size, root, note, signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size",
+        "SELECT log, size, root, CAST(note AS BLOB), signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size",
         (log, from_size),
     ).fetchall()
     return [_with_cosignatures(db, row) for row in rows]
