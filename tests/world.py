@@ -6,7 +6,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,23 @@ TLP2 = {
 
 
 @dataclass
-class World:
+class Founded:
+    """An exchange whose members are enrolled and whose witnesses answer. No hub runs yet."""
+
     home: setup.Home
-    hub: Running
+    settings: Settings
     clock: Clock
-    session: aiohttp.ClientSession
     members: dict[str, Member]
     tokens: dict[str, str]
-    collections: dict[str, str] = field(default_factory=dict)
+    collections: dict[str, str]
 
     @property
     def root(self) -> str:
-        return f"{self.hub.url}/taxii2/us-mx/"
+        return f"{self.settings.public_url}/taxii2/us-mx/"
+
+    def trusting(self) -> ssl.SSLContext:
+        """What a client needs to believe the hub."""
+        return ssl.create_default_context(cafile=str(self.home.ca_file))
 
     def indicator(self, slug: str, *, tlp: str = "amber", **more: Any) -> dict[str, Any]:
         """An unsigned indicator of a member, made now."""
@@ -74,6 +79,14 @@ class World:
 
     def headers(self, slug: str, **more: str) -> dict[str, str]:
         return {"Accept": TAXII, "Authorization": f"Bearer {self.tokens[slug]}", **more}
+
+
+@dataclass
+class World(Founded):
+    """The same with its hub running in this process."""
+
+    hub: Running
+    session: aiohttp.ClientSession
 
     async def post(self, slug: str, *objects: dict[str, Any], to: str = "indicators", **headers: str) -> dict[str, Any]:
         """POST an envelope; the status resource."""
@@ -113,8 +126,8 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[World]:
-    """Everything running on loopback until the block ends."""
+async def found(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[Founded]:
+    """All but the hub, until the block ends."""
     clock = clock or SystemClock()
     home = setup.create(directory, clock)
     async with contextlib.AsyncExitStack() as stack:
@@ -136,12 +149,21 @@ async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: An
             for slug, member in members.items():
                 await setup.add_member(services, home, member)
                 _, tokens[slug] = await services.governance.create_token(setup.OPERATOR, slug, days=30)
-        hub = await stack.enter_async_context(running(settings, clock))
-        trusted = ssl.create_default_context(cafile=str(home.ca_file))
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), timeout=aiohttp.ClientTimeout(total=30))
-        )
-        rules = await hub.services.rulebook.current()
+            rules = await services.rulebook.current()
         collections = {one.alias: one.id for one in rules.registry.collections}
-        yield World(home, hub, clock, session, members, tokens, collections)
+        yield Founded(home, settings, clock, members, tokens, collections)
+
+
+@contextlib.asynccontextmanager
+async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[World]:
+    """Everything running on loopback until the block ends."""
+    async with contextlib.AsyncExitStack() as stack:
+        founded = await stack.enter_async_context(found(directory, clock=clock, **knobs))
+        hub = await stack.enter_async_context(running(founded.settings, founded.clock))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=founded.trusting()), timeout=aiohttp.ClientTimeout(total=30)
+            )
+        )
+        yield World(**vars(founded), hub=hub, session=session)
     await asyncio.sleep(0.1)  # transports of both ends of a connection close on the loop's next turns

@@ -294,7 +294,9 @@ class Publisher:
 
     async def _recall(self, session: aiohttp.ClientSession, log: str, name: str, claims: list[_Claim]) -> None:
         origin = self._with.keys[log].name
-        answer = await newest_checkpoint(session, self._with.witnesses[name], origin, self._with.witness_timeout_seconds)
+        answer = await newest_checkpoint(
+            session, self._with.witnesses[name], origin, self._with.witness_timeout_seconds
+        )
         if isinstance(answer, Unreachable):
             _log.warning("started without this witness", witness=name, log=log, reason=answer.reason[:200])
         elif answer is not None:

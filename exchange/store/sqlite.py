@@ -53,7 +53,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def migrate(connection: sqlite3.Connection, migrations: Path = _MIGRATIONS) -> None:
-    """Apply the numbered .sql files that are still missing, each in one transaction, in order."""
+    """Apply the numbered .sql files that are still missing, in order, all in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         have = connection.execute("PRAGMA user_version").fetchone()[0]

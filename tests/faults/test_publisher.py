@@ -6,12 +6,9 @@ Whatever happens, it signs one root per size, goes on after a crash, and halts o
 import asyncio
 import shutil
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
 
 import pytest
 
@@ -20,38 +17,10 @@ from exchange.errors import LedgerFault
 from exchange.ledger.entry import LOGS
 from exchange.ledger.publisher import Anchors, Publisher
 from exchange.ledger.witness import Witness, serve
+from tests.faults.crash import Crash, CrashAt
 from tests.faults.logs import Logs, Pen, new_pens, policies_of
 
 # --- at each statement ---
-
-
-class Crash(BaseException):
-    """The process ends here. Nothing may catch it."""
-
-
-class CrashAt:
-    """Raises Crash before the n-th line that these functions run: the statement before it is done, this one is not."""
-
-    def __init__(self, codes: set[CodeType], at: int) -> None:
-        self._codes = codes
-        self._left = at
-
-    def __enter__(self) -> "CrashAt":
-        sys.settrace(self._enter)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    def _enter(self, frame: FrameType, _: str, __: Any) -> Any:
-        return self._line if frame.f_code in self._codes else None
-
-    def _line(self, frame: FrameType, event: str, _: Any) -> Any:
-        if event == "line":
-            self._left -= 1
-            if self._left == 0:
-                raise Crash(f"{frame.f_code.co_name}:{frame.f_lineno}")
-        return self._line
 
 
 STEPS = {
@@ -234,7 +203,9 @@ async def test_edited_rows_are_not_signed_by_a_running_hub(tmp_path: Path, name:
 async def test_an_edited_frontier_is_noticed_by_what_grows_from_it(tmp_path: Path) -> None:
     pens = new_pens()
     async with five_signed_two_not(tmp_path, pens) as logs:
-        edit(tmp_path, lambda db: db.execute("UPDATE tree SET frontier = zeroblob(length(frontier)) WHERE log = 'both'"))
+        edit(
+            tmp_path, lambda db: db.execute("UPDATE tree SET frontier = zeroblob(length(frontier)) WHERE log = 'both'")
+        )
         await logs.append()
         await logs.publisher.publish_once()
         assert logs.publisher.halted == "rows-changed"

@@ -1,0 +1,124 @@
+"""Members at work against hubs that die under them, and what each of them was told: the history that the test judges."""
+
+import asyncio
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import aiohttp
+
+from certs.jcs import canonical
+from exchange.ledger.merkle import root
+from exchange.ledger.note import Checkpoint, split_note
+from exchange.model.stix import item_hash
+from tests.world import TAXII, Founded
+
+LIMIT = 25
+_TRIES = 2_000
+
+
+@dataclass
+class History:
+    """Everything that was answered, by any hub process."""
+
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    """Object id to its creator's member, for every object in a 202's successes."""
+    dates: dict[str, str] = field(default_factory=dict)
+    """Object id to the only `date_added` it was ever shown with."""
+    pages: list[tuple[str, list[dict[str, Any]]]] = field(default_factory=list)
+    """(member, objects) of each page that arrived whole."""
+    walks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    roots: dict[tuple[str, int], set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    """(log, size) to the roots that were shown for it."""
+    notes: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+class Members:
+    """Clients of the hubs. They are patient: a connection that breaks is tried again, with the same bytes."""
+
+    def __init__(self, founded: Founded, session: aiohttp.ClientSession) -> None:
+        self.founded = founded
+        self.history = History()
+        self._session = session
+        self.enough = asyncio.Event()
+        """Set: submitters stop when their envelope is acknowledged."""
+        self.complete = asyncio.Event()
+        """Set when all submitters stopped: readers stop when they have everything."""
+
+    async def ask(self, slug: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
+        """Body and headers of the first 2xx answer. Anything that is neither that nor 503 fails the test."""
+        url = path if path.startswith("https:") else self.founded.root + path
+        headers = self.founded.headers(slug, **({"Content-Type": TAXII} if body else {}))
+        if "/ledger/" in url:
+            headers["Accept"] = "*/*"
+        for _ in range(_TRIES):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with self._session.request("POST" if body else "GET", url, data=body, headers=headers) as answer:
+                    data = await answer.read()
+                    if answer.status in (200, 202):
+                        return data, answer.headers
+                    assert answer.status == 503, (answer.status, data)
+            await asyncio.sleep(0.01)
+        raise AssertionError("no hub came back")
+
+    async def submit(self, slug: str) -> None:
+        """Signed indicators, three to an envelope, sent again until a hub says 202."""
+        while not self.enough.is_set():
+            objects = [self.founded.signed(slug, tlp="green") for _ in range(3)]
+            url = f"collections/{self.founded.collections['indicators']}/objects/"
+            answer, _ = await self.ask(slug, url, json.dumps({"objects": objects}).encode())
+            status = json.loads(answer)
+            assert status["failure_count"] == 0, status
+            for one in status["successes"]:
+                self.history.acknowledged[one["id"]] = slug
+            await asyncio.sleep(0.005)
+
+    async def pull(self, slug: str) -> None:
+        """One walk over the collection that goes on, by `next` while there is more and by added_after otherwise."""
+        async for page in self._pages(slug, "objects"):
+            self.history.pages.append((slug, page))
+            self.history.walks[slug] += [one["id"] for one in page]
+
+    async def read_manifests(self, slug: str) -> None:
+        """The whole manifest again and again: no date may ever change."""
+        while True:
+            last = self.complete.is_set()
+            async for page in self._pages(slug, "manifest", once=True):
+                for one in page:
+                    assert self.history.dates.setdefault(one["id"], one["date_added"]) == one["date_added"]
+            if last:
+                return
+            await asyncio.sleep(0.2)
+
+    async def _pages(self, slug: str, kind: str, *, once: bool = False) -> AsyncIterator[list[dict[str, Any]]]:
+        base = f"collections/{self.founded.collections['indicators']}/{kind}/?limit={LIMIT if not once else 1000}"
+        query = ""
+        while True:
+            last = once or self.complete.is_set()
+            data, headers = await self.ask(slug, base + query)
+            body = json.loads(data)
+            if body.get("objects"):
+                yield body["objects"]
+                query = f"&added_after={headers['X-TAXII-Date-Added-Last']}"
+            if body.get("more"):
+                query = f"&next={body['next']}"
+            elif last:
+                return
+            else:
+                await asyncio.sleep(0.02)
+
+    async def look_at_checkpoint(self, slug: str, log: str) -> Checkpoint:
+        data, _ = await self.ask(slug, f"{self.founded.settings.public_url}/ledger/{log}/checkpoint")
+        seen = Checkpoint.parse(split_note(data)[0])
+        self.history.roots[log, seen.size].add(seen.root)
+        self.history.notes.append((log, data))
+        return seen
+
+
+def items_root(objects: list[dict[str, Any]]) -> str:
+    """What a `release` entry must say of a page that left: computed from what arrived."""
+    return root([item_hash(one["id"], one["modified"], sha256(canonical(one)).digest()) for one in objects]).hex()

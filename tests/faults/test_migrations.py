@@ -1,0 +1,22 @@
+"""A program that is killed while it brings the database up to date leaves an old schema or a new one, never a mixture."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_migration_may_be_killed_at_any_statement(tmp_path: Path) -> None:
+    migrations = tmp_path / "migrations"
+    migrations.mkdir()
+    for name in "abc":
+        (migrations / f"{name}.sql").write_text(f"CREATE TABLE {name}1 (x);\nCREATE TABLE {name}2 (x);\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.faults.migrating", str(tmp_path), str(migrations)],
+        cwd=ROOT, check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    outcomes = ran.stdout.splitlines()
+    assert len(outcomes) > 20
+    assert set(outcomes[:-1]) == {"0 "}, "all that are missing come in one transaction"
+    assert outcomes[-1] == "3 a1 a2 b1 b2 c1 c2"
