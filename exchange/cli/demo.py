@@ -1,36 +1,41 @@
-"""`puente demo`: both countries' PKI, ten fictional members, a hub, two witnesses, feeds, a refusal, and an offline audit."""
+"""`puente demo`: signed indicators and real feeds between two countries, refusals with their clause, and an offline audit."""
 
 import asyncio
 import contextlib
+import gzip
+import lzma
 import os
 import shutil
-import socket
+import signal
 import sys
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import orjson
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 from taxii2client.common import TokenAuth, _HTTPConnection
 from taxii2client.v21 import Collection as Taxii2Collection
 from taxii2client.v21 import as_pages
 
+from certs.faults import Fault
 from exchange import observe
-from exchange.cli import setup
-from exchange.cli.feeding import run_progress
 from exchange.cli.ledger import HubCopy, read_policies
-from exchange.cli.output import progress, say, table
-from exchange.cli.upstream import run_medallion
+from exchange.cli.output import advance, plain, progress, say, spoken, table
+from exchange.cli.stage import Stage, free_ports, stage, write_for_machines
+from exchange.cli.upstream import Upstream, run_medallion
 from exchange.cli.words import command, new_folder, option
-from exchange.client import Client
-from exchange.clock import Clock, SystemClock
-from exchange.errors import Conflict
-from exchange.hub import Running, running, working
-from exchange.ledger.audit import verify_copy, write_copy
-from exchange.model.member import Member
+from exchange.clock import SystemClock
+from exchange.errors import Conflict, LedgerFault, Refusal, Text, Unavailable
+from exchange.ledger.audit import Report, verify_copy, write_copy
+from exchange.ledger.entry import LOGS
+from feeds.bundles import SUFFIXES
 from feeds.catalogue import Source
 from feeds.runner import Job, Run, run_once
 from policies.label import TLP_DEFINITIONS
@@ -41,23 +46,32 @@ VENDORED = Path(__file__).resolve().parents[2] / "tests" / "vectors"
 TLP = {word: marking for marking, word in TLP_DEFINITIONS.items()}
 NOFORN = next(marking for marking, one in CAVEAT_MARKINGS.items() if one["name"] == "NOFORN")
 
+COSIGN_SECONDS = 30.0
+"""Both witnesses answer in a tenth of a second; by then something is wrong with one."""
 
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """Everything the steps of the demo speak with."""
+SOCS = ("us-maritime", "mx-aduanas")
+"""Who pulls: one of each country."""
 
-    home: setup.Home
-    hub: Running
-    clock: Clock
-    members: dict[str, Member]
-    tokens: dict[str, str]
 
-    def client(self, slug: str, language: str = "en") -> Client:
-        signer = self.home.signer(slug, self.members[slug].identity_id)
-        return Client(
-            self.hub.url, clock=self.clock, token=self.tokens[slug], ca_file=self.home.ca_file, signer=signer,
-            language=language,
-        )  # fmt: skip
+@dataclass(frozen=True)
+class Plan:
+    """What a demo is run with."""
+
+    home: Path
+    stay: bool = False
+    sources: tuple[tuple[str, Source], ...] = ()
+    """The importing member, and what it imports."""
+    ports: tuple[int, ...] = ()
+    """The hub's two and the two witnesses'; by default any that are free."""
+    upstream: Callable[[Sequence[dict[str, Any]]], AbstractContextManager[Upstream]] = run_medallion
+
+    @property
+    def card(self) -> Path:
+        return self.home.parent / "demo.json"
+
+    @property
+    def log(self) -> Path:
+        return self.home.parent / "demo.log"
 
 
 @command(es="Ejecuta todo el intercambio en este equipo y verifica su registro sin conexión.")
@@ -66,8 +80,8 @@ class Demo:
     type=new_folder,
     default=Path("var/demo"),
     show_default=True,
-    help="Where it lives; made anew each time.",
-    es="Donde vive; se crea de nuevo cada vez.",
+    help="Where it lives; made anew each time. Beside it lie demo.json, for programs, and demo.log.",
+    es="Donde vive; se crea de nuevo cada vez. A su lado quedan demo.json, para programas, y demo.log.",
 )
 @option(
     "--stay",
@@ -75,141 +89,210 @@ class Demo:
     help="Leave it running, and print how to reach it.",
     es="Lo deja en marcha y muestra cómo usarlo.",
 )
-def demo(home: Path, stay: bool) -> None:
+@option(
+    "--small",
+    is_flag=True,
+    help="Load this repository's samples even where more real data is at hand.",
+    es="Carga las muestras de este repositorio aunque haya más datos reales a mano.",
+)
+def demo(home: Path, stay: bool, small: bool) -> None:
     """Run the whole exchange on this machine, and verify its ledger offline."""
-    _clear(home)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    sys.exit(asyncio.run(_run(home, stay)))
+    sys.exit(play(Plan(home.absolute(), stay, tuple(_sources(small=small)))))
+
+
+def play(plan: Plan) -> int:
+    """Run the demo; the exit status. What goes wrong is told in both languages, with what to do next."""
+    try:
+        _clear(plan.home)
+        plan.home.parent.mkdir(parents=True, exist_ok=True)
+        with plan.log.open("w") as log:
+            observe.configure(machine=True, file=log)
+            return asyncio.run(_until_told(plan, log))
+    except _Stopped as stopped:
+        _tell_both(stopped.while_, _text_of(stopped.__cause__ or stopped))
+    except (OSError, Refusal, Fault, LedgerFault) as error:
+        _tell_both(Text("before anything ran", "antes de empezar"), _text_of(error))
+    _tell_next(plan)
+    return 1
 
 
 def _clear(home: Path) -> None:
     if not home.exists():
         return
-    if not (home / "hub" / "puente.toml").exists():
+    if any(home.iterdir()) and not (home / "hub" / "puente.toml").exists():
         raise Conflict(
             f"{home} is not a demo's directory.", f"{home} no es el directorio de una demostración.", code="exists"
         )
     shutil.rmtree(home)
 
 
-async def _run(directory: Path, stay: bool) -> int:
-    clock = SystemClock()
+async def _until_told(plan: Plan, log: TextIO) -> int:
+    """Play, and on SIGINT or SIGTERM end what was begun, in order."""
+    heard: list[signal.Signals] = []
+    task = asyncio.current_task()
+
+    def hear(name: signal.Signals) -> None:
+        if not heard and task is not None:  # once: a second one must not cut the ending short
+            task.cancel()
+        heard.append(name)
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, hear, name)
+    try:
+        return await _play(plan, log)
+    except asyncio.CancelledError:
+        if not heard:
+            raise
+        say("Stopped; nothing is left running.", "Detenida; no queda nada en marcha.")
+        return 128 + heard[0]
+
+
+async def _play(plan: Plan, log: TextIO) -> int:
+    began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
-        log = stack.enter_context((directory.parent / "demo.log").open("w"))
-        observe.configure(machine=True, file=log)
-        demo = await _start(directory, clock, stack)
-        _write_for_machines(demo, await _collections(demo))
-        loaded = await _load_feeds(demo)
-        sent = await _submit(demo)
-        pulled = await asyncio.to_thread(_pull, demo, await _collections(demo))
-        good = _show_visibility(sent, pulled)
-        good &= await _show_refusal(demo)
-        good &= await _audit(demo, directory / "copy")
-        head = ("what", "count")
-        table(head, [
-            ("members enrolled", len(demo.members)),
-            *((f"objects accepted from {run.source}", run.accepted) for run in loaded),
-            ("pulled by mx-aduanas with taxii2-client", len(pulled["mx-aduanas"])),
-            ("pulled by us-maritime with taxii2-client", len(pulled["us-maritime"])),
-        ])  # fmt: skip
-        if stay:
-            _how_to_reach(demo)
-            await asyncio.Event().wait()
-        return 0 if good and all(run.ok for run in loaded) else 1
+        say("Making keys, members, witnesses and a hub …", "Preparando claves, miembros, testigos y un centro …")
+        with _step("starting the hub and its witnesses", "al arrancar el centro y sus testigos"):
+            ports = plan.ports or free_ports(4)
+            on = await stack.enter_async_context(stage(plan.home, SystemClock(), ports, log))
+            write_for_machines(plan.card, on)
+        say(
+            f"A hub at {on.hub.url}/taxii2/, a witness in each country, {len(on.members)} fictional members.",
+            f"Un centro en {on.hub.url}/taxii2/, un testigo en cada país, {len(on.members)} miembros ficticios.",
+        )
+        with _step("loading the feeds", "al cargar las fuentes"):
+            runs = await _load_feeds(on, plan)
+        with _step("submitting signed indicators", "al enviar indicadores firmados"):
+            sent = await _submit(on)
+        with _step("pulling with taxii2-client", "al descargar con taxii2-client"):
+            pulled = await asyncio.to_thread(_pull, on)
+        problems = [_of_feed(run, run.fault.text) for run in runs if run.fault is not None]
+        problems += _show_visibility(sent, pulled)
+        with _step("asking why", "al preguntar por qué"):
+            problems += await _show_reasons(on, sent)
+            problems += await _show_refusal(on)
+        with _step("auditing the ledger", "al auditar el registro"):
+            report = await _audit(on, plan.home / "copy")
+        problems += [Text(f"{one.file}: {one.en}", f"{one.file}: {one.es}") for one in report.findings]
+        _summary(on, runs, pulled, report, time.monotonic() - began)
+        for problem in problems:
+            _tell_both(Text("running", "durante la ejecución"), problem)
+        if problems:
+            _tell_next(plan)
+        if plan.stay:
+            await _stay(plan)
+        return 1 if problems else 0
 
 
-# --- starting ---
+# --- what is told when something fails ---
 
 
-async def _start(directory: Path, clock: Clock, stack: contextlib.AsyncExitStack) -> Demo:
-    ports = _free_ports(4)
-    urls = {"us-a": f"http://127.0.0.1:{ports[2]}", "mx-a": f"http://127.0.0.1:{ports[3]}"}
-    home = setup.create(directory, clock, ports=(ports[0], ports[1]), witness_urls=urls)
-    settings = home.settings().model_copy(update={"witness_interval_seconds": 1.0})
-    members = {row[0]: setup.sample_member(row[0]) for row in setup.SAMPLE_MEMBERS}
-    members["mx-puerto-pac"] = replace(members["mx-puerto-pac"], consents=True)
-    tokens: dict[str, str] = {}
-    async with working(settings, clock) as services:
-        await setup.establish(services, home)
-        for slug, member in members.items():
-            await setup.add_member(services, home, member)
-            _, tokens[slug] = await services.governance.create_token(setup.OPERATOR, slug, days=30, note="demo")
-    say(f"{len(members)} fictional members enrolled.", f"{len(members)} miembros ficticios inscritos.")
-    for country, port in (("US", ports[2]), ("MX", ports[3])):
-        await stack.enter_async_context(_witness(home.witness(country), port))
-    hub = await stack.enter_async_context(running(settings, clock))
-    say(f"Hub at {hub.url}/taxii2/, two witnesses running.", f"Centro en {hub.url}/taxii2/, dos testigos en marcha.")
-    return Demo(home, hub, clock, members, tokens)
+class _Stopped(Exception):
+    """A step failed, and the demo with it. Its cause says why."""
+
+    def __init__(self, while_: Text) -> None:
+        super().__init__(while_.en)
+        self.while_ = while_
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
-@contextlib.asynccontextmanager
-async def _witness(directory: Path, port: int) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exchange.cli", "witness", "serve", str(directory), "--port", str(port),
-        stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+@contextlib.contextmanager
+def _step(en: str, es: str) -> Iterator[None]:
     try:
         yield
-    finally:
-        process.terminate()
-        await process.wait()
+    except Exception as error:
+        raise _Stopped(Text(en, es)) from error
 
 
-async def _collections(demo: Demo) -> dict[str, str]:
-    rules = await demo.hub.services.rulebook.current()
-    return {one.alias: one.id for one in rules.registry.collections}
+def _text_of(error: BaseException) -> Text:
+    if isinstance(error, Refusal):
+        return error.text
+    if isinstance(error, Fault):
+        return Text(error.en, error.es)
+    return Text(f"{type(error).__name__}: {error}", f"{type(error).__name__}: {error}")
+
+
+def _tell_both(while_: Text, why: Text) -> None:
+    click.echo(f"✗ {while_.en}: {plain(why.en)}", err=True)
+    click.echo(f"✗ {while_.es}: {plain(why.es)}", err=True)
+
+
+def _tell_next(plan: Plan) -> None:
+    click.echo(f"  Next: see {plan.log} for what happened, mend it, and run the demo again: it begins anew.", err=True)
+    click.echo(
+        f"  Ahora: vea en {plan.log} qué ocurrió, corríjalo y repita la demostración: empieza de cero.", err=True
+    )
 
 
 # --- feeds ---
 
 
-async def _load_feeds(demo: Demo) -> list[Run]:
-    directory = demo.home.root / "feeds"
-    directory.mkdir()
-    runs = []
-    with run_medallion(_upstream_objects()) as upstream:
-        password = directory / "upstream.password"
-        descriptor = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(upstream.password)
-        sources = [(slug, source) for slug, source in _sources() if source is not None]
-        sources.append(("mx-ciber", _source("upstream", "taxii", upstream.url, "medallion", user=upstream.user, password_file=str(password), plain_http=True, loopback=True)))  # fmt: skip
-        for slug, source in sources:
-            async with demo.client(slug) as client:
-                with progress(source.name) as bar:
-                    job = Job.of(source, client, directory, demo.clock)
-                    runs.append(await run_once(job, on_progress=run_progress(bar)))
-    for run in runs:
-        if run.fault is not None:
-            say(f"{run.source}: {run.fault.text.en}", f"{run.source}: {run.fault.text.es}")
-    return runs
+def _sources(*, small: bool) -> Iterator[tuple[str, Source]]:
+    kev, attack = REAL_DATA / "cisa-kev" / "kev-2025-08-25.json.xz", REAL_DATA / "mitre-attack"
+    if not small and kev.exists() and attack.exists():
+        yield "us-cyber", _source("kev", "kev", kev, "CISA (public catalogue)", "CC0-1.0")
+        yield "us-cyber", _source("attack", "stix", attack, "The MITRE Corporation", "ATT&CK terms of use")
+        return
+    newest = sorted(VENDORED.glob("kev/*.json"))[-1:] or [VENDORED / "kev"]
+    yield "us-cyber", _source("kev", "kev", newest[0], "CISA (public catalogue)", "CC0-1.0")
+    yield "us-cyber", _source("reports", "stix", VENDORED / "oasis-stix", "OASIS Open", "BSD-3-Clause")
 
 
-def _source(name: str, adapter: str, location: str, publisher: str, **more: Any) -> Source:
+def _source(name: str, adapter: str, location: Path | str, publisher: str, licence: str, **more: Any) -> Source:
     return Source(
-        name=name, adapter=adapter, location=location, publisher=publisher, licence="see the source", tlp="clear",
+        name=name, adapter=adapter, location=str(location), publisher=publisher, licence=licence, tlp="clear",
         collection="vulnerabilities", cadence_seconds=3600, good_for_en="demo", good_for_es="demostración", **more,
     )  # fmt: skip
 
 
-def _sources() -> Iterator[tuple[str, Source | None]]:
-    kev = REAL_DATA / "cisa-kev" / "kev-2025-08-25.json.xz"
-    small = next(iter(sorted(VENDORED.glob("kev/*.json"))), None)
-    place = kev if kev.exists() else small
-    yield "us-cyber", _source("kev", "kev", str(place), "CISA (public catalogue)") if place else None
-    attack = REAL_DATA / "mitre-attack"
-    yield "us-cyber", _source("attack", "stix", str(attack), "The MITRE Corporation") if attack.exists() else None
+async def _load_feeds(on: Stage, plan: Plan) -> list[Run]:
+    directory = on.home.root / "feeds"
+    directory.mkdir()
+    objects = _upstream_objects()
+    with plan.upstream(objects) as upstream:
+        password = directory / "upstream.password"
+        descriptor = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(upstream.password)
+        taxii = _source(
+            "upstream", "taxii", upstream.url, "medallion", "none", user=upstream.user, password_file=str(password),
+            plain_http=True, loopback=True,
+        )  # fmt: skip
+        runs = [
+            await _load(on, slug, source, directory, await asyncio.to_thread(_records_in, Path(source.location)))
+            for slug, source in plan.sources
+        ]
+        return [*runs, await _load(on, "mx-ciber", taxii, directory, len(objects))]
+
+
+async def _load(on: Stage, slug: str, source: Source, directory: Path, expected: int) -> Run:
+    async with on.client(slug) as client:
+        with progress(f"{f'{source.name}, {source.publisher}':<34.34}", expected) as bar:
+            job = Job.of(source, client, directory, on.clock)
+            run = await run_once(job, on_progress=lambda run: advance(bar, run.records, expected))
+            if run.ok:
+                advance(bar, expected, expected)
+    return run
+
+
+def _of_feed(run: Run, text: Text) -> Text:
+    return Text(f"{run.source}: {text.en}", f"{run.source}: {text.es}")
+
+
+def _records_in(location: Path) -> int:
+    """How many records a progress bar is to expect of a file or folder; the adapter itself reads them strictly."""
+    files = [location] if location.is_file() else sorted(location.rglob("*")) if location.is_dir() else []
+    openers: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+    count = 0
+    for file in files:
+        if file.is_file() and file.name.endswith(SUFFIXES):
+            with openers.get(file.suffix, open)(file, "rb") as stream, contextlib.suppress(orjson.JSONDecodeError):
+                value = orjson.loads(stream.read())
+                if isinstance(value, dict):
+                    count += len(value.get("objects") or value.get("vulnerabilities") or (value,))
+    return count
 
 
 def _upstream_objects() -> list[dict[str, Any]]:
+    """What the partner's TAXII server holds: made up, in an address range reserved for documentation (RFC 5737)."""
     return [
         {
             "type": "indicator", "spec_version": "2.1", "id": f"indicator--{uuid.uuid5(uuid.NAMESPACE_URL, str(n))}",
@@ -224,7 +307,26 @@ def _upstream_objects() -> list[dict[str, Any]]:
 # --- signed indicators ---
 
 
-def _indicator(name: str, *markings: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """One of the demo's indicators, and which of the SOCS must have it in the end."""
+
+    name: Text
+    sender: str
+    collection: str
+    markings: tuple[str, ...]
+    expected: tuple[bool, bool]
+
+
+_PLANNED = (
+    _Signed(Text("Mexican port, TLP:GREEN", "puerto mexicano, TLP:GREEN"), "mx-puerto-pac", "indicators", (TLP["green"],), (True, True)),
+    _Signed(Text("US customs, TLP:AMBER", "aduana de EE. UU., TLP:AMBER"), "us-customs", "indicators", (TLP["amber"],), (True, True)),
+    _Signed(Text("US customs, domestic collection", "aduana de EE. UU., colección nacional"), "us-customs", "us-domestic", (TLP["amber"],), (True, False)),
+    _Signed(Text("US customs, marked NOFORN", "aduana de EE. UU., marcado NOFORN"), "us-customs", "indicators", (TLP["amber"], NOFORN), (True, False)),
+)  # fmt: skip
+
+
+def _indicator(name: str, markings: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "indicator", "name": name, "pattern": "[domain-name:value = 'manifiestos.puerto.example']",
         "pattern_type": "stix", "pattern_version": "2.1", "valid_from": "2026-11-01T00:00:00Z", "confidence": 85,
@@ -232,121 +334,155 @@ def _indicator(name: str, *markings: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _submit(demo: Demo) -> dict[str, str]:
-    """Four signed indicators: name to id."""
-    plan = {
-        "from a Mexican port": ("mx-puerto-pac", "indicators", TLP["green"]),
-        "from a US agency": ("us-customs", "indicators", TLP["amber"]),
-        "US domestic": ("us-customs", "us-domestic", TLP["amber"]),
-        "NOFORN": ("us-customs", "indicators", TLP["amber"], NOFORN),
-    }
+async def _submit(on: Stage) -> dict[str, _Signed]:
+    """Object id to what was sent under it."""
     sent = {}
-    for name, (slug, collection, *markings) in plan.items():
-        async with demo.client(slug) as client:
-            obj = client.sign(client.prepare(_indicator(name, *markings)))
-            [result] = await client.submit([obj], collection)
+    for one in _PLANNED:
+        async with on.client(one.sender) as client:
+            obj = client.sign(client.prepare(_indicator(one.name.en, one.markings)))
+            [result] = await client.submit([obj], one.collection)
             if result.refused:
-                say(f"{name}: {result.refused[0]}", f"{name}: {result.refused[0]}")
-            sent[name] = obj["id"]
+                raise Unavailable(result.refused[0].text.en, result.refused[0].text.es, code=result.refused[0].code)
+            sent[obj["id"]] = one
     return sent
 
 
-def _pull(demo: Demo, collections: dict[str, str]) -> dict[str, set[str]]:
-    """What two SOCs get, by the real taxii2-client over TLS."""
+class _Patient(HTTPAdapter):
+    """requests waits for ever unless told: with a limit, a hub that went away ends the pull."""
+
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+        return super().send(request, *args, **{**kwargs, "timeout": 60})
+
+
+def _pull(on: Stage) -> dict[str, set[str]]:
+    """What two SOCs get from every collection they may read, by the real taxii2-client over TLS."""
     found: dict[str, set[str]] = {}
-    for slug, aliases in (("mx-aduanas", ("indicators", "vulnerabilities")), ("us-maritime", ("indicators", "vulnerabilities", "us-domestic"))):  # fmt: skip
+    for slug in SOCS:
         found[slug] = set()
-        connection = _HTTPConnection(auth=TokenAuth(demo.tokens[slug]), verify=str(demo.home.ca_file), version="2.1")
+        connection = _HTTPConnection(auth=TokenAuth(on.tokens[slug]), verify=str(on.home.ca_file), version="2.1")
         connection.session.trust_env = False  # a CA bundle named in the environment would win over ours
+        connection.session.mount("https://", _Patient())
+        aliases = (
+            "indicators",
+            "vulnerabilities",
+            "us-domestic" if on.members[slug].country == "US" else "mx-domestic",
+        )
         with contextlib.closing(connection):
             for alias in aliases:
-                url = f"{demo.hub.url}/taxii2/us-mx/collections/{collections[alias]}/"
+                url = f"{on.hub.url}/taxii2/us-mx/collections/{on.collections[alias]}/"
                 collection = Taxii2Collection(url, conn=connection)
                 for page in as_pages(collection.get_objects, per_request=1000):
                     found[slug].update(obj["id"] for obj in page.get("objects", ()))
     return found
 
 
-def _show_visibility(sent: dict[str, str], pulled: dict[str, set[str]]) -> bool:
-    rows = [
-        (name, *("yes" if sent[name] in pulled[slug] else "no" for slug in ("us-maritime", "mx-aduanas")))
-        for name in sent
+def _show_visibility(sent: Mapping[str, _Signed], pulled: Mapping[str, set[str]]) -> list[Text]:
+    click.echo()
+    words = {True: spoken(Text("yes", "sí")), False: "no"}
+    has = {identity: tuple(identity in pulled[slug] for slug in SOCS) for identity in sent}
+    head = ("signed indicator", *(f"{slug} has it" for slug in SOCS))
+    table(head, [(spoken(one.name), *(words[flag] for flag in has[key])) for key, one in sent.items()])
+    return [
+        Text(f"{one.name.en}: shown to the wrong members", f"{one.name.es}: visible para otros miembros de los debidos")
+        for key, one in sent.items()
+        if has[key] != one.expected
     ]
-    table(("signed indicator", "us-maritime has it", "mx-aduanas has it"), rows)
-    return [row[1:] for row in rows] == [("yes", "yes"), ("yes", "yes"), ("yes", "no"), ("yes", "no")]
 
 
-async def _show_refusal(demo: Demo) -> bool:
-    async with demo.client("us-customs") as english, demo.client("us-customs", "es") as spanish:
-        obj = english.sign(english.prepare(_indicator("TLP:RED is for people", TLP["red"])))
-        texts = []
-        for client in (english, spanish):
+async def _show_reasons(on: Stage, sent: Mapping[str, _Signed]) -> list[Text]:
+    """Why mx-aduanas has not got two of them, clause by clause, in both languages."""
+    click.echo()
+    problems = []
+    async with on.client("us-customs") as english, on.client("us-customs", "es") as spaniard:
+        for key, one in sent.items():
+            if one.expected[1]:
+                continue
+            say(f"{one.name.en}: why not to mx-aduanas?", f"{one.name.es}: ¿por qué no a mx-aduanas?")
+            for client in (english, spaniard):
+                [placement] = (await client.explain(key, "mx-aduanas"))["placements"]
+                click.echo(f"  {plain(placement['reason'])}")
+                if placement["visible"] or not placement["clause"]:
+                    problems.append(Text(f"{one.name.en}: no clause withholds it", f"{one.name.es}: nada lo retiene"))
+    return problems
+
+
+async def _show_refusal(on: Stage) -> list[Text]:
+    """An indicator that nobody may send here, refused with the clause in the sender's language."""
+    say("An indicator marked TLP:RED is not taken in:", "Un indicador marcado TLP:RED no se acepta:")
+    refusals = []
+    async with on.client("us-customs") as english, on.client("us-customs", "es") as spaniard:
+        obj = english.sign(english.prepare(_indicator("TLP:RED is for people", [TLP["red"]])))
+        for client in (english, spaniard):
             [result] = await client.submit([obj], "indicators")
-            texts += [one.text for one in result.refused]
-    for text in texts:
-        click.echo(f"  {getattr(text, 'en', text)}")
-    return len(texts) == 2
+            refusals += [one.text.en for one in result.refused]  # the hub's words, in the language asked for
+    for text in refusals:
+        click.echo(f"  {plain(text)}")
+    return [] if len(refusals) == 2 else [Text("TLP:RED was taken in", "se aceptó TLP:RED")]
 
 
 # --- the ledger ---
 
 
-async def _audit(demo: Demo, copy: Path) -> bool:
-    services = demo.hub.services
-    await services.publisher.publish_once()
-    for _ in range(40):
-        if all([await services.publisher.newest_cosigned(log) for log in ("both", "us", "mx")]):
-            break
-        await asyncio.sleep(0.25)
-    await write_copy(copy, HubCopy(services, ("both", "us", "mx")))
-    report = await asyncio.to_thread(verify_copy, copy, read_policies(demo.home.root / "hub" / "witness-policy"))
-    rows = [(log.name, log.size, log.root.hex()[:16], " ".join(sorted(log.cosigned))) for log in report.logs]
-    table(("log", "entries", "root", "cosigned by"), rows)
-    if report.ok:
-        say("The ledger verifies offline.", "El registro se verifica sin conexión.")
-    return report.ok
+async def _audit(on: Stage, copy: Path) -> Report:
+    """Take a copy once both countries have cosigned everything, and verify it as an auditor would: offline."""
+    publisher = on.hub.services.publisher
+    for log, tree in (await on.hub.services.store.trees()).items():
+        await publisher.receipt(log, tree.size - 1, wait_seconds=COSIGN_SECONDS)
+    await write_copy(copy, HubCopy(on.hub.services, LOGS))
+    return await asyncio.to_thread(verify_copy, copy, read_policies(on.home.root / "hub" / "witness-policy"))
 
 
-# --- for whoever stays ---
+# --- the end ---
 
 
-def _write_for_machines(demo: Demo, collections: dict[str, str]) -> None:
-    path = demo.home.root.parent / "demo.json"
-    path.unlink(missing_ok=True)
-    value = {
-        "base_url": demo.hub.url,
-        "mtls_url": f"https://localhost:{demo.hub.mtls_port}",
-        "ca_file": str(demo.home.ca_file),
-        "api_root": f"{demo.hub.url}/taxii2/us-mx/",
-        "collections": [
-            {"alias": row[0], "id": collections[row[0]], "readers": row[3], "writers": row[4]}
-            for row in setup.SAMPLE_COLLECTIONS
-        ],
-        "members": {
-            slug: {
-                "identity_id": member.identity_id,
-                "token": demo.tokens[slug],
-                "signing_key": str(demo.home.member(slug) / "signing.key"),
-                "signing_certificate": str(demo.home.member(slug) / "signing.pem"),
-            }
-            for slug, member in demo.members.items()
-        },
-        "ledger_url": f"{demo.hub.url}/ledger/",
-        "witnesses": dict(demo.hub.services.settings.witnesses),
-    }
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))
-
-
-def _how_to_reach(demo: Demo) -> None:
-    say("Still running; press Ctrl-C to stop. Tokens:", "Sigue en marcha; pulse Ctrl-C para detener. Tokens:")
-    table(("member", "token"), sorted(demo.tokens.items()))
-    click.echo(
-        "from taxii2client.common import TokenAuth\nfrom taxii2client.v21 import Server\n"
-        f"server = Server({demo.hub.url + '/taxii2/'!r}, auth=TokenAuth({demo.tokens['mx-ciber']!r}), verify={str(demo.home.ca_file)!r})\n"
-        "print([collection.title for collection in server.default.collections])"
+def _summary(on: Stage, runs: Sequence[Run], pulled: Mapping[str, set[str]], report: Report, seconds: float) -> None:
+    click.echo()
+    head = ("source", "accepted", "refused", "reason")
+    table(head, [(run.source, f"{run.accepted:>9,}", f"{run.refused.total():>9,}", _most(run)) for run in runs])
+    click.echo()
+    say("Pulled with taxii2-client:", "Descargado con taxii2-client:")
+    table(("member", "objects"), [(slug, f"{len(pulled[slug]):>9,}") for slug in SOCS])
+    click.echo()
+    table(
+        ("log", "entries", "root", "cosigned by"),
+        [(one.name, f"{one.size:>9,}", one.root.hex()[:16], ", ".join(sorted(one.cosigned))) for one in report.logs],
     )
+    if report.ok:
+        say(
+            f"\N{CHECK MARK} The copy of the ledger verifies offline. {seconds:.0f} seconds in all.",
+            f"\N{CHECK MARK} La copia del registro se verifica sin conexión. {seconds:.0f} segundos en total.",
+        )
 
+
+def _most(run: Run) -> str:
+    return ", ".join(f"{code} {count}" for code, count in run.refused.most_common(3))
+
+
+async def _stay(plan: Plan) -> None:
+    click.echo()
+    say(
+        f"Still running; Ctrl-C ends it. Addresses, tokens and keys of all members: {plan.card}",
+        f"Sigue en marcha; Ctrl-C la termina. Direcciones, tokens y claves de todos los miembros: {plan.card}",
+    )
+    say(f"For example, with {sys.executable}:", f"Por ejemplo, con {sys.executable}:")
+    click.echo(SNIPPET.format(card=str(plan.card)))
+    sys.stdout.flush()
+    with contextlib.suppress(asyncio.CancelledError):  # told to end, as said above: that is no failure
+        await asyncio.Event().wait()
+
+
+SNIPPET = """
+import json, os
+from taxii2client.common import TokenAuth
+from taxii2client.v21 import Server
+
+for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    os.environ.pop(name, None)  # where set, they would win over verify
+demo = json.load(open({card!r}))
+token = demo["members"]["mx-ciber"]["token"]
+server = Server(demo["base_url"] + "/taxii2/", auth=TokenAuth(token), verify=demo["ca_file"])
+for collection in server.default.collections:
+    print(collection.title)
+"""
 
 COMMANDS: tuple[click.Command, ...] = (demo,)
