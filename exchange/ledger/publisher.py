@@ -371,7 +371,7 @@ class Publisher:
         return None
 
     async def newest_cosigned(self, log: str) -> bytes | None:
-        """The newest checkpoint that satisfies the log's policy, as one note; None when there is none."""
+        """The newest checkpoint that satisfies the log's policy, as one note; None when there is none. An empty log has one."""
         for row in reversed(await self._store.checkpoints(log, 0)):
             if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
                 return note_text(row.note, [line for _, line in row.cosignatures])
