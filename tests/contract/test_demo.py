@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from certs.keys import load_key
+from exchange.cli.demo import Plan, play
 from exchange.ledger.note import Policy, split_note
 from exchange.web.negotiate import TAXII
 
@@ -212,48 +213,48 @@ def test_a_second_run_begins_anew_and_sigterm_ends_it_midway(stays: Stays) -> No
     assert witnesses_of(stays.home) == []
 
 
-def failing(*words: str) -> subprocess.CompletedProcess[str]:
+def failing(part: str, home: Path) -> subprocess.CompletedProcess[str]:
     ran = subprocess.run(
-        [sys.executable, "-m", *words],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        cwd=ROOT,
-        env=environment(),
-    )
+        [sys.executable, "-m", "tests.faults.broken_demo", part, str(home)],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=ROOT, env=environment(),
+    )  # fmt: skip
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr
     assert "Next: " in ran.stderr
     assert "Ahora: " in ran.stderr
+    assert witnesses_of(home) == []
     return ran
 
 
 def test_a_witness_that_does_not_come_up_is_named(tmp_path: Path) -> None:
-    ran = failing("tests.faults.broken_demo", "witness", str(tmp_path / "home"))
+    ran = failing("witness", tmp_path / "home")
     assert "✗ starting the hub and its witnesses: Witness mx-a did not come up" in ran.stderr
     assert "✗ al arrancar el centro y sus testigos: El testigo mx-a no arrancó" in ran.stderr
-    assert witnesses_of(tmp_path / "home") == []
 
 
 def test_feeds_that_fail_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     """A source that is not there, and a partner's server that refuses us."""
-    ran = failing("tests.faults.broken_demo", "feeds", str(tmp_path / "home"))
+    ran = failing("feeds", tmp_path / "home")
     faults = [line for line in ran.stderr.splitlines() if line.startswith("✗")]
     assert len(faults) == 4, ran.stderr
     assert "kev: " in faults[0]
     assert "upstream: " in faults[2]
     assert "The copy of the ledger verifies offline" in ran.stdout
-    assert witnesses_of(tmp_path / "home") == []
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    ran = failing("exchange.cli", "demo", "--home", str(tmp_path / "file" / "home"))
-    assert str(tmp_path / "file") in ran.stderr
+    assert play(Plan(tmp_path / "file" / "home")) == 1
+    told = capsys.readouterr().err
+    assert str(tmp_path / "file") in told
+    assert "✗ before anything ran: " in told
+    assert "✗ antes de empezar: " in told
 
 
-def test_it_clears_nobody_elses_directory(tmp_path: Path) -> None:
+def test_it_clears_nobody_elses_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").write_text("dear")
-    ran = failing("exchange.cli", "demo", "--home", str(tmp_path))
-    assert "is not a demo's directory" in ran.stderr
+    assert play(Plan(tmp_path)) == 1
+    told = capsys.readouterr().err
+    assert "is not a demo's directory" in told
+    assert "no es el directorio de una demostración" in told
     assert (tmp_path / "mine").read_text() == "dear"

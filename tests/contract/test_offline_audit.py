@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from certs.jcs import load
 from exchange.cli.ledger import HubCopy, read_policies
 from exchange.client import Client
 from exchange.client.verify import verify_page
-from exchange.ledger.audit import verify_copy, write_copy
+from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import LOGS
 from tests.unit.test_audit import files, flip
 from tests.world import World, make_world
@@ -112,9 +111,8 @@ def test_the_copy_verifies_with_the_cosignatures_of_both_countries(desk: Desk) -
 def test_receipts_are_proved(desk: Desk, kind: str, witnesses: set[str]) -> None:
     """What was submitted is in its country's log; what was published and what left, in the log of both."""
     proof, leaf = (desk.copy / "receipts" / f"{kind}.{suffix}" for suffix in ("tlog-proof", "leaf"))
-    ran = desk.puente("ledger", "receipt", "--policy", desk.policy, proof, leaf)
-    assert ran.returncode == 0, ran.stderr
-    assert set(re.findall("us-a|mx-a", ran.stdout)) == witnesses
+    proven = verify_receipt_file(proof, leaf, read_policies(desk.policy))
+    assert proven.cosigned.keys() == witnesses
     if kind == "release":
         verify_page(desk.page, leaf.read_bytes())
         assert load(leaf.read_bytes(), max_bytes=70_000)["actor"].startswith("mx:mx-aduanas:")

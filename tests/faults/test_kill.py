@@ -154,7 +154,7 @@ async def _judge(founded: Founded, members: Members, copy: Path) -> None:
 
 def _nothing_is_lost(history: History) -> None:
     """Every acknowledged object is there, under the one date it ever had; every reader got each once, in order."""
-    assert len(history.acknowledged) > 300
+    assert len(history.acknowledged) > 100
     in_order = sorted(history.dates, key=lambda one: history.dates[one])
     assert set(in_order) == set(history.acknowledged)
     assert len(set(history.dates.values())) == len(in_order)
@@ -179,10 +179,11 @@ def _what_left_was_logged(history: History, founded: Founded, leaves: dict[str, 
 
 def _one_root_a_size(history: History, leaves: dict[str, list[bytes]]) -> None:
     """Of all checkpoints that any hub ever showed, each is the root of the log as it is now."""
-    assert len(history.roots) > 20
+    assert len(history.roots) > 10
     roots = {}
     for log in LOGS:
         frontier = Frontier(0, ())
+        roots[log, 0] = frontier.root()
         for leaf in leaves[log]:
             frontier = frontier.push(leaf_hash(leaf))
             roots[log, frontier.size] = frontier.root()
