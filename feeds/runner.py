@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from secrets import randbelow
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -36,6 +36,7 @@ _PASSING = (NotAuthenticated, TooFast, Unavailable)
 _log = structlog.get_logger("puente.feeds")
 
 Pause = Callable[[float], Awaitable[None]]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
         except Refusal as refusal:
             run.fault = refusal
         finally:
-            await asyncio.to_thread(_write_quarantine, job.quarantine_file, state, turn.skipped)
+            await _to_end(lambda: _write_quarantine(job.quarantine_file, state, turn.skipped))
             await asyncio.to_thread(_write_report, job, run)
     _log.info(
         "feed run", source=run.source, records=run.records, accepted=run.accepted, unchanged=run.unchanged,
@@ -141,6 +142,17 @@ def wait_seconds(cadence: float, faults: int, chance: float) -> float:
     """Until the next run: the cadence, or after a fault a minute doubling up to the cadence, plus up to a tenth."""
     wait = cadence if faults == 0 else min(cadence, 60.0 * 2 ** min(faults - 1, 20))
     return float(wait * (1 + 0.1 * chance))
+
+
+async def _to_end(work: Callable[[], T]) -> T:
+    """Work in a thread, waited for even when cancelled: it reads the state, and a SQLite connection that is closed under
+    a thread takes the process with it, or never lets it end."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 async def _guarded(job: Job, on_progress: Progress | None, pause: Pause) -> Run:
@@ -200,7 +212,7 @@ class _Turn:
 
     async def _settle_all(self, fetched: Fetched) -> None:
         seen: set[str] = set()
-        records = await asyncio.to_thread(self._records, fetched)
+        records = await _to_end(lambda: self._records(fetched))
         await self._submit(self._changes(records, seen), fetched.url)
         # What cannot be read is no withdrawal: only a fetch that was read to its last record says that something is gone.
         if self._job.adapter.full_state and not self.skipped:
@@ -288,7 +300,7 @@ class _Turn:
             as_text(self._job.clock.now_us()),
             (self._job.source.marking,),
         )
-        while batch := await asyncio.to_thread(lambda: list(islice(changes, BATCH_OBJECTS))):
+        while batch := await _to_end(lambda: list(islice(changes, BATCH_OBJECTS))):
             by_version = {(one.id, one.version): one for one in batch}
             before = {one.id: held.sha256 for one in batch if one.own and (held := self._state.own(one.id)) is not None}
             objects = (orjson.loads(one.body) for one in by_version.values())

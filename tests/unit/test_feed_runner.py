@@ -4,6 +4,8 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -135,6 +137,38 @@ def edited_after_revocation(hub: FakeHub) -> list[str]:
         for name, versions in edited(hub).items()
         if any(one.get("revoked") for one in versions) and not last[name].get("revoked")
     ]
+
+
+async def test_a_run_that_is_cancelled_ends_when_its_thread_does(signer: Signer, tmp_path: Path) -> None:
+    """Closing the state under the thread that reads it has crashed the process, and has kept it from ending."""
+    reading, ended = threading.Event(), threading.Event()
+
+    class Slow:
+        converts = False
+        full_state = False
+
+        async def fetch(self, source: Source, cursor: Cursor) -> Fetched | None:
+            return Fetched(source.location, (), {}, False)
+
+        def records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
+            reading.set()
+            time.sleep(0.2)
+            ended.set()
+            return iter(())
+
+        def objects(self, record: Record) -> Iterable[dict[str, Any]]:
+            return ()
+
+    async with bench(signer, tmp_path) as b:
+        (tmp_path / "state").mkdir(exist_ok=True)
+        job = Job(b.source(), Slow(), b.client, tmp_path / "state", b.clock)
+        task = asyncio.get_running_loop().create_task(run_once(job))
+        while not reading.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
 
 
 async def test_a_feed_that_shrinks_too_far_revokes_nothing(signer: Signer, tmp_path: Path) -> None:
