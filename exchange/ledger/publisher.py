@@ -97,6 +97,14 @@ class Anchors:
             os.close(lock)
 
 
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Until the event or the time. Not by asyncio.wait_for: in Python 3.11 it swallows a cancellation that comes together
+    with the event, and the hub that is told to stop would wait for its publisher for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
     """A full disk or a busy database ends this round, not the publisher: the next round starts from what is committed."""
     try:
@@ -179,16 +187,14 @@ class Publisher:
     async def _sign_loop(self) -> None:
         while True:
             # Other processes (a command beside this hub) append too, so it also looks without being told.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._committed.wait(), self._with.witness_interval_seconds)
+            await _within(self._with.witness_interval_seconds, self._committed)
             self._committed.clear()
             await _patiently(self.publish_once)
             await asyncio.sleep(self._with.interval_seconds)
 
     async def _witness_loop(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_witnesses.wait(), self._with.witness_interval_seconds)
+            await _within(self._with.witness_interval_seconds, self._wake_witnesses)
             self._wake_witnesses.clear()
             if self.halted is None:
                 await _patiently(self.witness_round)

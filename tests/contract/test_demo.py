@@ -207,7 +207,10 @@ def test_a_second_run_begins_anew_and_sigterm_ends_it_midway(stays: Stays) -> No
         time.sleep(0.05)
     time.sleep(0.5)  # among the feeds
     process.terminate()
-    _, errors = process.communicate(timeout=40)
+    try:
+        _, errors = process.communicate(timeout=40)
+    finally:
+        process.kill()
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert b"Traceback" not in errors
     assert witnesses_of(stays.home) == []

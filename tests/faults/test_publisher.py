@@ -87,6 +87,21 @@ async def test_a_disk_that_fails_ends_one_round_only(tmp_path: Path) -> None:
     await logs.store.close()
 
 
+async def test_a_publisher_that_is_told_to_stop_while_it_wakes_stops(tmp_path: Path) -> None:
+    """Python 3.11's asyncio.wait_for loses a cancellation that comes together with what it waits for."""
+    logs = Logs.open(tmp_path, new_pens())
+    await logs.publisher.start()
+    working = asyncio.get_running_loop().create_task(logs.publisher.run())
+    await asyncio.sleep(0.1)  # both loops have had their first round, and wait
+    logs.publisher._committed.set()
+    logs.publisher._wake_witnesses.set()
+    await asyncio.sleep(0)  # the events' waiters are done; who waits for them has not run yet
+    working.cancel()
+    done, _ = await asyncio.wait([working], timeout=5)
+    assert done, "the publisher did not hear that it should stop"
+    await logs.store.close()
+
+
 # --- two at once ---
 
 
