@@ -66,7 +66,7 @@ def test_no_header_does_worse(text: str) -> None:
     try:
         token_in([text])
     except NotAuthenticated as refusal:
-        assert not text or text not in str(refusal) or len(text) < 3, "a credential is never repeated"
+        assert str(refusal) == "The Authorization header cannot be read.", "a credential is never repeated"
 
 
 def member(status: Status = Status.ACTIVE, *roles: str) -> Member:
