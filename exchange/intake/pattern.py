@@ -84,7 +84,7 @@ def check_pattern(text: str, budget: Budget | None = None) -> tuple[PatternFault
     `budget`; when it does not suffice, the pattern is refused unjudged.
     """
     simple = _SIMPLE(text)
-    if simple is not None and simple[1] in _sound_paths and len(text) < BYTES_AT_MOST // 4:
+    if simple is not None and len(text) < BYTES_AT_MOST // 4 and _SHAPES.get(simple[1]) == ():
         return ()
     try:
         if len(text) > BYTES_AT_MOST or len(text.encode("utf-8", "surrogatepass")) > BYTES_AT_MOST:
@@ -96,17 +96,14 @@ def check_pattern(text: str, budget: Budget | None = None) -> tuple[PatternFault
         faults = _verdict(shape, budget) or tuple(reading.warnings)
     except _Refused as refused:
         return (refused.fault,)
-    if simple is not None and not faults and len(_sound_paths) < SIMPLE_PATHS_KEPT:
-        _sound_paths.add(simple[1])
+    if simple is not None and not faults:
+        _SHAPES.put(simple[1], ())  # no shape is a path: each begins with a bracket
     return faults
 
-
-SIMPLE_PATHS_KEPT = 4096
 
 # Most patterns compare one property with one string. Nothing that is said of them depends on the string, unless it is a
 # hash: so when one was found good, all of its path are.
 _SIMPLE = re.compile(r"\[([a-z0-9-]++:(?!hashes)[a-z_]++(?:\.(?!hashes)[a-z_]++)*+) = '([^'\\\0]*+)'\]").fullmatch
-_sound_paths: set[str] = set()
 
 
 def values(text: str) -> tuple[tuple[str, str], ...]:
