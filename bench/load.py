@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -25,10 +26,17 @@ class Measured:
     def per_cpu_second(self) -> float:
         return self.done / self.cpu_seconds if self.cpu_seconds else 0.0
 
+    def add(self, more: "Measured") -> None:
+        """Take in a further part of the same measurement."""
+        self.done += more.done
+        self.wall_seconds += more.wall_seconds
+        self.cpu_seconds += more.cpu_seconds
+        self.latencies += more.latencies
+
     def milliseconds(self, share: float) -> float:
-        """The time within which this share of the requests was answered."""
+        """The time within which this share of the requests was answered (nearest rank)."""
         ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)] * 1000 if ordered else 0.0
 
 
 class Wire:
