@@ -86,5 +86,6 @@ def _session(ca_file: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=trusted, limit=1),
         timeout=aiohttp.ClientTimeout(total=600),
+        headers={"Accept-Encoding": "identity"},  # servers that compress are compared with those that do not
         read_bufsize=2**20,
     )
