@@ -48,7 +48,7 @@ class Peer:
 
 PEERS = {
     "opentaxii": Peer(peers.opentaxii, "opentaxii", peers.PEERS_PYTHON, 5_000, Effort(400, 24, 160, 1)),
-    "medallion": Peer(peers.medallion, "medallion", Path(sys.executable), 1_000, Effort(8, 8, 40, 1)),
+    "medallion": Peer(peers.medallion, "medallion", Path(sys.executable), 1_000, Effort(4, 4, 24, 1)),
 }
 
 
@@ -79,11 +79,13 @@ def _subjects(_: click.Context, parameter: click.Parameter, value: str) -> froze
     help="What to measure, by commas. A peer brings the hub at the peer's size.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--record", is_flag=True, help="Write both to bench/results/.")
+@click.option("--record", is_flag=True, help="Write both to bench/results/. Only of a whole run.")
 def main(objects: int, quick: bool, only: frozenset[str], as_json: bool, record: bool) -> None:
     """Measure, and print ratios of one run. A peer that cannot be measured is named with the reason."""
     if quick and record:
         raise click.UsageError("--record: a quick run is no result / una corrida rápida no es un resultado")
+    if record and only != frozenset(SUBJECTS):
+        raise click.UsageError("--record: needs a whole run, without --only / exige una corrida completa, sin --only")
     if quick and click.get_current_context().get_parameter_source("objects") is click.core.ParameterSource.DEFAULT:
         objects = 2_000
     clock = SystemClock()
@@ -129,8 +131,7 @@ def _measure(report: Report, bench: Bench) -> None:
     if big:
         _hub(report, bench, hub, corpus[: bench.objects])
     for name, peer in bench.peers().items():
-        with _reported(report, bench, name):
-            _peer(report, bench, hub, name, corpus[: bench.size(peer)])
+        _peer(report, bench, hub, name, corpus[: bench.size(peer)])
     report.verifies_per_cpu_second.append(calibrate())
 
 
@@ -143,7 +144,7 @@ def _hub(report: Report, bench: Bench, hub: Hub, objects: Sequence[bytes]) -> No
         fill(run, running, objects, bench.say)
         reads(run, running, objects, effort, bench.say)
         if "nginx" in bench.only:
-            with _reported(report, bench, "nginx"):
+            with reported(report, bench.directory, "nginx"):
                 _beside_nginx(report, bench, hub, running, objects)
     with hub.again(place) as running:
         for row in ("pull-8-cold", "pull-8"):
@@ -177,15 +178,19 @@ def _beside_nginx(report: Report, bench: Bench, hub: Hub, running: Running, obje
 
 def _peer(report: Report, bench: Bench, hub: Hub, name: str, objects: Sequence[bytes]) -> None:
     peer = PEERS[name]
-    theirs = Run(name, peers.version_of(peer.package, peer.python), len(objects))
-    whole(theirs, peer.fresh, bench.directory, objects, bench.effort(peer.effort), bench.say)
+    theirs = Run(name, "", len(objects))
+    with reported(report, bench.directory, name):
+        theirs.version = peers.version_of(peer.package, peer.python)
+        whole(theirs, peer.fresh, bench.directory, objects, bench.effort(peer.effort), bench.say)
+    if name in report.not_measured:
+        return
     ours = Run("puente", version("puente"), len(objects))
     whole(ours, hub.fresh, bench.directory / f"beside-{name}", objects, bench.effort(OURS), bench.say)
     report.peers[name] = (theirs, ours)
 
 
 @contextlib.contextmanager
-def _reported(report: Report, bench: Bench, name: str) -> Iterator[None]:
+def reported(report: Report, directory: Path, name: str) -> Iterator[None]:
     """Whatever keeps a peer from being measured is written down, loudly, and the run goes on."""
     try:
         yield
@@ -196,7 +201,7 @@ def _reported(report: Report, bench: Bench, name: str) -> Iterator[None]:
         click.echo(click.style(f"\n{TITLES[name]}: NOT MEASURED: {text}", fg="red", bold=True), err=True)
         # The record has the last line only, and no paths: a log speaks of the machine it came from.
         last = text.strip().splitlines()[-1]
-        report.not_measured[name] = last.replace(str(bench.directory), "…").replace(str(peers.ROOT), "…")[:300]
+        report.not_measured[name] = last.replace(str(directory), "…").replace(str(peers.ROOT), "…")[:300]
 
 
 def calibrate(seconds: float = 0.5) -> float:

@@ -50,7 +50,7 @@ class Effort:
     pulls: int
 
     def less(self, divisor: int) -> "Effort":
-        polls, pages, lookups = (max(8, one // divisor) for one in (self.polls, self.pages, self.lookups))
+        polls, pages, lookups = (max(min(one, 8), one // divisor) for one in (self.polls, self.pages, self.lookups))
         return Effort(polls, pages, lookups, 1)
 
 
@@ -69,8 +69,8 @@ class Cell:
     def of(cls, measured: Measured) -> "Cell":
         samples = len(measured.latencies)
         return cls(
-            round(measured.per_cpu_second, 2),
-            round(measured.done / measured.wall_seconds, 2),
+            _short(measured.per_cpu_second),
+            _short(measured.done / measured.wall_seconds),
             round(measured.cpu_seconds, 4),
             samples,
             round(measured.milliseconds(0.5), 3),
@@ -143,6 +143,10 @@ def whole(run: Run, fresh: Fresh, directory: Path, objects: Sequence[bytes], eff
     with fresh(directory / f"{run.subject}-{run.objects}") as running:
         fill(run, running, objects, say)
         reads(run, running, objects, effort, say)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def counted(measured: Measured, expected: int) -> Cell:

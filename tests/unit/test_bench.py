@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from bench.__main__ import reported
 from bench.corpus import envelopes, indicators
 from bench.load import Measured
+from bench.peers import version_of
 from bench.report import Report, growth, table
 from bench.suite import Cell, Run
 from certs.signature import EXT_SIG, Signer, verify_object
@@ -96,17 +98,34 @@ def test_a_ratio_is_of_cpu_rates_at_one_size_and_a_gap_is_no_ratio() -> None:
     def run(subject: str, objects: int, **rates: float) -> Run:
         return Run(subject, "1", objects, {row: Cell(rate, 0, 1, 1, 1, None) for row, rate in rates.items()})
 
-    report = Report("2026-11-26", quick=True, verifies_per_cpu_second=[1, 1], hub=run("puente", 100_000, page=999))
-    report.hub.memory_mb = {"tenth": 100, "full": 145} if report.hub else {}
+    ours = run("puente", 100_000, page=999)
+    ours.memory_mb = {"tenth": 100, "full": 145}
+    report = Report("2026-11-26", quick=True, verifies_per_cpu_second=[1, 1], hub=ours)
     report.peers["opentaxii"] = (run("opentaxii", 5_000, page=2), run("puente", 5_000, page=50, object=1))
     report.not_measured["medallion"] = "it is not there"
     assert report.ratio("opentaxii", "page") == 25
     assert report.ratio("opentaxii", "object") is None
     assert report.ratio("medallion", "page") is None
-    assert report.hub is not None
-    assert growth(report.hub) == 500
+    assert growth(ours) == 500
     assert "medallion: not measured: it is not there" in report.markdown()
     assert json.loads(report.json())["peers"]["opentaxii"]["hub_to_peer"] == {"page": 25}
+
+
+def test_a_peer_that_is_not_there_is_written_down_and_the_run_goes_on(tmp_path: Path) -> None:
+    report = Report("2026-11-26", quick=True)
+    with reported(report, tmp_path, "opentaxii"):
+        version_of("opentaxii", tmp_path / ".venv-peers" / "bin" / "python")
+    assert report.not_measured == {
+        "opentaxii": "opentaxii is not installed: .venv-peers, made by ./dev bench, is missing"
+    }
+    assert "**OpenTAXII: not measured: opentaxii is not installed" in report.markdown()
+
+
+def test_what_is_written_down_of_a_fault_names_no_directory(tmp_path: Path) -> None:
+    report = Report("2026-11-26", quick=True)
+    with reported(report, tmp_path, "nginx"):
+        raise ExceptionGroup("two clients", [RuntimeError(f"a log\n{tmp_path}/nginx.conf: bad"), OSError()])
+    assert report.not_measured == {"nginx": "…/nginx.conf: bad"}
 
 
 def test_a_table_is_rectangular() -> None:
