@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +21,7 @@ from bench.corpus import envelopes, indicators
 from bench.hub import Hub, prepare
 from bench.processes import free_ports
 from bench.report import TITLES, Report
-from bench.suite import Cell, Effort, Fresh, Run, counted, fill, loads, reads, whole
+from bench.suite import FAULTS, OURS, ROWS, Cell, Effort, Fresh, Run, cause, counted, fill, loads, reads, whole
 from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, pull
 from exchange.clock import Clock, SystemClock
 from exchange.times import as_text
@@ -32,7 +32,7 @@ ROUNDS = 3
 """How often hub and nginx take turns: neighbours on the machine come and go, and a median forgets one visit."""
 
 SMALL = b"x" * 200
-OURS = Effort(polls=8_000, pages=400, lookups=2_000, pulls=3)
+HUB_EFFORT = Effort(polls=8_000, pages=400, lookups=2_000, pulls=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ def _measure(report: Report, bench: Bench) -> None:
 
 
 def _hub(report: Report, bench: Bench, hub: Hub, objects: Sequence[bytes]) -> None:
-    run = report.hub = Run("puente", version("puente"), len(objects))
-    effort = bench.effort(OURS)
+    run = report.hub = Run(OURS, version("puente"), len(objects))
+    effort = bench.effort(HUB_EFFORT)
     loads(run, hub.fresh, bench.directory, objects, bench.say)
     place = bench.directory / "puente"
     with hub.fresh(place) as running:
@@ -158,7 +158,7 @@ def _beside_nginx(report: Report, bench: Bench, hub: Hub, running: Running, obje
     (port,) = free_ports(1)
     files = {"page": next(envelopes(objects, PAGE_OBJECTS)), "small": SMALL}
     secrets = hub.home.settings_file.parent
-    effort = bench.effort(OURS)
+    effort = bench.effort(HUB_EFFORT)
     questions = {"page": ([FIRST_PAGE] * effort.pages, "page"), "poll-8": ([NOTHING_NEW] * effort.polls, "small")}
     rates: dict[str, list[float]] = {"page": [], "small": []}
     with nginx.nginx(
@@ -184,8 +184,10 @@ def _peer(report: Report, bench: Bench, hub: Hub, name: str, objects: Sequence[b
         whole(theirs, peer.fresh, bench.directory, objects, bench.effort(peer.effort), bench.say)
     if name in report.not_measured:
         return
-    ours = Run("puente", version("puente"), len(objects))
-    whole(ours, hub.fresh, bench.directory / f"beside-{name}", objects, bench.effort(OURS), bench.say)
+    for row, reason in theirs.failed.items():
+        click.echo(click.style(f"\n{TITLES[name]}, {ROWS[row][0]}: FAILED: {reason}", fg="red", bold=True), err=True)
+    ours = Run(OURS, version("puente"), len(objects))
+    whole(ours, hub.fresh, bench.directory / f"beside-{name}", objects, bench.effort(HUB_EFFORT), bench.say)
     report.peers[name] = (theirs, ours)
 
 
@@ -194,10 +196,8 @@ def reported(report: Report, directory: Path, name: str) -> Iterator[None]:
     """Whatever keeps a peer from being measured is written down, loudly, and the run goes on."""
     try:
         yield
-    except (OSError, RuntimeError, LookupError, ValueError, PackageNotFoundError, ExceptionGroup) as fault:
-        while isinstance(fault, ExceptionGroup):
-            fault = fault.exceptions[0]
-        text = str(fault) or type(fault).__name__
+    except FAULTS as fault:
+        text = cause(fault)
         click.echo(click.style(f"\n{TITLES[name]}: NOT MEASURED: {text}", fg="red", bold=True), err=True)
         # The record has the last line only, and no paths: a log speaks of the machine it came from.
         last = text.strip().splitlines()[-1]

@@ -55,7 +55,7 @@ class Wire:
             content = await answer.read()
         self.total.latencies.append(time.perf_counter() - began)
         if answer.status != expect:
-            raise RuntimeError(f"{method} {url}: {answer.status} {content[:500]!r}")
+            raise RuntimeError(f"{answer.status} to {method} {url[:160]}: {content[:300]!r}")
         return content, answer.headers
 
 

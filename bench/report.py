@@ -112,11 +112,14 @@ class Report:
                 yield "medallion is the reference server; its reads grow with the square of the collection. This measures nothing but that."
             yield ""
             rows = [
-                [ROWS[row][0], figure(theirs.cells[row].per_cpu_second), figure(ours.cells[row].per_cpu_second), times(self.ratio(peer, row))]
+                [ROWS[row][0], _rate(theirs, row), _rate(ours, row), times(self.ratio(peer, row))]
                 for row in ROWS
-                if row in theirs.cells and row in ours.cells
-            ]  # fmt: skip
+                if row in theirs.cells or row in theirs.failed
+            ]
             yield from table(["", TITLES[peer], "Puente", "ratio"], rows)
+            for row, reason in theirs.failed.items():
+                yield ""
+                yield f'**{TITLES[peer]} failed at "{ROWS[row][0]}": {reason}**'
 
     def _memory(self) -> Iterator[str]:
         if self.hub is None:
@@ -155,6 +158,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
             *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
         ]
         yield f"| {' | '.join(padded)} |"
+
+
+def _rate(run: Run, row: str) -> str:
+    return figure(run.cells[row].per_cpu_second) if row in run.cells else "failed"
 
 
 def figure(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,19 @@ ROWS = {
 LOADERS = {1000: 4, 100: 4, 1: 16}
 """Clients that load side by side, by the size of their envelopes."""
 
+OURS = "puente"
 SAMPLES_FOR_P99 = 100
+
+
+FAULTS = (OSError, RuntimeError, LookupError, ValueError, ExceptionGroup)
+"""What keeps a server from being measured: it does not start, does not answer, or answers something else."""
+
+
+def cause(fault: BaseException) -> str:
+    """Why, in words; of several clients the first that failed."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return str(fault) or type(fault).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,17 @@ class Run:
     objects: int
     cells: dict[str, Cell] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """What a peer could not do, and how that ended. Puente failing at anything ends the benchmark."""
+
+    def take(self, row: str, work: Coroutine[None, None, Measured], expected: int) -> None:
+        """Do what a row measures."""
+        try:
+            self.cells[row] = counted(asyncio.run(work), expected)
+        except FAULTS as fault:
+            if self.subject == OURS:
+                raise
+            self.failed[row] = cause(fault)
 
     def remember(self, when: str, running: Running) -> None:
         self.memory_mb[when] = round(running.server.usage().pss_mb, 1)
@@ -97,8 +120,7 @@ def loads(run: Run, fresh: Fresh, directory: Path, objects: Sequence[bytes], say
     for batch in (100, 1):
         say(f"{run.subject}: {len(objects):,} objects, {batch} in an envelope")
         with fresh(directory / f"{run.subject}-{run.objects}-in-{batch}") as running:
-            measured = asyncio.run(load(running.server, running.place, objects, batch, LOADERS[batch]))
-        run.cells[f"in-{batch}"] = counted(measured, len(objects))
+            run.take(f"in-{batch}", load(running.server, running.place, objects, batch, LOADERS[batch]), len(objects))
 
 
 def fill(run: Run, running: Running, objects: Sequence[bytes], say: Say) -> None:
@@ -115,12 +137,10 @@ def fill(run: Run, running: Running, objects: Sequence[bytes], say: Say) -> None
 
 def reads(run: Run, running: Running, objects: Sequence[bytes], effort: Effort, say: Say) -> None:
     """Everything that is asked of a server once it is full."""
-    server, place = running.server, running.place
-    for row, rounds in (("pull-1-cold", 1), ("pull-1", effort.pulls)):
+    server, place, count = running.server, running.place, len(objects)
+    for row, clients, rounds in (("pull-1-cold", 1, 1), ("pull-1", 1, effort.pulls), ("pull-8", 8, 1)):
         say(f"{run.subject}: {ROWS[row][0]}")
-        run.cells[row] = counted(asyncio.run(pull(server, place, 1, rounds)), rounds * len(objects))
-    say(f"{run.subject}: {ROWS['pull-8'][0]}")
-    run.cells["pull-8"] = counted(asyncio.run(pull(server, place, 8)), 8 * len(objects))
+        run.take(row, pull(server, place, clients, rounds), clients * rounds * count)
     draw = random.Random(len(objects))
     ids = [orjson.loads(one)["id"] for one in draw.choices(objects, k=min(len(objects), 2_000))]
     questions = {
@@ -133,7 +153,7 @@ def reads(run: Run, running: Running, objects: Sequence[bytes], effort: Effort, 
     }
     for row, (paths, clients) in questions.items():
         say(f"{run.subject}: {ROWS[row][0]}")
-        run.cells[row] = Cell.of(asyncio.run(ask(server, place, paths, clients)))
+        run.take(row, ask(server, place, paths, clients), len(paths))
     run.remember("after reads", running)
 
 
@@ -152,5 +172,5 @@ def _short(value: float) -> float:
 def counted(measured: Measured, expected: int) -> Cell:
     # Speed at the price of objects is none: what was loaded must be there, and what is there must come out.
     if measured.done != expected:
-        raise RuntimeError(f"{measured.done:,} objects instead of {expected:,}")
+        raise RuntimeError(f"{measured.done:,} instead of {expected:,}")
     return Cell.of(measured)

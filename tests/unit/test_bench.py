@@ -121,6 +121,26 @@ def test_a_peer_that_is_not_there_is_written_down_and_the_run_goes_on(tmp_path: 
     assert "**OpenTAXII: not measured: opentaxii is not installed" in report.markdown()
 
 
+async def answer(done: int, fault: Exception | None = None) -> Measured:
+    if fault is not None:
+        raise ExceptionGroup("clients", [fault])
+    return Measured(done=done, wall_seconds=1, cpu_seconds=1)
+
+
+def test_what_a_peer_fails_at_is_marked_and_what_the_hub_fails_at_ends_the_run() -> None:
+    peer, hub = Run("medallion", "3", 10), Run("puente", "1", 10)
+    peer.take("page", answer(0, RuntimeError("500 to GET")), 1)
+    peer.take("object", answer(9), 10)
+    peer.take("poll-1", answer(10), 10)
+    assert peer.failed == {"page": "500 to GET", "object": "9 instead of 10"}
+    assert list(peer.cells) == ["poll-1"]
+    hub.take("page", answer(10), 10)
+    with pytest.raises(RuntimeError):
+        hub.take("object", answer(9), 10)
+    report = Report("2026-11-26", quick=True, peers={"medallion": (peer, hub)})
+    assert '**medallion failed at "objects/{id}/, 8 connections": 9 instead of 10**' in report.markdown()
+
+
 def test_what_is_written_down_of_a_fault_names_no_directory(tmp_path: Path) -> None:
     report = Report("2026-11-26", quick=True)
     with reported(report, tmp_path, "nginx"):
