@@ -207,12 +207,8 @@ def reported(report: Report, directory: Path, name: str) -> Iterator[None]:
 def calibrate(seconds: float = 0.5) -> float:
     """ES256 verifies that this machine does in a second of CPU time: the yardstick for absolute figures."""
     key = ec.generate_private_key(ec.SECP256R1())
-    message = b"x" * 900
-    signature, public, algorithm = (
-        key.sign(message, ec.ECDSA(hashes.SHA256())),
-        key.public_key(),
-        ec.ECDSA(hashes.SHA256()),
-    )
+    message, algorithm = b"x" * 900, ec.ECDSA(hashes.SHA256())
+    signature, public = key.sign(message, algorithm), key.public_key()
     began, done = time.process_time(), 0
     while time.process_time() - began < seconds:
         for _ in range(100):

@@ -142,7 +142,7 @@ def reads(run: Run, running: Running, objects: Sequence[bytes], effort: Effort, 
         say(f"{run.subject}: {ROWS[row][0]}")
         run.take(row, pull(server, place, clients, rounds), clients * rounds * count)
     draw = random.Random(len(objects))
-    ids = [orjson.loads(one)["id"] for one in draw.choices(objects, k=min(len(objects), 2_000))]
+    ids = [orjson.loads(one)["id"] for one in draw.sample(objects, k=min(len(objects), 2_000))]
     questions = {
         "poll-1": ([NOTHING_NEW] * (effort.polls // 4 or 1), 1),
         "poll-8": ([NOTHING_NEW] * effort.polls, 8),
