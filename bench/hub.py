@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.processes import Server, serving
-from bench.taxii import Place
+from bench.processes import free_ports, serving
+from bench.taxii import Place, Running
 from certs.signature import Signer
 from exchange.cli import setup
 from exchange.clock import SystemClock
@@ -21,37 +22,57 @@ READERS = (
     "mx-ciber",
     "mx-aduanas",
     "mx-marina",
-    "mx-puerto-pac",
     "us-port-gulf",
     "us-customs",
 )
+"""Members who may see everything that the writer sends, so that what comes out can be counted."""
+
 WRITER = "us-customs"
+PARTIAL_READER = "mx-puerto-pac"
+"""An operator of the other country: the sample agreement lets it see what is of high confidence, about half."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A fresh hub that serves, and how to speak with it."""
+    """A hub with the sample members and agreement and nothing in it, and how to speak with it once it runs."""
 
-    server: Server
+    home: setup.Home
     place: Place
+    partial: Place
+    """The same collection, to a reader who may see only part of it."""
     signer: Signer
+    address: str
+
+    @contextlib.contextmanager
+    def fresh(self, directory: Path) -> Iterator[Running]:
+        """A copy of it, served from a directory of its own: every copy knows the same members, keys and tokens."""
+        shutil.copytree(self.home.root, directory)
+        with self.again(directory) as running:
+            yield running
+
+    @contextlib.contextmanager
+    def again(self, directory: Path) -> Iterator[Running]:
+        """A copy that was stopped, started once more on what it holds."""
+        command = [sys.executable, "-m", "exchange.cli", "serve", "--home", str(directory)]
+        with serving(command, self.address, directory / "serve.log") as server:
+            yield Running(server, self.place)
 
 
-@contextlib.contextmanager
-def fresh_hub(directory: Path, port: int) -> Iterator[Hub]:
-    """A hub with the sample members and agreement, and nothing in it."""
-    home = setup.create(directory, SystemClock(), ports=(port, port + 1))
+def prepare(directory: Path) -> Hub:
+    """Make the hub that the others are copies of."""
+    port, mtls_port = free_ports(2)
+    home = setup.create(directory, SystemClock(), ports=(port, mtls_port))
     _lift_rates(home)
     members, tokens, collection = asyncio.run(_enrol(home))
-    command = [sys.executable, "-m", "exchange.cli", "serve", "--home", str(directory)]
-    with serving(command, f"https://localhost:{port}/", directory / "serve.log") as server:
-        place = Place(
-            url=f"https://localhost:{port}/taxii2/us-mx/collections/{collection}/",
-            writer=f"Bearer {tokens[WRITER]}",
-            readers=tuple(f"Bearer {tokens[slug]}" for slug in READERS),
-            ca_file=str(home.ca_file),
-        )
-        yield Hub(server, place, home.signer(WRITER, members[WRITER].identity_id))
+    address = f"https://localhost:{port}/"
+    place = Place(
+        url=f"{address}taxii2/us-mx/collections/{collection}/",
+        writer=f"Bearer {tokens[WRITER]}",
+        readers=tuple(f"Bearer {tokens[slug]}" for slug in READERS),
+        ca_file=str(home.ca_file),
+    )
+    partial = replace(place, readers=(f"Bearer {tokens[PARTIAL_READER]}",))
+    return Hub(home, place, partial, home.signer(WRITER, members[WRITER].identity_id), address)
 
 
 def _lift_rates(home: setup.Home) -> None:
@@ -61,7 +82,7 @@ def _lift_rates(home: setup.Home) -> None:
 
 
 async def _enrol(home: setup.Home) -> tuple[dict[str, Member], dict[str, str], str]:
-    members = {slug: setup.sample_member(slug) for slug in READERS}
+    members = {slug: setup.sample_member(slug) for slug in (*READERS, PARTIAL_READER)}
     tokens = {}
     async with working(home.settings(), SystemClock()) as services:
         await setup.establish(services, home)

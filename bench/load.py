@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -25,10 +26,17 @@ class Measured:
     def per_cpu_second(self) -> float:
         return self.done / self.cpu_seconds if self.cpu_seconds else 0.0
 
+    def add(self, more: "Measured") -> None:
+        """Take in a further part of the same measurement."""
+        self.done += more.done
+        self.wall_seconds += more.wall_seconds
+        self.cpu_seconds += more.cpu_seconds
+        self.latencies += more.latencies
+
     def milliseconds(self, share: float) -> float:
-        """The time within which this share of the requests was answered."""
+        """The time within which this share of the requests was answered (nearest rank)."""
         ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)] * 1000 if ordered else 0.0
 
 
 class Wire:
@@ -47,7 +55,7 @@ class Wire:
             content = await answer.read()
         self.total.latencies.append(time.perf_counter() - began)
         if answer.status != expect:
-            raise RuntimeError(f"{method} {url}: {answer.status} {content[:500]!r}")
+            raise RuntimeError(f"{answer.status} to {method} {url[:160]}: {content[:300]!r}")
         return content, answer.headers
 
 
@@ -78,5 +86,6 @@ def _session(ca_file: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=trusted, limit=1),
         timeout=aiohttp.ClientTimeout(total=600),
+        headers={"Accept-Encoding": "identity"},  # servers that compress are compared with those that do not
         read_bufsize=2**20,
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,12 +36,20 @@ def installed() -> str | None:
     return shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
+def version() -> str:
+    """What nginx calls itself, or nothing where there is none."""
+    program = installed()
+    if program is None:
+        return ""
+    return subprocess.run([program, "-v"], capture_output=True, check=False).stderr.decode().strip().rpartition("/")[2]
+
+
 @contextlib.contextmanager
 def nginx(directory: Path, port: int, certificate: Path, key: Path, files: dict[str, bytes]) -> Iterator[Server]:
     """nginx with one worker and the hub's own certificate, serving these files."""
     program = installed()
     if program is None:
-        raise FileNotFoundError("nginx")
+        raise FileNotFoundError("nginx is not installed")
     (directory / "files").mkdir(parents=True)
     directory.chmod(0o755)
     for name, content in files.items():
@@ -57,7 +66,7 @@ def nginx(directory: Path, port: int, certificate: Path, key: Path, files: dict[
 
 
 async def fetch(server: Server, url: str, ca_file: str, clients: int, requests: int) -> Measured:
-    """One file again and again. Done is requests."""
+    """One file again and again, `requests` times by each client. Done is requests."""
 
     async def work(wire: Wire) -> int:
         for _ in range(requests):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import orjson
 
@@ -21,16 +22,22 @@ class Place:
     writer: str
     readers: tuple[str, ...]
     ca_file: str | None = None
-    waits: bool = False
-    """Whether a POST's answer may be "pending", so that its status has to be asked for."""
 
     def headers(self, authorization: str) -> dict[str, str]:
         return {"Accept": TAXII, "Content-Type": TAXII, "Authorization": authorization}
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that runs, and its one collection."""
+
+    server: Server
+    place: Place
+
+
 async def load(server: Server, place: Place, objects: Sequence[bytes], batch: int, clients: int) -> Measured:
     """Every object in envelopes of `batch`, from several clients at once. Done is what the statuses call a success."""
-    waiting = iter(list(envelopes(objects, batch)) if batch > 1 else (b'{"objects":[' + one + b"]}" for one in objects))
+    waiting = iter(list(envelopes(objects, batch)))
 
     async def work(wire: Wire) -> int:
         stored = 0
@@ -66,7 +73,7 @@ async def _walk(wire: Wire, place: Place, authorization: str) -> int:
         head = body[:400] + body[-400:]  # `next` stands before the objects or after them; parsing is not measured
         if b'"more":true' not in head.replace(b": ", b":"):
             return objects
-        following = f"&next={_next(body)}"
+        following = f"&next={quote(_next(body), safe='')}"
 
 
 def _next(body: bytes) -> str:
@@ -77,19 +84,27 @@ def _next(body: bytes) -> str:
     return str(orjson.loads(body)["next"])
 
 
-async def poll(server: Server, place: Place, clients: int, polls: int) -> Measured:
-    """Polls that find nothing new: what most requests of most days are."""
+NOTHING_NEW = "objects/?added_after=2099-01-01T00:00:00.000000Z"
+"""A poll that finds nothing: what most requests of most days are. (OpenTAXII asks for all six digits.)"""
 
-    def poller(authorization: str) -> Work:
+FIRST_PAGE = f"objects/?match[type]=indicator&limit={PAGE_OBJECTS}"
+
+
+async def ask(server: Server, place: Place, paths: Sequence[str], clients: int) -> Measured:
+    """These questions, shared out among several clients. Done is requests."""
+    waiting = iter(paths)
+
+    def asker(authorization: str) -> Work:
         async def work(wire: Wire) -> int:
-            url = f"{place.url}objects/?added_after=2099-01-01T00:00:00Z"
-            for _ in range(polls):
-                await wire.ask("GET", url, headers=place.headers(authorization))
-            return polls
+            answered = 0
+            for path in waiting:
+                await wire.ask("GET", f"{place.url}{path}", headers=place.headers(authorization))
+                answered += 1
+            return answered
 
         return work
 
-    return await measure(server, [poller(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
+    return await measure(server, [asker(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
 
 
 def _cycle(values: tuple[str, ...], count: int) -> Iterator[str]:

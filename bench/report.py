@@ -1,0 +1,197 @@
+"""What a run found, as a table for people and as JSON: ratios of one run first, absolute figures with their yardstick."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import orjson
+
+from bench.suite import ROWS, Run
+
+TITLES = {"opentaxii": "OpenTAXII", "medallion": "medallion", "nginx": "nginx"}
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything measured in one run, and what was not."""
+
+    date: str
+    quick: bool
+    verifies_per_cpu_second: list[float] = field(default_factory=list)
+    hub: Run | None = None
+    nginx: dict[str, float] = field(default_factory=dict)
+    """Files served per CPU second: `page` and `small`, medians of the rounds."""
+    nginx_version: str = ""
+    to_nginx: dict[str, list[float]] = field(default_factory=dict)
+    """The hub's rate over nginx's, round by round, for the rows that have a counterpart."""
+    peers: dict[str, tuple[Run, Run]] = field(default_factory=dict)
+    """A peer, and the hub with as many objects."""
+    not_measured: dict[str, str] = field(default_factory=dict)
+
+    def ratio(self, peer: str, row: str) -> float | None:
+        theirs, ours = self.peers.get(peer, (None, None))
+        if theirs is None or ours is None or row not in theirs.cells or row not in ours.cells:
+            return None
+        divisor = theirs.cells[row].per_cpu_second
+        return ours.cells[row].per_cpu_second / divisor if divisor else None
+
+    def json(self) -> bytes:
+        document: dict[str, Any] = {"machine": machine(), **asdict(self)}
+        document["to_nginx"] = {
+            row: {"rounds": rounds, "median": median(rounds)} for row, rounds in self.to_nginx.items()
+        }
+        document["peers"] = {
+            peer: {
+                "peer": asdict(theirs),
+                "hub": asdict(ours),
+                "hub_to_peer": {row: self.ratio(peer, row) for row in theirs.cells},
+            }
+            for peer, (theirs, ours) in self.peers.items()
+        }
+        if self.hub is not None:
+            document["hub"]["bytes_per_object"] = growth(self.hub)
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def markdown(self) -> str:
+        return "\n".join([*self._heading(), *self._figures(), *self._at_peers_sizes(), *self._memory(), ""])
+
+    def _heading(self) -> Iterator[str]:
+        about = machine()
+        yield f"# {'A quick look, not a result' if self.quick else 'Benchmark'}, {self.date}"
+        yield ""
+        yield f"{about['cpu']}, {about['cores']} cores, {about['kernel']}, Python {about['python']}, {about['openssl']}; Puente {about['puente']}."
+        verifies = " and ".join(f"{one:,.0f}" for one in self.verifies_per_cpu_second)
+        yield f"Calibration: {verifies} OpenSSL ES256 verifies per CPU second (before and after){self._nginx_rates()}."
+        for subject, reason in self.not_measured.items():
+            yield ""
+            yield f"**{TITLES.get(subject, subject)}: not measured: {reason}**"
+
+    def _nginx_rates(self) -> str:
+        if not self.nginx:
+            return ""
+        return (
+            f"; nginx {self.nginx_version} over TLS: {self.nginx['page']:,.0f} pages of 1,000 objects"
+            f" and {self.nginx['small']:,.0f} answers of 200 bytes per CPU second"
+        )
+
+    def _figures(self) -> Iterator[str]:
+        if self.hub is None:
+            return
+        yield ""
+        yield f"## Puente with {self.hub.objects:,} signed objects, over TLS"
+        yield ""
+        yield "Rates are per second of the server's CPU time; times are of single requests. Ratios say how many times as much Puente does."
+        yield ""
+        yield from table(
+            [*_OURS, *self._ratio_heads()], [self._row(self.hub, row) for row in ROWS if row in self.hub.cells]
+        )
+
+    def _ratio_heads(self) -> list[str]:
+        heads = [f"to {TITLES[peer]} {run.version}, both with {run.objects:,}" for peer, (run, _) in self.peers.items()]
+        return ["to nginx, same answer size", *heads]
+
+    def _row(self, run: Run, row: str) -> list[str]:
+        cell, (title, unit) = run.cells[row], ROWS[row]
+        rounds = self.to_nginx.get(row)
+        ratios = [median(rounds) if rounds else None, *(self.ratio(peer, row) for peer in self.peers)]
+        p99 = "–" if cell.p99_ms is None else f"{cell.p99_ms:,.1f}"
+        return [title, f"{figure(cell.per_cpu_second)} {unit}", f"{cell.p50_ms:,.1f}", p99, *map(times, ratios)]
+
+    def _at_peers_sizes(self) -> Iterator[str]:
+        for peer, (theirs, ours) in self.peers.items():
+            yield ""
+            yield f"## {TITLES[peer]} {theirs.version} and Puente with {theirs.objects:,} objects each"
+            yield ""
+            yield "Per second of the server's CPU time."
+            if peer == "medallion":
+                yield "medallion is the reference server; its reads grow with the square of the collection. This measures nothing but that."
+            yield ""
+            rows = [
+                [ROWS[row][0], _rate(theirs, row), _rate(ours, row), times(self.ratio(peer, row))]
+                for row in ROWS
+                if row in theirs.cells or row in theirs.failed
+            ]
+            yield from table(["", TITLES[peer], "Puente", "ratio"], rows)
+            for row, reason in theirs.failed.items():
+                yield ""
+                yield f'**{TITLES[peer]} failed at "{ROWS[row][0]}": {reason}**'
+
+    def _memory(self) -> Iterator[str]:
+        if self.hub is None:
+            return
+        yield ""
+        yield "## Memory (PSS of the server's processes, MB)"
+        yield ""
+        runs = [self.hub, *(run for pair in self.peers.values() for run in pair)]
+        moments = list(dict.fromkeys(when for run in runs for when in run.memory_mb))
+        rows = [
+            [TITLES.get(run.subject, "Puente"), f"{run.objects:,}", *(_megabytes(run.memory_mb.get(when)) for when in moments)]
+            for run in runs
+        ]  # fmt: skip
+        yield from table(["", "objects", *moments], rows)
+        if not self.quick:
+            yield ""
+            yield f"From a tenth of the objects to all of them Puente grew by {growth(self.hub):,.0f} bytes per object."
+
+
+_OURS = ["", "per CPU second", "p50 ms", "p99 ms"]
+
+
+def growth(run: Run) -> float:
+    """Bytes of memory for each object between a tenth of the load and the whole of it."""
+    return (run.memory_mb["full"] - run.memory_mb["tenth"]) * 1_000_000 / (run.objects - run.objects // 10)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table whose columns also line up at a terminal."""
+    cells = [list(head), *map(list, rows)]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(head))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for row in (cells[0], rule, *cells[1:]):
+        padded = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        yield f"| {' | '.join(padded)} |"
+
+
+def _rate(run: Run, row: str) -> str:
+    return figure(run.cells[row].per_cpu_second) if row in run.cells else "failed"
+
+
+def figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2g}" if value < 10 else f"{value:,.1f}"
+
+
+def times(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{figure(ratio)}×" if ratio >= 10 else f"{ratio:.2f}×"
+
+
+def _megabytes(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def machine() -> Mapping[str, Any]:
+    """What the figures depend on, and nothing that says whose machine it is."""
+    from cryptography.hazmat.backends.openssl.backend import backend
+
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "openssl": backend.openssl_version_text(),
+        "puente": version("puente"),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,175 @@
+"""The benchmark measures what it says: its corpus would be let in, its envelopes are whole, its arithmetic is right."""
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.__main__ import reported
+from bench.corpus import envelopes, indicators
+from bench.load import Measured
+from bench.peers import version_of
+from bench.report import Report, growth, table
+from bench.suite import Cell, Run
+from certs.signature import EXT_SIG, Signer, verify_object
+from exchange.clock import FixedClock
+from exchange.intake.pattern import check_pattern
+from exchange.intake.validate import rejections
+from exchange.intake.warninglists import Warninglists
+from tests.pki import NOW, US_PORT, Pki, make_pki
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return make_pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def signer(pki: Pki) -> Signer:
+    return pki.signer("US", "us-port-gulf", US_PORT)
+
+
+@pytest.fixture(scope="module")
+def corpus(signer: Signer) -> list[bytes]:
+    return list(indicators(COUNT, signer, FixedClock()))
+
+
+def unsigned(raw: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(raw)
+    del value["extensions"]
+    return value
+
+
+def test_the_corpus_is_the_same_for_its_seed_but_for_signatures(corpus: list[bytes], signer: Signer) -> None:
+    again = list(indicators(COUNT, signer, FixedClock()))
+    assert [unsigned(one) for one in again] == [unsigned(one) for one in corpus]
+    assert len({json.loads(one)["id"] for one in corpus}) == COUNT
+
+
+def test_the_hub_would_let_every_object_of_the_corpus_in(corpus: list[bytes], pki: Pki, signer: Signer) -> None:
+    keyring, known_good = pki.keyring((signer, "US")), Warninglists.packaged()
+    for raw in corpus:
+        value = json.loads(raw)
+        assert not list(rejections(value))
+        assert not check_pattern(value["pattern"])
+        assert not known_good.hits(value["pattern"])
+        assert verify_object(value, keyring, received=NOW + timedelta(seconds=1))
+
+
+def test_the_corpus_has_every_kind_of_pattern(corpus: list[bytes]) -> None:
+    patterns = [json.loads(raw)["pattern"] for raw in corpus]
+    for kind in ("[ipv4-addr", "[domain-name", "[url", "[file", "(["):
+        assert any(one.startswith(kind) for one in patterns)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100, COUNT, COUNT + 1])
+def test_envelopes_hold_every_object_once_and_no_more_than_asked(corpus: list[bytes], batch: int) -> None:
+    found = [json.loads(one)["objects"] for one in envelopes(corpus, batch)]
+    assert all(0 < len(objects) <= batch for objects in found)
+    assert [one for objects in found for one in objects] == [json.loads(raw) for raw in corpus]
+    assert all(EXT_SIG in one["extensions"] for objects in found for one in objects)
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    hundred = Measured(done=100, wall_seconds=1, cpu_seconds=2, latencies=[n / 1000 for n in range(100, 0, -1)])
+    assert [hundred.milliseconds(share) for share in (0.5, 0.99, 1)] == [50, 99, 100]
+    assert hundred.per_cpu_second == 50
+    assert Measured(latencies=[0.003]).milliseconds(0.99) == 3
+    assert Measured().milliseconds(0.5) == 0
+    assert Measured().per_cpu_second == 0
+
+
+def test_a_p99_of_too_few_samples_is_not_given() -> None:
+    def cell(samples: int) -> Cell:
+        return Cell.of(Measured(done=1, wall_seconds=1, cpu_seconds=1, latencies=[0.001] * samples))
+
+    assert cell(99).p99_ms is None
+    assert cell(100).p99_ms == 1
+
+
+def test_a_ratio_is_of_cpu_rates_at_one_size_and_a_gap_is_no_ratio() -> None:
+    def run(subject: str, objects: int, **rates: float) -> Run:
+        return Run(subject, "1", objects, {row: Cell(rate, 0, 1, 1, 1, None) for row, rate in rates.items()})
+
+    ours = run("puente", 100_000, page=999)
+    ours.memory_mb = {"tenth": 100, "full": 145}
+    report = Report("2026-11-26", quick=True, verifies_per_cpu_second=[1, 1], hub=ours)
+    report.peers["opentaxii"] = (run("opentaxii", 5_000, page=2), run("puente", 5_000, page=50, object=1))
+    report.not_measured["medallion"] = "it is not there"
+    assert report.ratio("opentaxii", "page") == 25
+    assert report.ratio("opentaxii", "object") is None
+    assert report.ratio("medallion", "page") is None
+    assert growth(ours) == 500
+    assert "medallion: not measured: it is not there" in report.markdown()
+    assert json.loads(report.json())["peers"]["opentaxii"]["hub_to_peer"] == {"page": 25}
+
+
+def test_a_peer_that_is_not_there_is_written_down_and_the_run_goes_on(tmp_path: Path) -> None:
+    report = Report("2026-11-26", quick=True)
+    with reported(report, tmp_path, "opentaxii"):
+        version_of("opentaxii", tmp_path / ".venv-peers" / "bin" / "python")
+    assert report.not_measured == {
+        "opentaxii": "opentaxii is not installed: .venv-peers, made by ./dev bench, is missing"
+    }
+    assert "**OpenTAXII: not measured: opentaxii is not installed" in report.markdown()
+
+
+async def answer(done: int, fault: Exception | None = None) -> Measured:
+    if fault is not None:
+        raise ExceptionGroup("clients", [fault])
+    return Measured(done=done, wall_seconds=1, cpu_seconds=1)
+
+
+def test_what_a_peer_fails_at_is_marked_and_what_the_hub_fails_at_ends_the_run() -> None:
+    peer, hub = Run("medallion", "3", 10), Run("puente", "1", 10)
+    peer.take("page", answer(0, RuntimeError("500 to GET")), 1)
+    peer.take("object", answer(9), 10)
+    peer.take("poll-1", answer(10), 10)
+    assert peer.failed == {"page": "500 to GET", "object": "9 instead of 10"}
+    assert list(peer.cells) == ["poll-1"]
+    hub.take("page", answer(10), 10)
+    with pytest.raises(RuntimeError):
+        hub.take("object", answer(9), 10)
+    report = Report("2026-11-26", quick=True, peers={"medallion": (peer, hub)})
+    assert '**medallion failed at "objects/{id}/, 8 connections": 9 instead of 10**' in report.markdown()
+
+
+def test_what_is_written_down_of_a_fault_names_no_directory(tmp_path: Path) -> None:
+    report = Report("2026-11-26", quick=True)
+    with reported(report, tmp_path, "nginx"):
+        raise ExceptionGroup("two clients", [RuntimeError(f"a log\n{tmp_path}/nginx.conf: bad"), OSError()])
+    assert report.not_measured == {"nginx": "…/nginx.conf: bad"}
+
+
+def test_a_table_is_rectangular() -> None:
+    rows = list(table(["", "a long heading"], [["first", "1"], ["the second", "22"]]))
+    assert len({len(row) for row in rows}) == 1
+    assert rows[1].endswith(":|") or rows[1].endswith(": |")
+
+
+def run_bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def test_a_quick_run_ends_well_and_prints_its_table() -> None:
+    done = run_bench("--quick", "--only", "hub", "--objects", "200")
+    assert done.returncode == 0, done.stderr
+    assert "## Puente with 200 signed objects, over TLS" in done.stdout
+    for row in ("objects in, one by one", "everything out, 8 clients, after a restart", "poll that finds nothing"):
+        assert row in done.stdout
+
+
+def test_an_unknown_subject_is_named_in_both_languages() -> None:
+    done = run_bench("--only", "hub,apache")
+    assert done.returncode == 2
+    assert "apache: not among hub, nginx, medallion, opentaxii / no está entre" in done.stderr
+    assert "--only" in done.stderr
