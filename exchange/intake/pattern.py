@@ -18,6 +18,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Literal, NoReturn
 
@@ -83,27 +84,29 @@ def check_pattern(text: str, budget: Budget | None = None) -> tuple[PatternFault
     length, whatever is in the text, and the reference's besides for a shape not seen lately. That is taken from
     `budget`; when it does not suffice, the pattern is refused unjudged.
     """
-    simple = _SIMPLE(text)
-    if simple is not None and len(text) < BYTES_AT_MOST // 4 and _SHAPES.get(simple[1]) == ():
-        return ()
     try:
         if len(text) > BYTES_AT_MOST or len(text.encode("utf-8", "surrogatepass")) > BYTES_AT_MOST:
             _refuse("pattern-too-long", limit=BYTES_AT_MOST)
         if "\0" in text:
             _refuse("pattern-nul")
+        simple = _SIMPLE(text)
+        if simple is not None:
+            return _verdict(_simple_shape(simple[1]), budget)
         reading = _Reading("hashes" in text)
         shape = reading.shape(text)
-        faults = _verdict(shape, budget) or tuple(reading.warnings)
+        return _verdict(shape, budget) or tuple(reading.warnings)
     except _Refused as refused:
         return (refused.fault,)
-    if simple is not None and not faults:
-        _SHAPES.put(simple[1], ())  # no shape is a path: each begins with a bracket
-    return faults
 
 
-# Most patterns compare one property with one string. Nothing that is said of them depends on the string, unless it is a
-# hash: so when one was found good, all of its path are.
-_SIMPLE = re.compile(r"\[([a-z0-9-]++:(?!hashes)[a-z_]++(?:\.(?!hashes)[a-z_]++)*+) = '([^'\\\0]*+)'\]").fullmatch
+# Most patterns compare one property with one string, and nothing but the shape depends on the path unless it is a hash's:
+# `_Reading` would come to the same, by way of seven tokens.
+_SIMPLE = re.compile(r"\[([a-z0-9-]++:(?!hashes)[a-z_]++(?:\.(?!hashes)[a-z_]++)*+) = '([^'\\]*+)'\]").fullmatch
+
+
+@lru_cache(maxsize=4096)
+def _simple_shape(path: str) -> str:
+    return f"[ {path.replace(':', ' : ').replace('.', ' . ')} = 's' ]"
 
 
 def values(text: str) -> tuple[tuple[str, str], ...]:

@@ -182,3 +182,12 @@ def test_space_and_comments_change_nothing(text: str, value: str) -> None:
 def test_long_sets_have_the_verdict_of_the_reference(path: str, members: list[str], times: int) -> None:
     agree(f"[{path} IN ({','.join(members * times)}) OR a:b = 's', 's']")
     agree(f"[{path} IN ({','.join(members * times)})]")
+
+
+@given(st.from_regex(r"[a-z][a-z0-9-]{0,8}:[a-z_]{1,8}(\.[a-z_]{1,8}){0,3}", fullmatch=True), st.text(max_size=30))
+def test_the_short_way_to_a_shape_comes_to_the_same(path: str, value: str) -> None:
+    """The commonest form of pattern is not read token by token; everything else about it is as for any other."""
+    text = f"[{path} = '{value.replace(chr(92), '').replace(chr(39), '').replace(chr(0), '')}']"
+    same = f"[{path}  = {text.partition(' = ')[2]}"
+    assert check_pattern(text) == check_pattern(same)
+    assert values(text) == values(same)
