@@ -22,6 +22,9 @@ from exchange.store.contract import (
     TrustListRow,
 )
 
+RUN_OBJECTS = 64
+"""Neighbours in a run: enough that a page is made of few pieces, few enough that one object is cut out of 100 kB."""
+
 SCAN_SHARE = 0.2
 """With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
 
@@ -76,10 +79,13 @@ def rows(
         found = db.execute(sql, (query.collection, first, last, *values, limit))
     else:
         sql = (
-            f"SELECT {columns} FROM placement p INDEXED BY placement_label CROSS JOIN object o ON o.vid = p.vid"
-            f" WHERE p.label = ? AND p.tick > ?{conditions} ORDER BY p.tick LIMIT ?"
+            f"SELECT {columns} FROM run r INDEXED BY run_label CROSS JOIN placement p NOT INDEXED"
+            " CROSS JOIN object o ON o.vid = p.vid WHERE r.label = ? AND r.first_tick > ? AND p.collection = ?"
+            f" AND p.tick BETWEEN max(r.first_tick, ?) AND r.first_tick + r.count - 1{conditions}"
+            " ORDER BY r.first_tick, p.tick LIMIT ?"
         )
-        ranges = [db.execute(sql, (label, low, *values, limit)) for label in query.labels]
+        bounds = (low - RUN_OBJECTS, query.collection, low + 1)  # the run that holds `low` begins after the first
+        ranges = [db.execute(sql, (label, *bounds, *values, limit)) for label in query.labels]
         # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
         return list(map(Row._make, islice(heapq.merge(*ranges), limit)))
     return list(map(Row._make, found))

@@ -15,10 +15,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from exchange.model.page import Filter, Row, Span, Spans
 from exchange.model.stix import StixObject
 from exchange.store.contract import HeldObject
-from exchange.store.sqlite_read import PageQuery, is_dense, rows
+from exchange.store.sqlite_read import RUN_OBJECTS, PageQuery, is_dense, rows
 
-RUN_OBJECTS = 64
-"""Enough that a page is made of few pieces, few enough that one object is cut out of 100 kB."""
 RUN_BYTES = 500_000
 
 

@@ -85,7 +85,6 @@ CREATE TABLE placement (            -- an object version in a collection; tick i
     run INTEGER NOT NULL,           -- first tick of the run that holds its bytes
     PRIMARY KEY (collection, tick)
 ) WITHOUT ROWID;
-CREATE INDEX placement_label ON placement (label, tick);
 CREATE INDEX placement_vid ON placement (vid);
 
 CREATE TABLE run (                  -- neighbours of one label, ticks without a gap, their canonical bytes joined by commas
