@@ -71,12 +71,23 @@ def read_values(name: str, data: bytes, limit: int) -> list[Any]:
 
 
 def objects_in(value: Any) -> list[Any]:
-    """What is in a bundle, an envelope or an array; anything else is its own only object."""
-    if isinstance(value, list):
-        return value
+    """What is in a bundle, an envelope or an array; anything else is its own only object.
+
+    What others are understood by comes first: a hub that does not know a marking yet keeps what bears it in the country.
+    """
     if isinstance(value, dict) and isinstance(value.get("objects"), list):
-        return list(value["objects"])
+        value = value["objects"]
+    if isinstance(value, list):
+        return sorted(value, key=_rank)
     return [value] if value != {} else []
+
+
+def _rank(obj: Any) -> int:
+    kind = obj.get("type") if isinstance(obj, dict) else None
+    return _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
+
+
+_FIRST = ("marking-definition", "extension-definition", "identity")
 
 
 def _reason(obj: Any, wrapper: Any) -> tuple[str, Text] | None:
