@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
 
 from certs.keys import load_secret
 from exchange.api.routes import ROUTES as API_ROUTES
@@ -21,20 +19,16 @@ from exchange.ledger.entry import HUB, LOGS
 from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
-from exchange.observe import http_logger
 from exchange.release.page import Release
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
-from exchange.web.routes import application
+from exchange.web.server import Server
 from exchange.web.services import Services
 
 _log = structlog.get_logger("puente.hub")
-
-BACKLOG = 1024
-"""Connections that may wait to be accepted: every member's pollers come at the full minute."""
 
 
 def open_store(settings: Settings, clock: Clock) -> Store:
@@ -110,36 +104,27 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
     Stopping is in order: no new connections, what was accepted is finished, sums are written, the last head is signed.
     """
     async with working(settings, clock, ask_witnesses=True) as services:
-        app = application(services, [*TAXII_ROUTES, *API_ROUTES])
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=http_logger(),
-            shutdown_timeout=settings.shutdown_seconds,
-            keepalive_timeout=75.0,
-            max_line_size=16384,
-            auto_decompress=False,
-        )
-        await runner.setup()
+        server = Server(services, [*TAXII_ROUTES, *API_ROUTES])
         await services.governance.note(HUB, "log.start", "hub", {"software": "puente/0.1.0"})
-        background = asyncio.get_running_loop().create_task(_background(services))
+        background = asyncio.get_running_loop().create_task(_background(services, server))
         try:
-            port = await _listen(runner, settings, settings.port, server_context(settings))
-            mtls_port = await _listen(runner, settings, settings.mtls_port, await _mutual_context(services))
+            port = await server.listen(settings.port, server_context(settings))
+            mtls_port = await server.listen(settings.mtls_port, await _mutual_context(services))
             _log.info("listening", port=port, mtls_port=mtls_port)
             yield Running(services, port, mtls_port)
         finally:
-            await runner.cleanup()
+            await server.close()
             background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await background
             await _last_words(services)
 
 
-async def _background(services: Services) -> None:
+async def _background(services: Services, server: Server) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.publisher.run())
         tasks.create_task(_poll_sums(services))
+        tasks.create_task(server.watch())
 
 
 async def _poll_sums(services: Services) -> None:
@@ -178,16 +163,3 @@ async def _mutual_context(services: Services) -> ssl.SSLContext:
     if rules.trust is not None:
         context.load_verify_locations(cadata="".join(rules.trust.tls_anchors_pem()))
     return context
-
-
-async def _listen(runner: web.AppRunner, settings: Settings, port: int, context: ssl.SSLContext) -> int:
-    """Serve on the port, or on a free one for 0; the port that it is."""
-    listener = socket.create_server(
-        (settings.host, port), family=_family(settings.host), backlog=BACKLOG, reuse_port=port != 0
-    )
-    await web.SockSite(runner, listener, ssl_context=context).start()
-    return int(listener.getsockname()[1])
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from certs.signature import Keyring, KeyringEntry, Revocation, Revocations
 from certs.trust import TrustList
@@ -88,7 +89,18 @@ class Rules:
 
     def collection(self, name: str) -> Collection | None:
         """By id or alias."""
-        return next((c for c in self.registry.collections if name in (c.id, c.alias)), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Collection]:
+        return {name: one for one in self.registry.collections for name in (one.alias, one.id)}
+
+
+class Glance(NamedTuple):
+    """The rules, and the epochs they were checked against: what one request is judged by."""
+
+    rules: Rules
+    epochs: Epochs
 
 
 class RuleBook:
@@ -102,19 +114,19 @@ class RuleBook:
         self._renewing = asyncio.Lock()
 
     async def current(self) -> Rules:
-        return (await self.glance())[0]
+        return (await self.glance()).rules
 
-    async def glance(self) -> tuple[Rules, Epochs]:
-        """The rules, and the epochs they were checked against."""
+    async def glance(self) -> Glance:
+        """The rules as they are now."""
         epochs = await self._store.epochs()
         rules = self._current
         if rules is not None and self._fits(rules, epochs):
-            return rules, epochs
+            return Glance(rules, epochs)
         async with self._renewing:
             rules = self._current
             if rules is None or not self._fits(rules, epochs):
                 rules = self._current = await self._build()
-        return rules, epochs
+        return Glance(rules, epochs)
 
     def _fits(self, rules: Rules, epochs: Epochs) -> bool:
         if rules.number != epochs.agreement or rules.registry.epoch != epochs.registry:

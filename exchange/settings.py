@@ -56,6 +56,15 @@ class Settings(BaseModel):
     token_days: Positive = 90
     header_timeout_seconds: Positive = 20
     body_timeout_seconds: Positive = 60
+    write_timeout_seconds: Positive = 60
+    """How long a client may leave 64 kB of its answer unread. A page in flight holds no more than some 200 kB of its own."""
+    keepalive_seconds: Positive = 75
+    """How long a connection may wait for its next request: longer than the minute in which pollers come again."""
+    connections_limit: Positive = 2_000
+    connections_per_address: Positive = 500
+    """Further connections are closed at once. Behind a TCP proxy all clients have its address: raise it there."""
+    bodies_limit_bytes: Positive = 200_000_000
+    """Of all the bodies that are being read and worked on at once; beyond it, 503."""
     shutdown_seconds: Positive = 20
 
     checkpoint_interval_seconds: float = Field(default=1.0, gt=0)

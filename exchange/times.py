@@ -1,6 +1,7 @@
 """Microseconds since the epoch, as datetimes and as the texts of TAXII and STIX. Nobody here asks what time it is."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,14 +32,7 @@ def parse_us(text: str) -> int:
     return (moment - _EPOCH) // timedelta(seconds=1) * 1_000_000 + int(f"{fraction:0<6}"[:6] or 0)
 
 
-_cached: tuple[int, str] = (-1, "")
-
-
+@lru_cache(maxsize=256)
 def _seconds_text(seconds: int) -> str:
-    # strftime costs 2 µs and most stamps of a batch share one second
-    global _cached
-    known, text = _cached
-    if known != seconds:
-        text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-        _cached = (seconds, text)
-    return text
+    # strftime costs 2 µs; most stamps of a batch share one second, and a poller asks about the same one again and again
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -12,8 +12,8 @@ from exchange.model.member import Access, Member
 from exchange.rules import Caller
 from exchange.web.negotiate import JSON
 from exchange.web.problems import problem
-from exchange.web.routes import Route
-from exchange.web.services import SERVICES, Services
+from exchange.web.routes import Request, Route
+from exchange.web.services import Services
 
 WAIT_SECONDS = 20
 """The longest that `Prefer: wait` holds a request: under every proxy's and client's time-out."""
@@ -28,18 +28,18 @@ _WAIT = re.compile(r"\bwait=([0-9]{1,6})(?![0-9])", re.ASCII | re.IGNORECASE)
 _FOREVER = "private, max-age=31536000, immutable"
 
 
-async def get_checkpoint(request: web.Request, caller: Caller) -> web.Response:
+async def get_checkpoint(request: Request, caller: Caller) -> web.Response:
     """The newest signed checkpoint of a log with the cosignatures it has (C2SP tlog-checkpoint)."""
     log = _log_of(request, caller.member)
-    note = await request.app[SERVICES].publisher.newest_note(log)
+    note = await request.services.publisher.newest_note(log)
     if note is None:
         raise _absent()
     return web.Response(body=note, headers={hdrs.CONTENT_TYPE: _TEXT})
 
 
-async def get_tile(request: web.Request, caller: Caller) -> web.Response:
+async def get_tile(request: Request, caller: Caller) -> web.Response:
     """A hash tile or an entry bundle (C2SP tlog-tiles). For auditors: entries name every member's acts."""
-    services = request.app[SERVICES]
+    services = request.services
     log = _log_of(request, caller.member)
     if not may_audit(log, caller.member):
         raise NotPermitted(
@@ -64,19 +64,19 @@ async def _tile(services: Services, log: str, tile: Tile) -> bytes:
     return await services.store.tile(log, tile.level, tile.n, tile.width)
 
 
-async def get_leaf(request: web.Request, caller: Caller) -> web.Response:
+async def get_leaf(request: Request, caller: Caller) -> web.Response:
     """The bytes of one entry, as they were hashed. A member sees those of its own organisation's acts."""
     log = _log_of(request, caller.member)
-    data = await _leaf(request.app[SERVICES], log, _index_of(request), caller.member)
+    data = await _leaf(request.services, log, _index_of(request), caller.member)
     return web.Response(body=data, headers={hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: _FOREVER})
 
 
-async def get_receipt(request: web.Request, caller: Caller) -> web.Response:
+async def get_receipt(request: Request, caller: Caller) -> web.Response:
     """The proof that an entry is in the log under a checkpoint that both countries cosigned (C2SP tlog-proof).
 
     `Prefer: wait=N` waits up to N seconds for the cosignatures (RFC 7240); without them it is 404, receipt-pending.
     """
-    services = request.app[SERVICES]
+    services = request.services
     log, index = _log_of(request, caller.member), _index_of(request)
     await _leaf(services, log, index, caller.member)
     wait = _wait_of(request)
@@ -121,21 +121,21 @@ async def _leaf(services: Services, log: str, index: int, member: Member) -> byt
     return leaves[0]
 
 
-def _log_of(request: web.Request, member: Member) -> str:
+def _log_of(request: Request, member: Member) -> str:
     log = request.match_info["log"]
     if log not in LOGS or not may_see(log, member):
         raise _absent()
     return log
 
 
-def _index_of(request: web.Request) -> int:
+def _index_of(request: Request) -> int:
     text = request.match_info["index"]
     if _INDEX.fullmatch(text) is None:
         raise _absent()
     return int(text)
 
 
-def _wait_of(request: web.Request) -> int:
+def _wait_of(request: Request) -> int:
     match = _WAIT.search(",".join(request.headers.getall("Prefer", ())))
     return min(int(match.group(1)), WAIT_SECONDS) if match else 0
 

@@ -10,23 +10,21 @@ from exchange.model.member import Access, Collection, Member
 from exchange.release.explain import explain
 from exchange.rules import Caller
 from exchange.times import as_text
-from exchange.web.body import read_body
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import JSON, language, must_be_readable
-from exchange.web.routes import TABLE, Query, Route
-from exchange.web.services import SERVICES, Services
+from exchange.web.routes import Query, Request, Route
 
 # --- is the hub well? ---
 
 
-async def get_alive(request: web.Request, caller: Caller) -> web.Response:
+async def get_alive(request: Request, caller: Caller) -> web.Response:
     """The process answers."""
     return _json({"alive": True})
 
 
-async def get_ready(request: web.Request, caller: Caller) -> web.Response:
+async def get_ready(request: Request, caller: Caller) -> web.Response:
     """The hub can serve: its store is readable and its ledger open. 503 otherwise."""
-    services = request.app[SERVICES]
+    services = request.services
     epochs = await services.store.epochs()
     if epochs.state != "open" or services.publisher.halted is not None:
         raise Unavailable(
@@ -38,17 +36,17 @@ async def get_ready(request: web.Request, caller: Caller) -> web.Response:
     return _json({"ready": True})
 
 
-async def get_openapi(request: web.Request, caller: Caller) -> web.Response:
+async def get_openapi(request: Request, caller: Caller) -> web.Response:
     """This document."""
-    return _json(document(request.app[TABLE].routes, request.app[SERVICES].settings))
+    return _json(document(request.table.routes, request.services.settings))
 
 
 # --- who, and with what rights ---
 
 
-async def get_me(request: web.Request, caller: Caller) -> web.Response:
+async def get_me(request: Request, caller: Caller) -> web.Response:
     """The member behind the credential, and until when the credential is valid."""
-    rules = await request.app[SERVICES].rulebook.current()
+    rules = request.glance.rules
     credential = rules.registry.credentials.get(caller.account)
     return _json(
         {
@@ -63,17 +61,17 @@ async def get_me(request: web.Request, caller: Caller) -> web.Response:
     )
 
 
-async def get_members(request: web.Request, caller: Caller) -> web.Response:
+async def get_members(request: Request, caller: Caller) -> web.Response:
     """Who takes part: auditors see every member, a member sees itself."""
-    rules = await request.app[SERVICES].rulebook.current()
+    rules = request.glance.rules
     shown = rules.registry.members.values() if caller.member.auditor else [caller.member]
     return _json({"members": [_member(member, language(request)) for member in shown]})
 
 
-async def get_collections(request: web.Request, caller: Caller) -> web.Response:
+async def get_collections(request: Request, caller: Caller) -> web.Response:
     """The collections the caller may read or write, with the address that TAXII clients are given."""
-    services = request.app[SERVICES]
-    rules = await services.rulebook.current()
+    services = request.services
+    rules = request.glance.rules
     base = f"{services.settings.public_url.rstrip('/')}/taxii2/{services.settings.api_root}/collections"
     return _json(
         {
@@ -106,12 +104,12 @@ def _member(member: Member, spoken: str) -> dict[str, object]:
 # --- submissions ---
 
 
-async def post_submission(request: web.Request, caller: Caller) -> web.Response:
+async def post_submission(request: Request, caller: Caller) -> web.Response:
     """Submit objects. The answer is the TAXII status, and where each entry about it lies in the logs."""
-    services = request.app[SERVICES]
-    collection = await _writable(services, caller, _required(request, "collection"))
+    services = request.services
+    collection = _writable(request, caller, _required(request, "collection"))
     must_be_readable(request)
-    body = await read_body(request, services.settings)
+    body = await request.body()
     spoken = language(request)
     submitted = await services.intake.submit(caller, collection, body, language=spoken)
     origins = services.publisher.origins
@@ -126,14 +124,14 @@ async def post_submission(request: web.Request, caller: Caller) -> web.Response:
     return response
 
 
-async def get_status(request: web.Request, caller: Caller) -> web.Response:
+async def get_status(request: Request, caller: Caller) -> web.Response:
     """What became of a submission. Its submitter may ask, and the auditors of its country."""
-    body = await request.app[SERVICES].intake.status(caller, request.match_info["status"])
+    body = await request.services.intake.status(caller, request.match_info["status"])
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: JSON})
 
 
-async def _writable(services: Services, caller: Caller, name: str) -> Collection:
-    found = (await services.rulebook.current()).collection(name)
+def _writable(request: Request, caller: Caller, name: str) -> Collection:
+    found = request.glance.rules.collection(name)
     if found is None or not (found.can_read(caller.member) or found.can_write(caller.member)):
         raise NotFound("There is no such collection.", "No existe esa colección.", field="collection")
     if not found.can_write(caller.member):
@@ -148,9 +146,9 @@ async def _writable(services: Services, caller: Caller, name: str) -> Collection
 # --- why ---
 
 
-async def get_explanation(request: web.Request, caller: Caller) -> web.Response:
+async def get_explanation(request: Request, caller: Caller) -> web.Response:
     """Why a recipient may or may not have an object: the same judgement that release enforces, clause by clause."""
-    services = request.app[SERVICES]
+    services = request.services
     spoken = language(request)
     answer = await explain(
         services.store,
@@ -167,7 +165,7 @@ async def get_explanation(request: web.Request, caller: Caller) -> web.Response:
     return response
 
 
-def _required(request: web.Request, name: str) -> str:
+def _required(request: Request, name: str) -> str:
     values = request.rel_url.query.getall(name, [])
     if len(values) != 1 or not values[0]:
         raise Malformed(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Country(StrEnum):
@@ -40,6 +41,9 @@ class Member:
     """TLP given to its unmarked objects; "" leaves it to the agreement."""
     consents: bool = False
     """An operator's standing consent to be named across the border."""
+
+    def __hash__(self) -> int:
+        return hash(self.slug)  # every request looks members up; eleven fields would be hashed each time
 
     @property
     def auditor(self) -> bool:
@@ -95,6 +99,7 @@ class Collection:
         return in_audience(self.writers, member)
 
 
+@lru_cache(maxsize=4096)
 def in_audience(words: tuple[str, ...], member: Member) -> bool:
     """Whether any word names the member. An empty audience is nobody; auditors read the ledger."""
     if member.auditor:

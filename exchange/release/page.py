@@ -11,7 +11,7 @@ from exchange.model.page import Filter
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
-from exchange.rules import Caller, RuleBook
+from exchange.rules import Caller, Glance, RuleBook
 from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
 
 DECISIONS_AT_MOST = 8
@@ -41,14 +41,23 @@ class Release:
         self.polls = PollSums()
 
     async def page(
-        self, caller: Caller, collection: Collection, match: Filter, after_us: int, limit: int, view: View
+        self,
+        caller: Caller,
+        glance: Glance,
+        collection: Collection,
+        match: Filter,
+        after_us: int,
+        limit: int,
+        view: View,
     ) -> Released:
         """Up to `limit` versions with tick > after_us that match and that the caller may have, as `view` writes them.
+
+        They are judged by the rules of `glance`; if those are no longer in force when it is recorded, by the new ones.
 
         Raises Unavailable when the release cannot be recorded, or when rules change faster than a page can be decided.
         """
         for _ in range(DECISIONS_AT_MOST):
-            rules, epochs = await self._rulebook.glance()
+            rules, epochs = glance
             allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
             if allowed.last_tick <= low:
@@ -62,6 +71,7 @@ class Release:
             try:
                 done = await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: record, agreement=rules.number))  # noqa: B023
             except Outdated:
+                glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
             return Released(sheet, done.leaves)
         raise Unavailable(

@@ -16,11 +16,10 @@ from exchange.taxii import resources
 from exchange.taxii.cursor import ForeignCursor, decode, encode, start
 from exchange.taxii.query import Asked, asked
 from exchange.times import as_text
-from exchange.web.body import read_body
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import TAXII, language, must_be_readable, wants_empty_lists
-from exchange.web.routes import Handler, Query, Route
-from exchange.web.services import SERVICES, Services
+from exchange.web.routes import Handler, Query, Request, Route
+from exchange.web.services import Services
 
 _log = structlog.get_logger("puente.taxii")
 
@@ -28,66 +27,67 @@ _log = structlog.get_logger("puente.taxii")
 # --- what is there ---
 
 
-async def get_discovery(request: web.Request, caller: Caller) -> web.Response:
+async def get_discovery(request: Request, caller: Caller) -> web.Response:
     """What this server offers (TAXII 2.1, 4.1)."""
-    return _taxii(resources.discovery(request.app[SERVICES].settings))
+    return _taxii(resources.discovery(request.services.settings))
 
 
-async def get_api_root(request: web.Request, caller: Caller) -> web.Response:
+async def get_api_root(request: Request, caller: Caller) -> web.Response:
     """The API root's title, versions and limits (TAXII 2.1, 4.2)."""
     services = _services(request)
     return _taxii(resources.api_root(services.settings))
 
 
-async def get_status(request: web.Request, caller: Caller) -> web.Response:
+async def get_status(request: Request, caller: Caller) -> web.Response:
     """What became of a submission (TAXII 2.1, 4.3). Its submitter may ask, and the auditors of its country."""
     return _taxii(await _services(request).intake.status(caller, request.match_info["status"]))
 
 
-async def get_collections(request: web.Request, caller: Caller) -> web.Response:
+async def get_collections(request: Request, caller: Caller) -> web.Response:
     """The collections the caller may read or write (TAXII 2.1, 5.1)."""
-    rules = await _services(request).rulebook.current()
-    return _taxii(resources.collections(rules.registry.collections, caller.member))
+    _services(request)
+    return _taxii(resources.collections(request.glance.rules.registry.collections, caller.member))
 
 
-async def get_collection(request: web.Request, caller: Caller) -> web.Response:
+async def get_collection(request: Request, caller: Caller) -> web.Response:
     """One collection, by its id or its alias (TAXII 2.1, 5.2)."""
-    collection = await find_collection(_services(request), caller, request.match_info["collection"])
+    _services(request)
+    collection = find_collection(request, caller)
     return _taxii(orjson.dumps(resources.collection(collection, caller.member)))
 
 
 # --- reading ---
 
 
-async def get_manifest(request: web.Request, caller: Caller) -> web.Response:
+async def get_manifest(request: Request, caller: Caller) -> web.Response:
     """Which versions a collection holds (TAXII 2.1, 5.3)."""
     return await _page(request, caller, _asked(request), resources.MANIFEST)
 
 
-async def get_objects(request: web.Request, caller: Caller) -> web.Response:
+async def get_objects(request: Request, caller: Caller) -> web.Response:
     """The objects of a collection (TAXII 2.1, 5.4)."""
     return await _page(request, caller, _asked(request), resources.OBJECTS)
 
 
-async def get_object(request: web.Request, caller: Caller) -> web.Response:
+async def get_object(request: Request, caller: Caller) -> web.Response:
     """The versions of one object (TAXII 2.1, 5.6): the latest, unless others are asked for."""
     return await _page(request, caller, _asked(request), resources.OBJECTS, request.match_info["object"])
 
 
-async def get_versions(request: web.Request, caller: Caller) -> web.Response:
+async def get_versions(request: Request, caller: Caller) -> web.Response:
     """The version texts of one object, oldest addition first (TAXII 2.1, 5.8). `match[version]` does not apply."""
     question = replace(_asked(request), versions=("all",))
     return await _page(request, caller, question, resources.VERSIONS, request.match_info["object"])
 
 
-async def _page(
-    request: web.Request, caller: Caller, question: Asked, view: View, only: str | None = None
-) -> web.Response:
+async def _page(request: Request, caller: Caller, question: Asked, view: View, only: str | None = None) -> web.Response:
     services = _services(request)
-    collection = await readable_collection(services, caller, request.match_info["collection"])
+    collection = readable_collection(request, caller)
     cursor = await _cursor(services, caller, collection, question)
     begin = start(question, cursor, collection=collection.id, only=only)
-    released = await services.release.page(caller, collection, begin.match, begin.after_us, question.limit, view)
+    released = await services.release.page(
+        caller, request.glance, collection, begin.match, begin.after_us, question.limit, view
+    )
     sheet = released.sheet
     if only is not None and not sheet.count:
         # 5.6: an object that is not here is 404; one whose versions the filters leave out is an empty envelope.
@@ -101,8 +101,8 @@ async def _page(
     return response
 
 
-def _asked(request: web.Request) -> Asked:
-    settings = request.app[SERVICES].settings
+def _asked(request: Request) -> Asked:
+    settings = request.services.settings
     return asked(
         request.rel_url.query, default_limit=settings.page_default_objects, highest_limit=settings.page_limit_objects
     )
@@ -130,12 +130,12 @@ def _stamp(response: web.Response, services: Services, released: Released) -> No
 # --- writing ---
 
 
-async def add_objects(request: web.Request, caller: Caller) -> web.Response:
+async def add_objects(request: Request, caller: Caller) -> web.Response:
     """Submit objects (TAXII 2.1, 5.5). The answer is complete: what it calls a success can be read at once."""
     services = _services(request)
-    collection = await writable_collection(services, caller, request.match_info["collection"])
+    collection = writable_collection(request, caller)
     must_be_readable(request)
-    body = await read_body(request, services.settings)
+    body = await request.body()
     spoken = language(request)
     submitted = await services.intake.submit(caller, collection, body, language=spoken)
     response = _taxii(orjson.dumps(submitted.body), status=202)
@@ -145,12 +145,12 @@ async def add_objects(request: web.Request, caller: Caller) -> web.Response:
     return response
 
 
-async def delete_object(request: web.Request, caller: Caller) -> web.Response:
+async def delete_object(request: Request, caller: Caller) -> web.Response:
     """Take one's own object out of a collection (TAXII 2.1, 5.7): all its versions, unless some are named."""
     services = _services(request)
     question = _asked(request)
     # 5.7: 404 with neither right, 403 with only one of them.
-    collection = await writable_collection(services, caller, request.match_info["collection"])
+    collection = writable_collection(request, caller)
     _must_read(collection, caller)
     object_id = request.match_info["object"]
     if question.spec_versions and "2.1" not in question.spec_versions:
@@ -167,24 +167,24 @@ async def delete_object(request: web.Request, caller: Caller) -> web.Response:
 # --- collections, and who may do what with them ---
 
 
-async def find_collection(services: Services, caller: Caller, name: str) -> Collection:
-    """The collection of that id or alias. Raises NotFound for an unknown one and, alike, for a hidden one."""
-    found = (await services.rulebook.current()).collection(name)
+def find_collection(request: Request, caller: Caller) -> Collection:
+    """The collection that the path names by id or alias. Raises NotFound for an unknown one and, alike, for a hidden one."""
+    found = request.glance.rules.collection(request.match_info["collection"])
     if found is None or not resources.visible(found, caller.member):
         raise NotFound("There is no such collection.", "No existe esa colección.", field="collection-id")
     return found
 
 
-async def readable_collection(services: Services, caller: Caller, name: str) -> Collection:
+def readable_collection(request: Request, caller: Caller) -> Collection:
     """The same, for reading: raises NotPermitted for one that the caller may only write."""
-    found = await find_collection(services, caller, name)
+    found = find_collection(request, caller)
     _must_read(found, caller)
     return found
 
 
-async def writable_collection(services: Services, caller: Caller, name: str) -> Collection:
+def writable_collection(request: Request, caller: Caller) -> Collection:
     """The same, for writing: raises NotPermitted for one that the caller may only read."""
-    found = await find_collection(services, caller, name)
+    found = find_collection(request, caller)
     if not found.can_write(caller.member):
         raise NotPermitted(
             "Your organisation may not write to this collection.",
@@ -203,9 +203,9 @@ def _must_read(collection: Collection, caller: Caller) -> None:
         )
 
 
-def _services(request: web.Request) -> Services:
+def _services(request: Request) -> Services:
     """The hub's parts, once the API root in the path is known to be ours."""
-    services = request.app[SERVICES]
+    services = request.services
     if request.match_info["root"] != services.settings.api_root:
         raise NotFound("There is no such API root.", "No existe esa raíz de API.", field="api-root")
     return services

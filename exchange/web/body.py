@@ -1,22 +1,60 @@
-"""Reading a request's body: streamed, never beyond its limit, never longer than its deadline."""
+"""Reading a request's body: streamed, never beyond its limit, never longer than its deadline, and all of them together
+never beyond what the process has room for."""
 
 import asyncio
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from exchange.errors import Malformed, TooLarge
+from exchange.errors import Malformed, TooLarge, Unavailable
 from exchange.settings import Settings
 
 DRAINED_BYTES = 65_536
 """An unread body up to this size is read and dropped so that the connection stays usable; beyond, it is closed."""
 
 
-async def read_body(request: web.Request, settings: Settings) -> bytes:
-    """The whole body. Raises TooLarge over the limit (chunked or not), Malformed when it is broken or late."""
+class Room:
+    """How much of all the bodies that are being read and worked on this process holds at once."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.left = limit_bytes
+
+    def must_have(self, size: int) -> None:
+        """Raise Unavailable unless so many bytes would find room now."""
+        if size > self.left:
+            raise Unavailable(
+                "The hub is taking in as much as it can hold. Try again shortly.",
+                "El centro está recibiendo todo lo que puede contener. Intente de nuevo en breve.",
+                code="bodies-full",
+                retry_after_seconds=2,
+            )
+
+
+class Held:
+    """One request's part of the room, from its body's first byte until it is answered."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        self.room.must_have(size)
+        self.room.left -= size
+        self._size += size
+
+    def let_go(self) -> None:
+        self.room.left += self._size
+        self._size = 0
+
+
+async def read_body(request: web.BaseRequest, settings: Settings, held: Held) -> bytes:
+    """The whole body. Raises TooLarge over the limit (chunked or not), Malformed when it is broken or late, Unavailable
+    when there is no room for it."""
     limit = settings.body_limit_bytes
-    if (request.content_length or 0) > limit:
+    length = request.content_length or 0
+    if length > limit:
         raise _too_large(limit)
+    held.room.must_have(length)
     await _invite(request)
     parts: list[bytes] = []
     size = 0
@@ -26,6 +64,7 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
+                held.take(len(part))
                 parts.append(part)
     except TimeoutError:
         raise Malformed(
@@ -36,14 +75,14 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     return b"".join(parts)
 
 
-async def _invite(request: web.Request) -> None:
+async def _invite(request: web.BaseRequest) -> None:
     # RFC 9110, 10.1.1: a client that waits for leave gets it only here, after everything else about it was checked.
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
 
 
-def close_if_unread(request: web.Request, response: web.StreamResponse) -> None:
+def close_if_unread(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """After an answer that leaves a body unread, never read the rest of it as the next request (RFC 9112, 9.3)."""
     if request.content.is_eof():
         return

@@ -1,6 +1,7 @@
 """How fast a member may ask: the generic cell rate algorithm, as a pure function and one number per member."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from exchange.errors import TooFast
 
@@ -13,18 +14,15 @@ class Rate:
 
     per_second: int
     burst: int
+    interval_ns: int = field(init=False)
+    tolerance_ns: int = field(init=False)
 
-    @property
-    def interval_ns(self) -> int:
-        return _SECOND_NS // self.per_second
-
-    @property
-    def tolerance_ns(self) -> int:
-        return self.interval_ns * (self.burst - 1)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval_ns", _SECOND_NS // self.per_second)
+        object.__setattr__(self, "tolerance_ns", self.interval_ns * (self.burst - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`due_ns` is what to remember of the member; `wait_ns` is 0 when the request is admitted."""
 
     due_ns: int

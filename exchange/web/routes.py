@@ -5,6 +5,8 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote
 
 import structlog
@@ -12,18 +14,36 @@ from aiohttp import hdrs, web
 
 from exchange.errors import LedgerFault, NotFound, Refusal, Unavailable
 from exchange.model.member import Access
-from exchange.rules import Caller, Rules
+from exchange.rules import Caller, Glance, Rules
 from exchange.web.auth import NOBODY, identify, must_be_allowed
-from exchange.web.body import close_if_unread
+from exchange.web.body import Held, Room, close_if_unread, read_body
 from exchange.web.limits import Limits, Rate
 from exchange.web.negotiate import JSON, TAXII, must_accept_taxii
 from exchange.web.problems import fault, problem, without_route
-from exchange.web.services import SERVICES, Services
+from exchange.web.services import Services
 
-Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+Handler = Callable[["Request", Caller], Awaitable[web.StreamResponse]]
 Identify = Callable[[web.BaseRequest, Rules, int], Caller]
 
 _log = structlog.get_logger("puente.web")
+
+
+class Request(web.BaseRequest):
+    """One request, and what its handler needs: the hub's parts, the rules it is judged by, the values in its path."""
+
+    match_info: Mapping[str, str]
+    glance: Glance
+    """For routes that need a credential."""
+
+    def __init__(self, *given: Any, services: Services, table: "Table", room: Room) -> None:
+        super().__init__(*given)
+        self.services = services
+        self.table = table
+        self.held = Held(room)
+
+    async def body(self) -> bytes:
+        """The whole body, within every limit."""
+        return await read_body(self, self.services.settings, self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +117,14 @@ class Table:
         self._guarded = {_first(route.path) for route in routes if route.allows is not Access.ANYONE}
         self._media = {_first(route.path): route.media for route in reversed(routes)}
 
+        self._find_again = lru_cache(maxsize=1024)(self._find)
+
     def find(self, raw_path: str) -> Found | None:
         """The resource of a path, with or without its last slash, `//` read as `/`; None when there is none."""
+        # Pollers ask for the same few paths all day.
+        return self._find_again(raw_path) if len(raw_path) < REMEMBERED_PATH else self._find(raw_path)
+
+    def _find(self, raw_path: str) -> Found | None:
         path = canonical_path(raw_path)
         if path is None:
             return None
@@ -115,6 +141,10 @@ class Table:
     def media(self, raw_path: str) -> str:
         """The media type of errors for a path that has no route."""
         return self._media.get(_first(unquote(raw_path)), JSON)
+
+
+REMEMBERED_PATH = 256
+"""Longer paths than this are nobody's collection, and would make what is remembered large."""
 
 
 def canonical_path(raw_path: str) -> str | None:
@@ -156,7 +186,7 @@ class Guard:
         settings = services.settings
         self._limits = Limits(Rate(settings.rate_per_second, settings.rate_burst))
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: Request) -> web.StreamResponse:
         """The response to any request at all, and one event in the log for it."""
         began = time.perf_counter()
         raw_path = request.rel_url.raw_path
@@ -172,6 +202,8 @@ class Guard:
         except Exception as error:  # noqa: BLE001  # whatever it is, the client learns an id and no text
             event["code"], event["error_id"] = "internal", str(uuid.uuid4())
             response = _failed(error, request, media, event)
+        finally:
+            request.held.let_go()
         _finish(request, response)
         event["status"] = response.status
         event["ms"] = round((time.perf_counter() - began) * 1000, 2)
@@ -180,7 +212,7 @@ class Guard:
         return response
 
     async def _serve(
-        self, request: web.Request, found: Found | None, event: dict[str, object], media: str
+        self, request: Request, found: Found | None, event: dict[str, object], media: str
     ) -> web.StreamResponse:
         route = found.route(request.method) if found else None
         caller = NOBODY
@@ -194,19 +226,19 @@ class Guard:
             return without_route(request, found.resource.allowed, media=media)
         if media == TAXII:
             must_accept_taxii(request)
-        request.match_info.update(found.values)
+        request.match_info = found.values
         return await route.handler(request, caller)
 
-    async def _admitted(self, request: web.Request, route: Route | None, event: dict[str, object]) -> Caller:
-        rules = await self._services.rulebook.current()
+    async def _admitted(self, request: Request, route: Route | None, event: dict[str, object]) -> Caller:
+        request.glance = await self._services.rulebook.glance()
         now_us = self._services.clock.now_us()
-        caller = self._identify(request, rules, now_us)
+        caller = self._identify(request, request.glance.rules, now_us)
         event["member"] = caller.member.slug
         must_be_allowed(route.allows if route else Access.MEMBER, caller.member)
         self._limits.must_admit(caller.member.slug, now_us)
         return caller
 
-    def _open(self, request: web.Request, found: Found | None, route: Route | None) -> bool:
+    def _open(self, request: Request, found: Found | None, route: Route | None) -> bool:
         if route is not None:
             return route.allows is Access.ANYONE
         if found is not None:
@@ -214,7 +246,7 @@ class Guard:
         return not self._table.guarded(request.rel_url.raw_path)
 
 
-def _failed(error: Exception, request: web.Request, media: str, event: dict[str, object]) -> web.Response:
+def _failed(error: Exception, request: Request, media: str, event: dict[str, object]) -> web.Response:
     error_id = str(event["error_id"])
     _log.error("a handler failed", error_id=error_id, path=event["path"], exc_info=error)
     if isinstance(error, LedgerFault):
@@ -228,32 +260,9 @@ def _failed(error: Exception, request: web.Request, media: str, event: dict[str,
     return fault(request, error_id, media=media)
 
 
-def _finish(request: web.Request, response: web.StreamResponse) -> None:
+def _finish(request: Request, response: web.StreamResponse) -> None:
     close_if_unread(request, response)
     if not response.prepared:
         response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault(hdrs.SERVER, "puente")
-
-
-TABLE: web.AppKey[Table] = web.AppKey("table", Table)
-
-
-def application(services: Services, routes: Sequence[Route]) -> web.Application:
-    """The web application of the hub: every path leads to the guard, and only the guard leads to a handler."""
-    table = Table(routes)
-    guard = Guard(services, table)
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return await guard.answer(request)
-
-    app = web.Application()
-    app[SERVICES] = services
-    app[TABLE] = table
-    # Paths are matched by our table: aiohttp would redirect to add a slash, and a redirected POST loses its body.
-    app.router.add_route("*", "/{path:.*}", answer, expect_handler=_wait)
-    return app
-
-
-async def _wait(request: web.Request) -> None:
-    """Leave `Expect: 100-continue` unanswered: web/body.py invites the body once the request was let through."""

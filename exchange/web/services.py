@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from exchange.clock import Clock
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
@@ -28,6 +26,3 @@ class Services:
     governance: Governance
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""
-
-
-SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

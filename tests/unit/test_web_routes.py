@@ -10,7 +10,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import BaseTestServer, TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
@@ -22,10 +22,10 @@ from exchange.model.member import Access, Country, Credential, Member, Status
 from exchange.rules import Caller, RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Epochs, Registry, Store
-from exchange.web.body import read_body
 from exchange.web.negotiate import JSON, TAXII, must_be_readable
-from exchange.web.routes import Route, Table, application, canonical_path
-from exchange.web.services import SERVICES, Services
+from exchange.web.routes import Request, Route, Table, canonical_path
+from exchange.web.server import Server
+from exchange.web.services import Services
 
 LIMIT = 1000
 SETTINGS = Settings(body_limit_bytes=LIMIT, body_timeout_seconds=1, rate_per_second=100, rate_burst=50)
@@ -59,25 +59,25 @@ class Register:
         return None
 
 
-async def whoami(request: web.Request, caller: Caller) -> web.Response:
+async def whoami(request: Request, caller: Caller) -> web.Response:
     return web.json_response({"member": caller.member.slug, **request.match_info})
 
 
-async def take(request: web.Request, caller: Caller) -> web.Response:
+async def take(request: Request, caller: Caller) -> web.Response:
     must_be_readable(request)
-    body = await read_body(request, request.app[SERVICES].settings)
+    body = await request.body()
     return web.json_response({"size": len(body)})
 
 
-async def fall(request: web.Request, caller: Caller) -> web.Response:
+async def fall(request: Request, caller: Caller) -> web.Response:
     raise RuntimeError("SELECT secret FROM /etc/passwd")
 
 
-async def halt(request: web.Request, caller: Caller) -> web.Response:
+async def halt(request: Request, caller: Caller) -> web.Response:
     raise LedgerFault("fork", "the database /var/hub.sqlite is another")
 
 
-async def refuse(request: web.Request, caller: Caller) -> web.Response:
+async def refuse(request: Request, caller: Caller) -> web.Response:
     raise NotPermitted("Clause 4 forbids it.", "La cláusula 4 lo prohíbe.", code="clause")
 
 
@@ -94,17 +94,24 @@ ROUTES = (
 OBJECTS = "/taxii2/us-mx/collections/c/objects/"
 
 
+class HubServer(BaseTestServer):
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+
+    async def _make_runner(self, **kwargs: Any) -> web.ServerRunner:
+        return web.ServerRunner(Server(self._services, ROUTES))
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
+async def client() -> AsyncIterator["Client"]:
     store = cast(Store, Register())
     services = SimpleNamespace(settings=SETTINGS, clock=CLOCK, store=store, rulebook=RuleBook(store, CLOCK))
-    server = TestServer(application(cast(Services, services), ROUTES))
-    await server.start_server(auto_decompress=False)
-    async with TestClient(server) as client:
+    async with TestClient(HubServer(cast(Services, services))) as client:
         yield client
 
 
-Client = TestClient[web.Request, web.Application]
+Client = TestClient[web.BaseRequest, None]
 
 
 def as_(slug: str, **more: str) -> dict[str, str]:

@@ -1,0 +1,200 @@
+"""The hub's own HTTP server: connections that are counted, timed and closed in order, each request led to the guard."""
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+
+from exchange.observe import http_logger
+from exchange.settings import Settings
+from exchange.web.body import Room
+from exchange.web.routes import Guard, Request, Route, Table
+from exchange.web.services import Services
+
+_log = structlog.get_logger("puente.web")
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted: every member's pollers come at the full minute."""
+
+WATCH_SECONDS = 0.5
+"""How often connections are looked through for those whose time is up."""
+
+HEADER_LINES = 64
+"""Clients send a dozen. With 8 kB a line at most, an unfinished head is bounded."""
+LINE_BYTES = 16_384
+"""Of the request line: `match[id]` may list some hundred ids."""
+
+
+class Connection(web.RequestHandler):
+    """One client's connection. A head that is begun must be finished, and what is sent must be read, each in its time."""
+
+    __slots__ = ("_address", "_head_since", "_house", "_line", "_stuck_since")
+
+    def __init__(self, house: "Server", **settings: Any) -> None:
+        super().__init__(house, **settings)
+        self._house = house
+        self._line: asyncio.Transport | None = None
+        self._address = ""
+        self._head_since: float | None = None
+        self._stuck_since: float | None = None
+
+    # --- what asyncio tells ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        line = cast(asyncio.Transport, transport)
+        self._address = (line.get_extra_info("peername") or ("",))[0]
+        if not self._house.admit(self, self._address):
+            line.abort()
+            return
+        self._line = line
+        self._head_since = self._loop.time()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._line is not None:
+            self._line = None
+            self._house.left(self, self._address)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._line is None:
+            return
+        if self._head_since is None and not self._request_in_progress:
+            self._head_since = self._loop.time()
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stuck_since = None
+
+    # --- what the server asks ---
+
+    def head_is_here(self) -> None:
+        self._head_since = None
+
+    def is_late(self, now: float, settings: Settings) -> str:
+        """What the client let time run out for; "" while it is in time."""
+        if self._head_since is not None and now - self._head_since > settings.header_timeout_seconds:
+            return "head"
+        if self._stuck_since is not None and now - self._stuck_since > settings.write_timeout_seconds:
+            return "reading"
+        return ""
+
+    def cut(self) -> None:
+        """End the connection at once: what was not read yet is forgotten."""
+        if self._line is not None:
+            self._line.abort()
+
+
+class Server(web.Server):
+    """Listens, keeps the connections within their limits, and stops in order."""
+
+    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
+        settings = services.settings
+        table = Table(routes)
+        room = Room(settings.bodies_limit_bytes)
+        guard = Guard(services, table)
+
+        def request(message: Any, payload: Any, protocol: Connection, writer: Any, task: Any) -> Request:
+            protocol.head_is_here()
+            loop = asyncio.get_running_loop()
+            return Request(message, payload, protocol, writer, task, loop, services=services, table=table, room=room)
+
+        super().__init__(
+            guard.answer,  # type: ignore[arg-type]  # the requests it is handed are those made here
+            request_factory=request,  # type: ignore[arg-type]  # and their connections are ours
+            access_log=None,
+            logger=http_logger(),
+            keepalive_timeout=settings.keepalive_seconds,
+            max_line_size=LINE_BYTES,
+            max_headers=HEADER_LINES,
+            auto_decompress=False,
+        )
+        self._settings = settings
+        self._listeners: list[asyncio.Server] = []
+        self._open: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    async def listen(self, port: int, context: ssl.SSLContext | None) -> int:
+        """Serve on the port, or on a free one for 0; the port that it is."""
+        host = self._settings.host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=port != 0)
+        self._listeners.append(
+            await asyncio.get_running_loop().create_server(
+                self,
+                sock=listener,
+                ssl=context,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self._settings.header_timeout_seconds if context else None,
+                ssl_shutdown_timeout=self._settings.write_timeout_seconds if context else None,
+            )
+        )
+        return int(listener.getsockname()[1])
+
+    # --- who is connected ---
+
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Whether one more connection, from there, is within the limits."""
+        full = len(self._open) >= self._settings.connections_limit
+        if full or self._by_address[address] >= self._settings.connections_per_address:
+            self._refused[address] += 1
+            return False
+        self._open.add(connection)
+        self._by_address[address] += 1
+        self._empty.clear()
+        return True
+
+    def left(self, connection: Connection, address: str) -> None:
+        self._open.discard(connection)
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+        if not self._open:
+            self._empty.set()
+
+    async def watch(self) -> None:
+        """End the connections whose clients let time run out, for as long as the hub runs."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self._open):
+                if late := connection.is_late(now, self._settings):
+                    _log.info("connection ended", late=late)
+                    connection.cut()
+            if self._refused:
+                _log.warning("connections refused", count=self._refused.total(), addresses=len(self._refused))
+                self._refused.clear()
+
+    # --- the end ---
+
+    async def close(self) -> None:
+        """No new connections; what was accepted is answered, and read by its client; then the end, in any case in time."""
+        for listener in self._listeners:
+            listener.close()
+        await asyncio.sleep(0)  # requests that arrived are begun
+        self.pre_shutdown()
+        seconds = self._settings.shutdown_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*[one.shutdown(seconds) for one in self.connections])
+                await self._empty.wait()
+        except TimeoutError:
+            _log.warning("connections cut", count=len(self._open))
+            for connection in list(self._open):
+                connection.cut()
