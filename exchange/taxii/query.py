@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from multidict import MultiMapping
+from yarl import URL
 
 from exchange.errors import Malformed
 from exchange.model.instant import instant
@@ -16,6 +18,10 @@ _FRACTION = re.compile(r"[^.]*(?:\.[0-9]{1,9})?Z")
 _WHOLE_NUMBER = re.compile(r"[0-9]+", re.ASCII)
 _LIMIT_DIGITS = 18
 """Longer numbers than this are far beyond any page limit and are not even read."""
+
+
+REMEMBERED_QUERY = 512
+"""Longer queries than this are rare, and would make what is remembered large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,21 @@ class Asked:
             (self.spec_versions, match.spec_versions),
         )
         return all(not said or set(said) == set(kept) for said, kept in pairs)
+
+
+def asked_in(raw_query: str, *, default_limit: int, highest_limit: int) -> Asked:
+    """Read a request's query string. Raises Malformed naming the parameter."""
+    read = _asked_again if len(raw_query) < REMEMBERED_QUERY else _asked
+    return read(raw_query, default_limit, highest_limit)
+
+
+def _asked(raw_query: str, default_limit: int, highest_limit: int) -> Asked:
+    query = URL.build(query_string=raw_query, encoded=True).query
+    return asked(query, default_limit=default_limit, highest_limit=highest_limit)
+
+
+_asked_again = lru_cache(maxsize=1024)(_asked)
+"""A poller asks the same question until it is told something new."""
 
 
 def asked(query: MultiMapping[str], *, default_limit: int, highest_limit: int) -> Asked:

@@ -14,7 +14,7 @@ from exchange.release.sheet import View
 from exchange.rules import Caller
 from exchange.taxii import resources
 from exchange.taxii.cursor import ForeignCursor, decode, encode, start
-from exchange.taxii.query import Asked, asked
+from exchange.taxii.query import Asked, asked_in
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import TAXII, language, must_be_readable, wants_empty_lists
@@ -103,8 +103,10 @@ async def _page(request: Request, caller: Caller, question: Asked, view: View, o
 
 def _asked(request: Request) -> Asked:
     settings = request.services.settings
-    return asked(
-        request.rel_url.query, default_limit=settings.page_default_objects, highest_limit=settings.page_limit_objects
+    return asked_in(
+        request.rel_url.raw_query_string,
+        default_limit=settings.page_default_objects,
+        highest_limit=settings.page_limit_objects,
     )
 
 
