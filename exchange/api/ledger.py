@@ -10,6 +10,7 @@ from exchange.ledger.entry import LOGS, national
 from exchange.ledger.tiles import WIDTH, Tile, bundle, parse_path
 from exchange.model.member import Access, Member
 from exchange.rules import Caller
+from exchange.web.finish import REVALIDATE
 from exchange.web.negotiate import JSON
 from exchange.web.problems import problem
 from exchange.web.routes import Request, Route
@@ -145,8 +146,8 @@ def _absent() -> NotFound:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/ledger/{log}/checkpoint", Access.MEMBER, get_checkpoint, media=JSON),
-    Route("GET", "/ledger/{log}/tile/{path*}", Access.MEMBER, get_tile),
-    Route("GET", "/ledger/{log}/leaf/{index}", Access.MEMBER, get_leaf, answer="Leaf"),
-    Route("GET", "/ledger/{log}/receipt/{index}", Access.MEMBER, get_receipt),
+    Route("GET", "/ledger/{log}/checkpoint", Access.MEMBER, get_checkpoint, media=JSON, cache=REVALIDATE),
+    Route("GET", "/ledger/{log}/tile/{path*}", Access.MEMBER, get_tile, cache=REVALIDATE),
+    Route("GET", "/ledger/{log}/leaf/{index}", Access.MEMBER, get_leaf, answer="Leaf", cache=REVALIDATE),
+    Route("GET", "/ledger/{log}/receipt/{index}", Access.MEMBER, get_receipt, cache=REVALIDATE),
 )

@@ -11,6 +11,7 @@ from exchange.release.explain import explain
 from exchange.rules import Caller
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
+from exchange.web.finish import REVALIDATE
 from exchange.web.negotiate import JSON, language, must_be_readable
 from exchange.web.routes import Query, Request, Route
 
@@ -184,10 +185,10 @@ def _json(value: object, *, status: int = 200) -> web.Response:
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", Access.ANYONE, get_alive, answer="Alive"),
     Route("GET", "/readyz", Access.ANYONE, get_ready, answer="Ready"),
-    Route("GET", "/api/v1/openapi.json", Access.ANYONE, get_openapi, answer="Document"),
+    Route("GET", "/api/v1/openapi.json", Access.ANYONE, get_openapi, answer="Document", cache=REVALIDATE),
     Route("GET", "/api/v1/me", Access.MEMBER, get_me, answer="Me"),
     Route("GET", "/api/v1/members", Access.MEMBER, get_members, answer="Members"),
-    Route("GET", "/api/v1/collections", Access.MEMBER, get_collections, answer="OwnCollections"),
+    Route("GET", "/api/v1/collections", Access.MEMBER, get_collections, answer="OwnCollections", cache=REVALIDATE),
     Route(
         "POST",
         "/api/v1/submissions",
@@ -198,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
         success=202,
         takes="Envelope",
     ),
-    Route("GET", "/api/v1/status/{status}", Access.MEMBER, get_status, answer="Status"),
+    Route("GET", "/api/v1/status/{status}", Access.MEMBER, get_status, answer="Status", cache=REVALIDATE),
     Route(
         "GET",
         "/api/v1/explain",

@@ -1,6 +1,7 @@
 """The one way out: allowed labels, one range scan, a committed `release` entry, and only then the bytes."""
 
 import uuid
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
@@ -8,6 +9,7 @@ from exchange.errors import NotFound, Unavailable
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection
 from exchange.model.page import Filter
+from exchange.release.deflate import Deflated, Packing
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
@@ -24,6 +26,8 @@ class Released:
 
     sheet: Sheet
     leaves: tuple[LeafRef, ...] = ()
+    deflated: Deflated | None = None
+    """The sheet's content, if it is to leave compressed."""
 
 
 class Release:
@@ -49,6 +53,7 @@ class Release:
         after_us: int,
         limit: int,
         view: View,
+        packing: Packing = Packing.REFUSED,
     ) -> Released:
         """Up to `limit` versions with tick > after_us that match and that the caller may have, as `view` writes them.
 
@@ -63,7 +68,7 @@ class Release:
             if allowed.last_tick <= low:
                 self.polls.count(caller, collection, self._clock.now_us())
                 return Released(Sheet.empty(low))
-            sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
+            question, sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
             if not sheet.count:
                 self.polls.count(caller, collection, self._clock.now_us())
                 return Released(sheet)
@@ -73,7 +78,7 @@ class Release:
             except Outdated:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
-            return Released(sheet, done.leaves)
+            return Released(sheet, done.leaves, await self._sheets.deflated(question, sheet, packing))
         raise Unavailable(
             "The rules are changing right now. Try again shortly.",
             "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
@@ -81,7 +86,7 @@ class Release:
 
     async def _sheet(
         self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
-    ) -> Sheet:
+    ) -> tuple[Hashable, Sheet]:
         question = (allowed.collection, allowed.labels, match, after_us, limit, view.name, epochs.revision)
         sheet = self._sheets.find(question, epochs.last_tick)
         if sheet is None:
@@ -92,7 +97,7 @@ class Release:
                 sheet = Sheet.of_rows(await self._store.page(*place), view.write, allowed.countries)
             # Read after `epochs` was: it may hold more than the question asked for, never less.
             self._sheets.keep(question, sheet, epochs.last_tick)
-        return sheet
+        return question, sheet
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""

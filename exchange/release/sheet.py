@@ -5,12 +5,17 @@ of the member that asked for it, so whoever asks the same question under the sam
 only the entry that records it is new.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from exchange.model.page import Page, Row, Spans
+from exchange.release.deflate import Deflated, Packing, deflate
 from exchange.release.disclosure import Part, Piece, parts
+
+DEFLATED_BYTES = 1_400
+"""Smaller pages fit into one packet as they are."""
 
 Write = Callable[[Sequence[Row]], bytes]
 
@@ -62,11 +67,18 @@ class Sheet:
         return cls(content, sum([one.size for one in pieces]), pieces[0].first_tick, last, more, parts(pieces))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     sheet: Sheet
     tick: int
     """The hub's last tick when it was made: what may still be appended to a page that is not full."""
+    found: int = 0
+    deflated: Deflated | None = None
+    deflating: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.sheet.content) + (len(self.deflated.data) if self.deflated else 0)
 
 
 class Sheets:
@@ -84,14 +96,44 @@ class Sheets:
         if kept is None or not (kept.sheet.more or kept.tick == last_tick):
             return None
         self._kept.move_to_end(question)
+        kept.found += 1
         return kept.sheet
 
     def keep(self, question: Hashable, sheet: Sheet, last_tick: int) -> None:
         if len(sheet.content) > self._limit // 8:
             return  # a few giants would push out everything
         before = self._kept.pop(question, None)
-        self._size += len(sheet.content) - (len(before.sheet.content) if before else 0)
-        self._kept[question] = _Kept(sheet, last_tick)
+        self._kept[question] = kept = _Kept(sheet, last_tick)
+        self._grow(kept.size - (before.size if before else 0))
+
+    async def deflated(self, question: Hashable, sheet: Sheet, packing: Packing) -> Deflated | None:
+        """The sheet's content compressed, if it is to be sent so.
+
+        To compress costs more than to send some times over, so it is done for what is asked for again, and kept with it.
+        Whoever asks meanwhile is sent the page as it is.
+        """
+        if packing is Packing.REFUSED or not sheet.count:
+            return None
+        kept = self._kept.get(question)
+        if kept is None or kept.sheet is not sheet:
+            kept = _Kept(sheet, 0)
+        if kept.deflated is None and (packing is Packing.DEMANDED or self._pays(kept)):
+            kept.deflating = True
+            try:
+                made = await asyncio.to_thread(deflate, sheet.content)
+            finally:
+                kept.deflating = False
+            if kept.deflated is None:
+                kept.deflated = made
+                if self._kept.get(question) is kept:
+                    self._grow(len(made.data))
+        return kept.deflated
+
+    def _pays(self, kept: _Kept) -> bool:
+        return kept.found > 0 and not kept.deflating and len(kept.sheet.content) >= DEFLATED_BYTES
+
+    def _grow(self, size: int) -> None:
+        self._size += size
         while self._size > self._limit:
             _, oldest = self._kept.popitem(last=False)
-            self._size -= len(oldest.sheet.content)
+            self._size -= oldest.size

@@ -7,6 +7,7 @@ import orjson
 
 from exchange.model.member import Collection, Member
 from exchange.model.page import Row
+from exchange.release.deflate import Deflated, gzip_member
 from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.times import as_text
@@ -103,14 +104,17 @@ VERSIONS = View("versions", _version_texts)
 """TAXII 2.1, 5.8.1: the versions' own texts, in the order they were added."""
 
 
-def paged(sheet: Sheet, view: View, following: str | None, *, lists: bool = False) -> bytes:
-    """The resource that a page is sent as; `following` is its `next`.
+def paged(
+    sheet: Sheet, view: View, following: str | None, *, deflated: Deflated | None = None, lists: bool = False
+) -> tuple[bytes, ...]:
+    """The resource that a page is sent as, in pieces; `following` is its `next`. It is gzip when its content is deflated.
 
     `lists` is the wish of a client that cannot do without a list, even an empty one.
     """
     name, items = b"versions" if view is VERSIONS else b"objects", sheet.content
     if not items and not lists:
-        return b"{}"  # 2: an empty list is left out
+        return (b"{}",)  # 2: an empty list is left out
     # 3.5 makes `next` optional, but taxii2-client repeats page one for ever without it. Base64url needs no escapes.
     head = b'{"more":false,"' if following is None else b'{"more":true,"next":"%b","' % following.encode()
-    return b"".join((head, name, b'":[', items, b"]}"))  # one copy of what may be megabytes
+    head += name + b'":['
+    return gzip_member(head, deflated, b"]}") if deflated else (head, items, b"]}")

@@ -17,7 +17,9 @@ from exchange.taxii.cursor import ForeignCursor, decode, encode, start
 from exchange.taxii.query import Asked, asked_in
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
-from exchange.web.negotiate import TAXII, language, must_be_readable, wants_empty_lists
+from exchange.web.finish import NO_STORE, REVALIDATE
+from exchange.web.negotiate import TAXII, language, must_be_readable, packing, wants_empty_lists
+from exchange.web.pieces import Pieces
 from exchange.web.routes import Handler, Query, Request, Route
 from exchange.web.services import Services
 
@@ -59,34 +61,36 @@ async def get_collection(request: Request, caller: Caller) -> web.Response:
 # --- reading ---
 
 
-async def get_manifest(request: Request, caller: Caller) -> web.Response:
+async def get_manifest(request: Request, caller: Caller) -> web.StreamResponse:
     """Which versions a collection holds (TAXII 2.1, 5.3)."""
     return await _page(request, caller, _asked(request), resources.MANIFEST)
 
 
-async def get_objects(request: Request, caller: Caller) -> web.Response:
+async def get_objects(request: Request, caller: Caller) -> web.StreamResponse:
     """The objects of a collection (TAXII 2.1, 5.4)."""
     return await _page(request, caller, _asked(request), resources.OBJECTS)
 
 
-async def get_object(request: Request, caller: Caller) -> web.Response:
+async def get_object(request: Request, caller: Caller) -> web.StreamResponse:
     """The versions of one object (TAXII 2.1, 5.6): the latest, unless others are asked for."""
     return await _page(request, caller, _asked(request), resources.OBJECTS, request.match_info["object"])
 
 
-async def get_versions(request: Request, caller: Caller) -> web.Response:
+async def get_versions(request: Request, caller: Caller) -> web.StreamResponse:
     """The version texts of one object, oldest addition first (TAXII 2.1, 5.8). `match[version]` does not apply."""
     question = replace(_asked(request), versions=("all",))
     return await _page(request, caller, question, resources.VERSIONS, request.match_info["object"])
 
 
-async def _page(request: Request, caller: Caller, question: Asked, view: View, only: str | None = None) -> web.Response:
+async def _page(
+    request: Request, caller: Caller, question: Asked, view: View, only: str | None = None
+) -> web.StreamResponse:
     services = _services(request)
     collection = readable_collection(request, caller)
     cursor = await _cursor(services, caller, collection, question)
     begin = start(question, cursor, collection=collection.id, only=only)
     released = await services.release.page(
-        caller, request.glance, collection, begin.match, begin.after_us, question.limit, view
+        caller, request.glance, collection, begin.match, begin.after_us, question.limit, view, packing(request)
     )
     sheet = released.sheet
     if only is not None and not sheet.count:
@@ -96,7 +100,10 @@ async def _page(request: Request, caller: Caller, question: Asked, view: View, o
     if sheet.more:
         place = Cursor(caller.member.slug, collection.id, begin.match, sheet.last_us)
         following = encode(place, services.cursor_key)
-    response = _taxii(resources.paged(sheet, view, following, lists=wants_empty_lists(request)))
+    pieces = resources.paged(sheet, view, following, deflated=released.deflated, lists=wants_empty_lists(request))
+    response = Pieces(pieces, {hdrs.CONTENT_TYPE: TAXII}) if sheet.count else _taxii(b"".join(pieces))
+    if released.deflated is not None:
+        response.headers[hdrs.CONTENT_ENCODING] = "gzip"
     _stamp(response, services, released)
     return response
 
@@ -121,7 +128,7 @@ async def _cursor(services: Services, caller: Caller, collection: Collection, qu
         raise
 
 
-def _stamp(response: web.Response, services: Services, released: Released) -> None:
+def _stamp(response: web.StreamResponse, services: Services, released: Released) -> None:
     """TAXII 2.1, 3.2. An empty page repeats its lower bound: a client that keeps it as cursor loses nothing."""
     response.headers["X-TAXII-Date-Added-First"] = as_text(released.sheet.first_us)
     response.headers["X-TAXII-Date-Added-Last"] = as_text(released.sheet.last_us)
@@ -240,20 +247,20 @@ _ONE = (_AFTER, _LIMIT, _NEXT, _VERSION, _SPEC)
 _MANY = (*_ONE, _ID, _TYPE)
 
 
-def _get(path: str, handler: Handler, answer: str, query: tuple[Query, ...] = ()) -> Route:
-    return Route("GET", path, Access.MEMBER, handler, media=TAXII, answer=answer, query=query)
+def _get(path: str, handler: Handler, answer: str, query: tuple[Query, ...] = (), *, cache: str = "") -> Route:
+    return Route("GET", path, Access.MEMBER, handler, media=TAXII, answer=answer, query=query, cache=cache)
 
 
 ROUTES: tuple[Route, ...] = (
-    _get(resources.DISCOVERY_PATH, get_discovery, "Discovery"),
-    _get(_ROOT, get_api_root, "ApiRoot"),
-    _get(f"{_ROOT}status/{{status}}/", get_status, "Status"),
-    _get(f"{_ROOT}collections/", get_collections, "Collections"),
-    _get(_COLLECTION, get_collection, "Collection"),
+    _get(resources.DISCOVERY_PATH, get_discovery, "Discovery", cache=REVALIDATE),
+    _get(_ROOT, get_api_root, "ApiRoot", cache=REVALIDATE),
+    _get(f"{_ROOT}status/{{status}}/", get_status, "Status", cache=REVALIDATE),
+    _get(f"{_ROOT}collections/", get_collections, "Collections", cache=REVALIDATE),
+    _get(_COLLECTION, get_collection, "Collection", cache=REVALIDATE),
     _get(f"{_COLLECTION}manifest/", get_manifest, "Manifest", _MANY),
     _get(_OBJECTS, get_objects, "Envelope", _MANY),
     Route("POST", _OBJECTS, Access.MEMBER, add_objects, media=TAXII, answer="Status", success=202, takes="Envelope"),
-    _get(_OBJECT, get_object, "Envelope", _ONE),
+    _get(_OBJECT, get_object, "Envelope", _ONE, cache=NO_STORE),
     Route("DELETE", _OBJECT, Access.MEMBER, delete_object, media=TAXII, query=(_VERSION, _SPEC)),
     _get(f"{_OBJECT}versions/", get_versions, "Versions", (_AFTER, _LIMIT, _NEXT, _SPEC)),
 )

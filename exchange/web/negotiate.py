@@ -8,6 +8,7 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 
 from exchange.errors import NotAcceptable, UnsupportedMedia
+from exchange.release.deflate import Packing
 
 TAXII = "application/taxii+json;version=2.1"
 """Written so that taxii2-client, which compares the text after removing blanks, recognises it."""
@@ -102,6 +103,23 @@ def _empty_lists(accept: str) -> bool:
     return any(one.name == _TAXII_TYPE and one.parameters.get("empty") == "list" for one in ranges(accept))
 
 
+def packing(request: web.BaseRequest) -> Packing:
+    """What the client says of gzip in its Accept-Encoding header."""
+    return packing_of(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
+
+
+@lru_cache(maxsize=256)
+def packing_of(accept_encoding: str) -> Packing:
+    """RFC 9110, 12.5.3. A client that refuses the plain form as well as gzip is sent the plain one: 406 would make some
+    clients fall back to TAXII 2.0."""
+    said = {one.name: one.quality for one in ranges(accept_encoding)}
+    gzip = said.get("gzip", said.get("x-gzip", said.get("*", 0.0)))
+    plain = said.get("identity")
+    if not gzip or (plain or 0.0) > gzip:
+        return Packing.REFUSED
+    return Packing.DEMANDED if plain == 0 or (plain is None and said.get("*") == 0) else Packing.WELCOME
+
+
 # --- what may come in ---
 
 
@@ -156,6 +174,8 @@ __all__: Sequence[str] = (
     "language",
     "must_accept_taxii",
     "must_be_readable",
+    "packing",
+    "packing_of",
     "preferred_language",
     "ranges",
     "readable",

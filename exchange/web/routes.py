@@ -16,7 +16,8 @@ from exchange.errors import LedgerFault, NotFound, Refusal, Unavailable
 from exchange.model.member import Access
 from exchange.rules import Caller, Glance, Rules
 from exchange.web.auth import NOBODY, identify, must_be_allowed
-from exchange.web.body import Held, Room, close_if_unread, read_body
+from exchange.web.body import Held, Room, read_body
+from exchange.web.finish import finished
 from exchange.web.limits import Limits, Rate
 from exchange.web.negotiate import JSON, TAXII, must_accept_taxii
 from exchange.web.problems import fault, problem, without_route
@@ -60,7 +61,7 @@ class Route:
     """One method of one path. There is no default for `allows`: a route must say who may call it.
 
     `path` is a template: `{name}` stands for one segment, `{name*}` at the end for the rest. Handlers find the values
-    in `request.match_info`; routes for ANYONE are handed NOBODY. The last four describe it for the API's document.
+    in `request.match_info`; routes for ANYONE are handed NOBODY. The last five describe it for the API's document.
     """
 
     method: str
@@ -73,6 +74,8 @@ class Route:
     answer: str = ""
     """Name of the schema of a successful answer; "" for bytes."""
     success: int = 200
+    cache: str = ""
+    """Cache-Control of a successful answer that has an entity tag and is not sent again to who knows it; "" for neither."""
     takes: str = ""
     """Name of the schema of the request's body; "" when it has none."""
 
@@ -175,6 +178,8 @@ def _first(path: str) -> str:
 
 # --- the guard ---
 
+READING = (hdrs.METH_GET, hdrs.METH_HEAD)
+
 
 class Guard:
     """Stands before every handler. What it cannot let through, it answers itself."""
@@ -204,7 +209,8 @@ class Guard:
             response = _failed(error, request, media, event)
         finally:
             request.held.let_go()
-        _finish(request, response)
+        if not response.prepared:
+            response = finished(request, response, route.cache if route and request.method in READING else "")
         event["status"] = response.status
         event["ms"] = round((time.perf_counter() - began) * 1000, 2)
         event["bytes"] = response.content_length or 0
@@ -258,11 +264,3 @@ def _failed(error: Exception, request: Request, media: str, event: dict[str, obj
         )
         return problem(refusal, request, media=media, error_id=error_id)
     return fault(request, error_id, media=media)
-
-
-def _finish(request: Request, response: web.StreamResponse) -> None:
-    close_if_unread(request, response)
-    if not response.prepared:
-        response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.setdefault(hdrs.SERVER, "puente")

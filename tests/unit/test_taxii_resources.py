@@ -27,14 +27,14 @@ def written(view: View, count: int, following: str | None = None, *, lists: bool
     rows = [Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", bytes(32), 0) for n in range(1, count + 1)]
     assert view.write is not None
     sheet = Sheet.of_rows(Page(tuple(rows), following is not None, 7), view.write, {1: "US"})
-    return resources.paged(sheet, view, following, lists=lists)
+    return b"".join(resources.paged(sheet, view, following, lists=lists))
 
 
 def joined(*contents: bytes, following: str | None = None, lists: bool = False) -> bytes:
     """An envelope of spans."""
     spans = [Span(n, 1, 1, bytes(32), content) for n, content in enumerate(contents, 1)]
     sheet = Sheet.of_spans(Spans(tuple(spans), following is not None, 7), {1: "US"})
-    return resources.paged(sheet, resources.OBJECTS, following, lists=lists)
+    return b"".join(resources.paged(sheet, resources.OBJECTS, following, lists=lists))
 
 
 def read(data: bytes) -> dict[str, object]:
