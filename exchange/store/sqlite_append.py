@@ -43,15 +43,20 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
     transaction = _Transaction(db, now_us)
     results: list[Done | Exception] = []
     for act in batch:
-        db.execute("SAVEPOINT act")
+        # What only records something writes no row before the end: a reader's page is not worth two more statements.
+        writes = bool(act.objects or act.removals or act.changes)
+        if writes:
+            db.execute("SAVEPOINT act")
         undo = transaction.mark()
         try:
             results.append(transaction.apply(act))
         except Exception as error:  # noqa: BLE001  # one act's fault is told to its caller; the others go on
-            db.execute("ROLLBACK TO act")
+            if writes:
+                db.execute("ROLLBACK TO act")
             transaction.reset(undo)
             results.append(error)
-        db.execute("RELEASE act")
+        if writes:
+            db.execute("RELEASE act")
     transaction.finish()
     return results
 
