@@ -20,6 +20,8 @@ _TAG_HEX = 32
 def finished(request: web.BaseRequest, response: web.StreamResponse, cache: str) -> web.StreamResponse:
     """The answer as it is sent. `cache` is the Cache-Control of the route; "" for answers without a tag."""
     close_if_unread(request, response)
+    if request.version.major != 1:
+        response.force_close()
     if isinstance(response, web.Response) and hdrs.ACCEPT_ENCODING in request.headers:
         _pack_on_demand(request, response)
     headers = response.headers

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import structlog
 from aiohttp import hdrs, web
 
-from exchange.errors import LedgerFault, NotFound, Refusal, Unavailable
+from exchange.errors import LedgerFault, Malformed, NotFound, Refusal, Unavailable
 from exchange.model.member import Access
 from exchange.rules import Caller, Glance, Rules
 from exchange.web.auth import NOBODY, identify, must_be_allowed
@@ -222,6 +222,8 @@ class Guard:
     ) -> web.StreamResponse:
         route = found.route(request.method) if found else None
         caller = NOBODY
+        if request.version.major != 1:
+            raise Malformed("This is HTTP/1.1.", "Esto es HTTP/1.1.", code="http-version")
         # 1. Who asks: before the body, the media types or even the path are looked at.
         if not self._open(request, found, route):
             caller = await self._admitted(request, route, event)

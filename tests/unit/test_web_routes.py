@@ -1,62 +1,28 @@
 """The guard, over real sockets: who is let through, what every answer looks like, and what is left of a connection."""
 
-import asyncio
 import contextlib
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import BaseTestServer, TestClient
+from aiohttp.test_utils import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from exchange.clock import FixedClock
 from exchange.errors import LedgerFault, NotPermitted
-from exchange.governance.credentials import new_token
-from exchange.model.member import Access, Country, Credential, Member, Status
-from exchange.rules import Caller, RuleBook
+from exchange.model.member import Access
+from exchange.rules import Caller
 from exchange.settings import Settings
-from exchange.store.contract import Epochs, Registry, Store
 from exchange.web.negotiate import JSON, TAXII, must_be_readable
 from exchange.web.routes import Request, Route, Table, canonical_path
-from exchange.web.server import Server
-from exchange.web.services import Services
+from tests.gate import TOKENS, Client, HubServer, as_, raw, request
 
 LIMIT = 1000
 SETTINGS = Settings(body_limit_bytes=LIMIT, body_timeout_seconds=1, rate_per_second=100, rate_burst=50)
-CLOCK = FixedClock()
-MEMBERS = {
-    slug: Member(slug, f"identity--{slug}", Country.US, "agency", roles, (), slug, slug, status)
-    for slug, roles, status in (
-        ("us-cyber", ("agency",), Status.ACTIVE),
-        ("aud-us", ("auditor",), Status.ACTIVE),
-        ("us-gone", ("agency",), Status.SUSPENDED),
-        ("us-fast", ("agency",), Status.ACTIVE),
-    )
-}
-TOKENS: dict[str, str] = {}
-CREDENTIALS: dict[str, Credential] = {}
-for _slug in MEMBERS:
-    _credential, TOKENS[_slug] = new_token(_slug, now_us=CLOCK.now_us(), days=1, note="")
-    CREDENTIALS[_credential.id] = _credential
-
-
-class Register:
-    """As much of a store as the guard asks: who is a member, and that nothing changed."""
-
-    async def epochs(self) -> Epochs:
-        return Epochs("open", 0, 0, 1, 0)
-
-    async def registry(self) -> Registry:
-        return Registry(1, MEMBERS, CREDENTIALS, (), {}, (), None)
-
-    async def agreement(self, number: int | None = None) -> None:
-        return None
 
 
 async def whoami(request: Request, caller: Caller) -> web.Response:
@@ -94,28 +60,10 @@ ROUTES = (
 OBJECTS = "/taxii2/us-mx/collections/c/objects/"
 
 
-class HubServer(BaseTestServer):
-    def __init__(self, services: Services) -> None:
-        super().__init__()
-        self._services = services
-
-    async def _make_runner(self, **kwargs: Any) -> web.ServerRunner:
-        return web.ServerRunner(Server(self._services, ROUTES))
-
-
 @pytest.fixture
-async def client() -> AsyncIterator["Client"]:
-    store = cast(Store, Register())
-    services = SimpleNamespace(settings=SETTINGS, clock=CLOCK, store=store, rulebook=RuleBook(store, CLOCK))
-    async with TestClient(HubServer(cast(Services, services))) as client:
+async def client() -> AsyncIterator[Client]:
+    async with TestClient(HubServer(SETTINGS, ROUTES)) as client:
         yield client
-
-
-Client = TestClient[web.BaseRequest, None]
-
-
-def as_(slug: str, **more: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {TOKENS[slug]}", **more}
 
 
 # --- the table ---
@@ -358,27 +306,6 @@ async def test_media_types(client: Client, headers: dict[str, str]) -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (415, TAXII)
 
 
-async def raw(client: Client, *parts: bytes, pause: float = 0.0) -> bytes:
-    """Send bytes over one connection, read all that comes back until it is closed or silent."""
-    reader, writer = await asyncio.open_connection(client.server.host, client.server.port)
-    got = b""
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(pause)
-        while data := await asyncio.wait_for(reader.read(65536), 0.5):
-            got += data
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-    return got
-
-
-def request(method: str, path: str, *lines: str) -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: hub", *lines, "", ""]).encode()
-
-
 TOKEN = f"Authorization: Bearer {TOKENS['us-cyber']}"
 PING = request("GET", "/healthz")
 
@@ -390,7 +317,7 @@ async def test_an_unread_small_body_leaves_the_connection_in_step(client: Client
     """The body, which looks like a request, is not taken for one."""
     smuggled = request("DELETE", "/healthz")
     post = request("POST", OBJECTS, token, *lines, f"Content-Length: {len(smuggled)}")
-    got = await raw(client, post + smuggled + PING)
+    got = await raw(client.server.port, post + smuggled + PING)
     assert got.count(b"HTTP/1.1 ") == 2
     assert got.startswith((b"HTTP/1.1 415", b"HTTP/1.1 401"))
     assert b"HTTP/1.1 200" in got
@@ -400,7 +327,7 @@ async def test_an_unread_small_body_leaves_the_connection_in_step(client: Client
 @pytest.mark.parametrize("length", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
 @pytest.mark.rule("TRN-17")
 async def test_an_unread_large_body_closes_the_connection(client: Client, length: str) -> None:
-    got = await raw(client, request("POST", OBJECTS, "Authorization: Bearer no", length), PING, pause=0.1)
+    got = await raw(client.server.port, request("POST", OBJECTS, "Authorization: Bearer no", length), PING, pause=0.1)
     assert got.startswith(b"HTTP/1.1 401")
     assert b"Connection: close" in got
     assert got.count(b"HTTP/1.1 ") == 1
@@ -410,18 +337,18 @@ async def test_an_unread_large_body_closes_the_connection(client: Client, length
 async def test_leave_to_send_a_body_is_given_only_to_who_may(client: Client) -> None:
     """For clients that ask first (curl does, above a megabyte)."""
     expect = ("Expect: 100-continue", "Content-Length: 3")
-    refused = await raw(client, request("POST", OBJECTS, "Authorization: Bearer no", *expect))
+    refused = await raw(client.server.port, request("POST", OBJECTS, "Authorization: Bearer no", *expect))
     assert refused.startswith(b"HTTP/1.1 401")
-    media = await raw(client, request("POST", OBJECTS, TOKEN, "Content-Type: text/plain", *expect))
+    media = await raw(client.server.port, request("POST", OBJECTS, TOKEN, "Content-Type: text/plain", *expect))
     assert media.startswith(b"HTTP/1.1 415")
-    invited = await raw(client, request("POST", OBJECTS, TOKEN, f"Content-Type: {TAXII}", *expect), b"abc")
+    invited = await raw(client.server.port, request("POST", OBJECTS, TOKEN, f"Content-Type: {TAXII}", *expect), b"abc")
     assert invited.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
     assert b'{"size": 3}' in invited
 
 
 async def test_a_body_that_does_not_come_is_given_up(client: Client) -> None:
     post = request("POST", OBJECTS, TOKEN, f"Content-Type: {TAXII}", "Content-Length: 10")
-    got = await raw(client, post, b"abc", pause=0.7)
+    got = await raw(client.server.port, post, b"abc", pause=0.7)
     assert got.startswith(b"HTTP/1.1 400")
     assert b"body-timeout" in got
 
@@ -429,10 +356,10 @@ async def test_a_body_that_does_not_come_is_given_up(client: Client) -> None:
 @pytest.mark.rule("ERR-05")
 async def test_broken_chunks_are_no_fault(client: Client) -> None:
     post = request("POST", OBJECTS, TOKEN, f"Content-Type: {TAXII}", "Transfer-Encoding: chunked")
-    got = await raw(client, post, b"zz\r\nabc\r\n0\r\n\r\n")
+    got = await raw(client.server.port, post, b"zz\r\nabc\r\n0\r\n\r\n")
     assert b"HTTP/1.1 5" not in got
 
 
 async def test_methods_nobody_knows(client: Client) -> None:
-    got: Any = await raw(client, request("BREW", OBJECTS, TOKEN))
+    got: Any = await raw(client.server.port, request("BREW", OBJECTS, TOKEN))
     assert got.startswith((b"HTTP/1.1 405", b"HTTP/1.0 400"))
