@@ -24,6 +24,9 @@ BACKLOG = 1024
 WATCH_SECONDS = 0.5
 """How often connections are looked through for those whose time is up."""
 
+_AT_ONCE = 0.1
+"""aiohttp reads 0 as "for ever"."""
+
 HEADER_LINES = 64
 """Clients send a dozen. With 8 kB a line at most, an unfinished head is bounded."""
 LINE_BYTES = 16_384
@@ -33,13 +36,14 @@ LINE_BYTES = 16_384
 class Connection(web.RequestHandler):
     """One client's connection. A head that is begun must be finished, and what is sent must be read, each in its time."""
 
-    __slots__ = ("_address", "_head_since", "_house", "_line", "_stuck_since")
+    __slots__ = ("_address", "_busy", "_head_since", "_house", "_line", "_stuck_since")
 
     def __init__(self, house: "Server", **settings: Any) -> None:
         super().__init__(house, **settings)
         self._house = house
         self._line: asyncio.Transport | None = None
         self._address = ""
+        self._busy = False
         self._head_since: float | None = None
         self._stuck_since: float | None = None
 
@@ -64,7 +68,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._line is None:
             return
-        if self._head_since is None and not self._request_in_progress:
+        if self._head_since is None and not self._busy:
             self._head_since = self._loop.time()
         super().data_received(data)
 
@@ -76,10 +80,20 @@ class Connection(web.RequestHandler):
         super().resume_writing()
         self._stuck_since = None
 
-    # --- what the server asks ---
+    # --- from one request to the next ---
 
-    def head_is_here(self) -> None:
-        self._head_since = None
+    def request_begins(self) -> None:
+        self._busy, self._head_since = True, None
+
+    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
+        if self._house.closing:
+            resp.force_close()
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._busy = False
+
+    # --- what the server asks ---
 
     def is_late(self, now: float, settings: Settings) -> str:
         """What the client let time run out for; "" while it is in time."""
@@ -88,6 +102,11 @@ class Connection(web.RequestHandler):
         if self._stuck_since is not None and now - self._stuck_since > settings.write_timeout_seconds:
             return "reading"
         return ""
+
+    def end_if_idle(self) -> None:
+        """End the connection unless a request is being answered: its body may still be on its way."""
+        if not self._busy:
+            self.force_close()
 
     def cut(self) -> None:
         """End the connection at once: what was not read yet is forgotten."""
@@ -105,7 +124,7 @@ class Server(web.Server):
         guard = Guard(services, table)
 
         def request(message: Any, payload: Any, protocol: Connection, writer: Any, task: Any) -> Request:
-            protocol.head_is_here()
+            protocol.request_begins()
             loop = asyncio.get_running_loop()
             return Request(message, payload, protocol, writer, task, loop, services=services, table=table, room=room)
 
@@ -120,6 +139,7 @@ class Server(web.Server):
             auto_decompress=False,
         )
         self._settings = settings
+        self.closing = False
         self._listeners: list[asyncio.Server] = []
         self._open: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
@@ -185,16 +205,17 @@ class Server(web.Server):
 
     async def close(self) -> None:
         """No new connections; what was accepted is answered, and read by its client; then the end, in any case in time."""
+        self.closing = True
         for listener in self._listeners:
             listener.close()
-        await asyncio.sleep(0)  # requests that arrived are begun
-        self.pre_shutdown()
-        seconds = self._settings.shutdown_seconds
+        await asyncio.sleep(0)  # what has arrived is begun
+        for connection in list(self._open):
+            connection.end_if_idle()
         try:
-            async with asyncio.timeout(seconds):
-                await asyncio.gather(*[one.shutdown(seconds) for one in self.connections])
+            async with asyncio.timeout(self._settings.shutdown_seconds):
                 await self._empty.wait()
         except TimeoutError:
             _log.warning("connections cut", count=len(self._open))
+            await self.shutdown(_AT_ONCE)
             for connection in list(self._open):
                 connection.cut()

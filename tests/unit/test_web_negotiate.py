@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from exchange.errors import NotAcceptable, UnsupportedMedia
+from exchange.release.deflate import Packing
 from exchange.web.negotiate import (
     TAXII,
     accepts_taxii,
     language,
     must_accept_taxii,
     must_be_readable,
+    packing_of,
     preferred_language,
     ranges,
     readable,
@@ -192,3 +194,33 @@ def test_no_header_breaks_the_parsers(text: str) -> None:
     accepts_taxii(text)
     readable(text)
     assert preferred_language(text) in ("en", "es")
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "packing"),
+    [
+        ("", Packing.REFUSED),
+        ("identity", Packing.REFUSED),
+        ("br, zstd", Packing.REFUSED),
+        ("gzip", Packing.WELCOME),
+        ("GZIP", Packing.WELCOME),
+        ("x-gzip", Packing.WELCOME),
+        ("gzip, deflate", Packing.WELCOME),
+        ("gzip, deflate, br, zstd", Packing.WELCOME),
+        ("br;q=1.0, gzip;q=0.8, *;q=0.1", Packing.WELCOME),
+        ("*", Packing.WELCOME),
+        ("gzip;q=0", Packing.REFUSED),
+        ("gzip;q=0.000, *", Packing.REFUSED),
+        ("*;q=0", Packing.REFUSED),
+        ("gzip;q=0.5, identity", Packing.REFUSED),
+        ("gzip;q=0.5, identity;q=0.5", Packing.WELCOME),
+        ("gzip, identity;q=0", Packing.DEMANDED),
+        ("gzip;q=0.1, *;q=0", Packing.DEMANDED),
+        ("*, identity;q=0", Packing.DEMANDED),
+        ("identity;q=0", Packing.REFUSED),
+        ("gzip;q=nonsense", Packing.WELCOME),
+    ],
+)
+def test_gzip_is_sent_to_who_wants_it(accept_encoding: str, packing: Packing) -> None:
+    """RFC 9110, 12.5.3. Without gzip even `identity;q=0` is sent the plain form: never 406."""
+    assert packing_of(accept_encoding) is packing
