@@ -1,6 +1,7 @@
 """The hub's own HTTP server: connections that are counted, timed and closed in order, each request led to the guard."""
 
 import asyncio
+import resource
 import socket
 import ssl
 from collections import Counter
@@ -20,6 +21,9 @@ _log = structlog.get_logger("puente.web")
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: every member's pollers come at the full minute."""
+
+OTHER_FILES = 200
+"""That are open beside the connections: the database, the logs, the witnesses'."""
 
 WATCH_SECONDS = 0.5
 """How often connections are looked through for those whose time is up."""
@@ -152,6 +156,7 @@ class Server(web.Server):
 
     async def listen(self, port: int, context: ssl.SSLContext | None) -> int:
         """Serve on the port, or on a free one for 0; the port that it is."""
+        _allow_files(self._settings.connections_limit + OTHER_FILES)
         host = self._settings.host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=port != 0)
@@ -219,3 +224,10 @@ class Server(web.Server):
             await self.shutdown(_AT_ONCE)
             for connection in list(self._open):
                 connection.cut()
+
+
+def _allow_files(count: int) -> None:
+    """Most shells allow 1,024 open files where the system would allow many more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))

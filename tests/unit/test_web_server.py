@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -213,6 +214,16 @@ async def test_connections_are_counted(knob: str) -> None:
         assert await again.readuntil(b"alive")
         for open_one in (writer, kept[1][1]):
             open_one.close()
+
+
+async def test_there_are_files_for_as_many() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        async with running(connections_limit=600):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(800, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # --- huge ones ---
