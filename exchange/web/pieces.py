@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-SLICE_BYTES = 262_144
+SLICE_BYTES = 131_072
 """What a connection holds of its own, encrypted: the page itself is shared by all who are sent it."""
 
 
