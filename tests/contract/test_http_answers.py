@@ -267,3 +267,11 @@ async def test_it_stops_in_time_whoever_is_connected(tmp_path: Path) -> None:
         assert loop.time() - began < 15, "no timing decides this: without an end it would be a minute"
         for _, writer in (silent, resting):
             writer.transport.abort()
+
+
+async def test_a_handshake_must_be_made_in_time(tmp_path: Path) -> None:
+    """Before it the hub's own connections do not begin; TLS has the time that a head has."""
+    async with found(tmp_path, header_timeout_seconds=1) as founded, running(founded.settings, founded.clock) as hub:
+        reader, writer = await asyncio.open_connection("localhost", hub.port)
+        assert await reader.read() == b""
+        writer.close()
