@@ -8,6 +8,9 @@ from aiohttp.abc import AbstractStreamWriter
 SLICE_BYTES = 131_072
 """What a connection holds of its own, encrypted: the page itself is shared by all who are sent it."""
 
+SHORT_BYTES = 4096
+"""An end as short as this goes with what is before it: a write costs more than the copy."""
+
 
 class Pieces(web.StreamResponse):
     """200 with a body of several pieces. They are never joined: a page is megabytes."""
@@ -25,9 +28,11 @@ class Pieces(web.StreamResponse):
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        for piece in self.pieces:
-            for part in _slices(piece):
-                await self.write(part)
+        parts = [part for piece in self.pieces for part in _slices(piece)]
+        while len(parts) > 1 and len(parts[-1]) < SHORT_BYTES:
+            parts[-2:] = [b"".join(parts[-2:])]
+        for part in parts:
+            await self.write(part)
         await super().write_eof(data)
 
 
