@@ -47,6 +47,15 @@ class Settings(BaseModel):
     future_limit_seconds: Positive = 300
     """How far ahead of the hub's clock `created` and `modified` may lie, and so how far a date added may run ahead of it."""
 
+    assets: dict[str, list[str]] = Field(default_factory=dict)
+    """By member, its own networks and domains: never taken in as indicators, never on a block list."""
+    list_fall_percent: Positive = 50
+    list_fall_entries: Positive = 1_000
+    """A member's block list that would lose more than either of these between two builds is held at what it was."""
+    list_small_entries: int = Field(default=10, ge=0)
+    """Lists shorter than this may fall by any share: one indicator that lapses is no alarm."""
+    list_cache_bytes: Positive = 64_000_000
+
     page_cache_bytes: Positive = 32_000_000
     """Pages kept for other members that ask the same under the same grants."""
 

@@ -50,6 +50,9 @@ class Decision:
     delay_seconds: int
     expires_after_seconds: int | None
     case: Case = field(repr=False, compare=False)
+    may_block: bool = False
+    """Whether the recipient's devices may block by it: every permit that decided says so, and PAP is at most GREEN, beyond
+    which no act that the adversary could notice is allowed. One's own objects need a permit for a compatriot like oneself."""
 
     @property
     def clause(self) -> str:
@@ -99,14 +102,16 @@ def decide(agreement: Agreement, label: Label, recipient: Recipient, *, now: str
         ceilings.append((explain.PURPOSES, False))
     case = Case(agreement, label, recipient, builtins, forbids, permits, tuple(ceilings))
 
-    if own and not suspended:
-        return Decision("permit", "full", (explain.OWN,), (), (), (), NO_OBLIGATIONS.words, 0, None, case)
     refusing = tuple(
         [clause.id for clause in forbidding]
         + [rule for rule, applies in builtins if applies and rule is not explain.OWN]
     )
     failing = tuple([rule for rule, held in ceilings if not held])
-    if errors or refusing or failing or not permitting:
+    denied = bool(errors or refusing or failing or not permitting)
+    may_block = not denied and obligations.may_block and PAP_RANK[label.pap] <= PAP_RANK["green"]
+    if own and not suspended:
+        return Decision("permit", "full", (explain.OWN,), (), (), (), NO_OBLIGATIONS.words, 0, None, case, may_block)
+    if denied:
         return _denied(case, refusing, failing, tuple(errors))
     return Decision(
         effect="permit",
@@ -119,6 +124,7 @@ def decide(agreement: Agreement, label: Label, recipient: Recipient, *, now: str
         delay_seconds=obligations.delay_seconds,
         expires_after_seconds=obligations.expires_after_seconds,
         case=case,
+        may_block=may_block,
     )
 
 
@@ -265,6 +271,7 @@ def _run(agreement: Agreement, example: Example) -> TestResult:
             ("clause", expected.clause, (decision.clause,)),
             ("identity", expected.identity, (decision.obligations.get("identity", "none"),)),
             ("view", expected.view, (decision.view,)),
+            ("blocking", expected.blocking, ("may" if decision.may_block else "must-not",)),
         )
         if want is not None and want not in got
     ]

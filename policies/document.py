@@ -240,6 +240,8 @@ class Then(Form):
         ]
         | None
     ) = None
+    blocking: Literal["may", "must-not"] | None = None
+    """Whether devices may block what it names. A permit that is silent on it does not let them."""
     encrypt_in_transit: Literal["may", "must"] | None = None
     notify_affected: Literal["may", "must-not"] | None = None
     sighting_feedback: Feedback | None = None
@@ -341,6 +343,7 @@ class Expectation(Form):
     clause: str | None = None
     identity: Identity | None = None
     view: Literal["full", "anonymised"] | None = None
+    blocking: Literal["may", "must-not"] | None = None
 
 
 class Example(Form):

@@ -18,6 +18,7 @@ _ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
         "contact-for-instruction",
         "none",
     ),
+    "blocking": ("may", "must-not"),
     "encrypt_in_transit": ("may", "must"),
     "notify_affected": ("may", "must-not"),
     "sighting_feedback.granularity": ("full", "sector-count", "count"),
@@ -38,6 +39,13 @@ class Obligations:
     @property
     def identity(self) -> str:
         return self.words["identity"]
+
+    @property
+    def may_block(self) -> bool:
+        """Whether the recipient's devices may block by it. "None" and "contact for instruction" are IEP's words for no act
+        of one's own."""
+        idle = self.words.get("permitted_actions") in ("none", "contact-for-instruction")
+        return self.words.get("blocking") == "may" and not idle
 
     @property
     def purposeless(self) -> bool:
@@ -64,6 +72,8 @@ def together(several: Sequence[Obligations]) -> Obligations:
     for one in several:
         for key, word in one.words.items():
             words[key] = _stricter(key, words[key], word) if key in words else word
+    if not all("blocking" in one.words for one in several):
+        words.pop("blocking", None)  # a licence, not a duty: whoever is silent on it has not given it
     return _sealed(words)
 
 

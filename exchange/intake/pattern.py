@@ -139,6 +139,20 @@ def values(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def alternatives(text: str) -> tuple[tuple[str, str], ...]:
+    """`values` of a pattern of which each, alone, makes the whole pattern match; nothing for any other pattern.
+
+    That is: observations and comparisons joined by OR, each with a string by =, IN or ISSUBSET, and no qualifier. `text`
+    is a pattern that `check_pattern` accepted.
+    """
+    for kind, token in _tokens(text):
+        if kind not in _ALTERNATIVE or token in _NARROWING:
+            return ()
+    return values(text)
+
+
+_ALTERNATIVE = frozenset({"mark", "name", "string", "close"})
+_NARROWING = (_OPERATORS | _JOINS | {"NOT", "WITHIN", "REPEATS", "START", "STOP"}) - {"=", "==", "IN", "ISSUBSET", "OR"}
 _NAMING = frozenset({"=", "==", "IN", "ISSUBSET"})
 _WILDCARD = re.compile("[%_]").search
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)

@@ -122,6 +122,10 @@ class Warninglists:
                 return self.hits_value(_guess(value), value)
         return None if source is None else Hit(value, source.name, source.version, source.action, source.member)
 
+    def shelters(self, host: str) -> bool:
+        """Whether a listed host or an asset lies below this one: all that is below it must not be blocked together."""
+        return any(index.shelters(host) for index in (self._known.refused, self._known.held, self._assets))
+
     def _hit(self, path: str, value: str) -> Hit | None:
         kind = _KINDS.get(path)
         if kind is None:
@@ -223,7 +227,7 @@ _BITS = {4: 32, 6: 128}
 class _Index:
     """Networks and hosts, each with the list it stands on. Filled, closed, then only read."""
 
-    __slots__ = ("_below", "_exact", "_firsts", "_lengths", "_networks", "_sources")
+    __slots__ = ("_above", "_below", "_exact", "_firsts", "_lengths", "_networks", "_sources")
 
     def __init__(self) -> None:
         self._networks: dict[int, dict[int, dict[int, _Source]]] = {4: {}, 6: {}}
@@ -232,6 +236,7 @@ class _Index:
         self._sources: dict[int, list[_Source]] = {}
         self._exact: dict[str, _Source] = {}
         self._below: dict[str, _Source] = {}
+        self._above: set[str] = set()
 
     def add_network(self, entry: str, source: _Source) -> bool:
         block = _block(entry)
@@ -257,6 +262,9 @@ class _Index:
             )
             self._firsts[version] = [first for first, _ in ordered]
             self._sources[version] = [by_length[length][first >> (bits - length)] for first, length in ordered]
+        for host in (*self._exact, *self._below):
+            while host := host.partition(".")[2]:
+                self._above.add(host)
 
     def network(self, block: _Block) -> _Source | None:
         """The list that has the closest network around this one, else one within it."""
@@ -281,6 +289,9 @@ class _Index:
             source = self._below.get(host)
             host = host.partition(".")[2]
         return source
+
+    def shelters(self, host: str) -> bool:
+        return host in self._above
 
     def names(self, host: str) -> bool:
         return host in self._exact or host in self._below

@@ -69,6 +69,8 @@ class Credential:
     note: str = ""
     certificate: bytes = b""
     """DER, for certificates: the path to its own country's root is checked when it is used."""
+    product: str = ""
+    """The product it was made for (`model.product`), whose habits the hub meets; "" for none in particular."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,13 @@ def _part(country: str, pieces: Sequence[Piece]) -> Part:
     return Part(country, pub, tick_runs(pieces))
 
 
-def release_entries(caller: Caller, collection: Collection, kind: str, given: Sequence[Part]) -> tuple[Entry, ...]:
+def release_entries(
+    caller: Caller, collection: Collection, kind: str, given: Sequence[Part], **private: str
+) -> tuple[Entry, ...]:
     """One `release` entry for each log that a page touches.
 
     A page that mixes own and foreign objects gives two entries with the same request id. The private part lists the
-    ticks, which name the rows.
+    ticks, which name the rows, and what else is given as `private`.
     """
     return tuple(
         Entry(
@@ -69,7 +71,7 @@ def release_entries(caller: Caller, collection: Collection, kind: str, given: Se
             actor=caller.actor,
             on=f"coll:{collection.id}",
             pub={"kind": kind, **part.pub},
-            private={**caller.private, "ticks": part.ticks},
+            private={**caller.private, **private, "ticks": part.ticks},
         )
         for part in sorted(given, key=lambda part: part.country != caller.member.country)
     )

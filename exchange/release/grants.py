@@ -19,6 +19,8 @@ class Allowed:
     """Of the newest placement under any of them; 0 when there is none."""
     countries: dict[int, str]
     """The originators' countries, by label."""
+    blocking: dict[int, int | None]
+    """The labels that devices may block by, and for how many seconds after an object was added; None without end."""
 
 
 class Grants:
@@ -35,26 +37,28 @@ class Grants:
 
     async def allowed(self, rules: Rules, epochs: Epochs, member: Member, collection: Collection) -> Allowed:
         """The labels of the collection whose objects this member may have, in full, now."""
-        rows = await self._fresh(epochs)
+        rows = await self.rows(epochs)
         self._under(rules)
         found = self._allowed.get((member, collection.id))
         if found is None:
-            shown = [
-                row
-                for row in rows
-                if row.collection == collection.id and visible(self._decide(rules, row, member), row, member)
-            ]
+            decided = [(row, self._decide(rules, row, member)) for row in rows if row.collection == collection.id]
+            shown = [row for row, decision in decided if visible(decision, row, member)]
             found = self._allowed[member, collection.id] = Allowed(
                 collection.id,
                 tuple([row.id for row in shown]),
                 max([row.last_tick for row in shown], default=0),
                 {row.id: row.country for row in shown},
+                {
+                    row.id: decision.expires_after_seconds
+                    for row, decision in decided
+                    if decision.may_block and visible(decision, row, member)
+                },
             )
         return found
 
     async def decision(self, rules: Rules, epochs: Epochs, member: Member, label_id: int) -> Decision | None:
         """The decision for one interned label, with its reasons."""
-        row = next((row for row in await self._fresh(epochs) if row.id == label_id), None)
+        row = next((row for row in await self.rows(epochs) if row.id == label_id), None)
         return self._decide(rules, row, member) if row else None
 
     def label(self, row: LabelRow) -> Label:
@@ -63,7 +67,8 @@ class Grants:
             known = self._labels[row.id] = Label.decode(row.facets)
         return known
 
-    async def _fresh(self, epochs: Epochs) -> list[LabelRow]:
+    async def rows(self, epochs: Epochs) -> list[LabelRow]:
+        """Every label there is."""
         # No placement, no new label: the last tick says whether the list could have grown.
         if epochs.last_tick != self._rows_tick:
             self._rows = await self._store.labels()

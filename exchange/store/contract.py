@@ -88,6 +88,16 @@ Change = (
 
 
 @dataclass(frozen=True, slots=True)
+class ListSize:
+    """How many entries of a kind a member's block list of a collection last held: what a sudden fall is noticed by."""
+
+    member: str
+    collection: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class StatusRow:
     """A TAXII status resource as its submitter will read it."""
 
@@ -148,6 +158,7 @@ class Act:
     objects: tuple[NewObject, ...] = ()
     removals: tuple[Removal, ...] = ()
     changes: tuple[Change, ...] = ()
+    sizes: tuple[ListSize, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +336,10 @@ class Store(Protocol):
         ...
 
     async def status(self, status_id: str) -> StatusRow | None: ...
+
+    async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
+        """The sizes that were written last, by kind."""
+        ...
 
     # the ledger
     async def trees(self) -> dict[str, TreeRow]: ...

@@ -105,6 +105,12 @@ class _Transaction:
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
         for change in act.changes:
             self._change(change)
+        if act.sizes:
+            self.db.executemany(
+                "INSERT INTO list_size (member, collection, kind, count) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
+                map(astuple, act.sizes),
+            )
         stamp = Stamp(self.time_us, placed, removed)
         record = act.record(stamp)
         leaves = self._append(act.req, record)
@@ -211,9 +217,9 @@ def _put_member(db: sqlite3.Connection, m: Member) -> None:
 
 def _put_credential(db: sqlite3.Connection, c: Credential) -> None:
     db.execute(
-        "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (c.id, c.member, c.kind, c.digest, c.created_us, c.expires_us, c.ended_us, c.note, c.certificate),
+        "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (c.id, c.member, c.kind, c.digest, c.created_us, c.expires_us, c.ended_us, c.note, c.certificate, c.product),
     )
 
 

@@ -155,6 +155,12 @@ def status(db: sqlite3.Connection, status_id: str) -> StatusRow | None:
     return StatusRow(*row) if row else None
 
 
+def list_sizes(db: sqlite3.Connection, member: str, collection: str) -> dict[str, int]:
+    return dict(
+        db.execute("SELECT kind, count FROM list_size WHERE member = ? AND collection = ?", (member, collection))
+    )
+
+
 def labels(db: sqlite3.Connection) -> list[LabelRow]:
     return [
         LabelRow(*row)
@@ -201,7 +207,8 @@ def _members(db: sqlite3.Connection) -> Iterator[Member]:
 
 def _credentials(db: sqlite3.Connection) -> Iterator[Credential]:
     for row in db.execute(
-        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate FROM credential"
+        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product"
+        " FROM credential"
     ):
         yield Credential(*row)
 

@@ -51,7 +51,7 @@ CREATE TABLE member (
 CREATE TABLE credential (
     id TEXT PRIMARY KEY, member TEXT NOT NULL REFERENCES member, kind TEXT NOT NULL, digest BLOB NOT NULL,
     created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL, ended_us INTEGER, note TEXT NOT NULL,
-    certificate BLOB NOT NULL
+    certificate BLOB NOT NULL, product TEXT NOT NULL
 );
 CREATE TABLE signing_cert (
     thumbprint TEXT PRIMARY KEY, member TEXT NOT NULL REFERENCES member, certificate BLOB NOT NULL, added_us INTEGER NOT NULL,
@@ -96,5 +96,10 @@ CREATE TABLE run (                  -- neighbours of one label, ticks without a 
 );
 CREATE INDEX run_collection ON run (collection, first_tick, label, count, odd);
 CREATE INDEX run_label ON run (label, first_tick, count, odd);
+
+CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
+    member TEXT NOT NULL, collection TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (member, collection, kind)
+) WITHOUT ROWID;
 
 CREATE TABLE status (id TEXT PRIMARY KEY, member TEXT NOT NULL, created_us INTEGER NOT NULL, body BLOB NOT NULL);
