@@ -11,7 +11,8 @@ import structlog
 from certs.keys import load_secret
 from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.clock import Clock
-from exchange.errors import LedgerFault, Unavailable
+from exchange.edl.lists import Lists
+from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
@@ -49,6 +50,8 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         witness_interval_seconds=settings.witness_interval_seconds,
         witness_timeout_seconds=settings.witness_timeout_seconds,
     )
+    known = _known_good(settings)
+    release = Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes)
     return Services(
         settings=settings,
         clock=clock,
@@ -56,11 +59,24 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         sequencer=sequencer,
         publisher=Publisher(store, clock, publishing, sequencer.committed),
         rulebook=rulebook,
-        intake=Intake(store, sequencer, rulebook, clock, settings, Warninglists.packaged()),
-        release=Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes),
+        intake=Intake(store, sequencer, rulebook, clock, settings, known),
+        release=release,
         governance=Governance(sequencer, rulebook, clock),
+        lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )
+
+
+def _known_good(settings: Settings) -> Warninglists:
+    try:
+        return Warninglists.packaged(settings.assets)
+    except ValueError as error:
+        raise Malformed(
+            f"Settings: assets: {error}.",
+            f"Configuración: assets no es válido ({error}).",
+            code="settings",
+            field="assets",
+        ) from None
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
 from exchange.ledger.entry import actor
 from exchange.model.member import Collection, Member
+from exchange.model.product import PLAIN, Product
 from exchange.store.contract import Epochs, Registry, Store
 from exchange.times import as_datetime, as_text
 from policies.agreement import Agreement
@@ -27,12 +28,14 @@ from policies.label import Label, Recipient
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, by which credential, from where. The last two go only into the private part of an entry."""
+    """Who asks, by which credential, from where. Address and agent go only into the private part of an entry."""
 
     member: Member
     account: str
     address: str = ""
     agent: str = ""
+    product: Product = PLAIN
+    """What the credential was made for."""
 
     @property
     def actor(self) -> str:

@@ -3,9 +3,11 @@
 import orjson
 from aiohttp import hdrs, web
 
+from exchange.api.edl import ROUTES as EDL_ROUTES
 from exchange.api.ledger import ROUTES as LEDGER_ROUTES
 from exchange.api.openapi import document
 from exchange.errors import Malformed, NotFound, NotPermitted, Unavailable
+from exchange.governance.credentials import warning_days
 from exchange.model.member import Access, Collection, Member
 from exchange.release.explain import explain
 from exchange.rules import Caller
@@ -46,8 +48,9 @@ async def get_openapi(request: Request, caller: Caller) -> web.Response:
 
 
 async def get_me(request: Request, caller: Caller) -> web.Response:
-    """The member behind the credential, and until when the credential is valid."""
-    rules = request.glance.rules
+    """The member behind the credential, and until when the credential is valid. `warning_days` is 30, 14, 3 or 1 as its
+    end comes near."""
+    services, rules = request.services, request.glance.rules
     credential = rules.registry.credentials.get(caller.account)
     return _json(
         {
@@ -58,6 +61,8 @@ async def get_me(request: Request, caller: Caller) -> web.Response:
             "sectors": list(caller.member.sectors),
             "account": caller.account,
             "expires": as_text(credential.expires_us) if credential else None,
+            "warning_days": warning_days(credential, services.clock.now_us()) if credential else None,
+            "product": caller.product.name,
         }
     )
 
@@ -212,5 +217,6 @@ ROUTES: tuple[Route, ...] = (
         ),
         answer="Explanation",
     ),
+    *EDL_ROUTES,
     *LEDGER_ROUTES,
 )

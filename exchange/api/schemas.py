@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from exchange.model.product import PRODUCTS
+
 Schema = dict[str, Any]
 
 
@@ -82,7 +84,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Versions": _object(more=_FLAG, next=_TEXT, versions=_list(_TEXT)),
     "Me": _object(
-        "slug name country status identity_id kind roles sectors account expires",
+        "slug name country status identity_id kind roles sectors account expires warning_days product",
         slug=_TEXT,
         name=_TEXT,
         country={"enum": ["US", "MX"]},
@@ -93,6 +95,8 @@ SCHEMAS: dict[str, Schema] = {
         sectors=_list(_TEXT),
         account=_TEXT,
         expires={"type": ["string", "null"], "format": "date-time"},
+        warning_days={"enum": [None, 30, 14, 3, 1], "description": "The credential ends within so many days."},
+        product={"enum": list(PRODUCTS)},
     ),
     "Members": _object(
         "members",

@@ -46,11 +46,19 @@ def values_of(indicator: Mapping[str, Any], known: Warninglists) -> tuple[tuple[
         judged = _value(path, text)
         if isinstance(judged, str):
             left.append(judged)
-        elif known.hits_value(_JUDGED[judged.kind], text) or known.hits_value(_JUDGED[judged.kind], judged.text):
+        elif _is_known(judged, text, known):
             left.append("known-good")
         else:
             found[judged] = None
     return tuple(found), tuple(left)
+
+
+def _is_known(value: Value, written: str, known: Warninglists) -> bool:
+    """On a list, as it was written or as we write it; or, as many devices block all that is below a domain, above one."""
+    kind = _JUDGED[value.kind]
+    if known.hits_value(kind, written) or known.hits_value(kind, value.text):
+        return True
+    return value.kind == "domains" and known.shelters(value.text)
 
 
 _JUDGED: Final[Mapping[Kind, Judged]] = {

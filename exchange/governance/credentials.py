@@ -17,14 +17,19 @@ from exchange.times import as_datetime
 _PREFIX = "puente"
 
 
-def new_token(member: str, *, now_us: int, days: int, note: str) -> tuple[Credential, str]:
+WARN_DAYS = (1, 3, 14, 30)
+"""Before a credential ends. A firewall that is refused may stop enforcing: PAN-OS does."""
+
+
+def new_token(member: str, *, now_us: int, days: int, note: str, product: str = "") -> tuple[Credential, str]:
     """A credential and its token text, `puente_<id>_<secret>`. The text is shown once; only its SHA-256 is kept.
 
     The secret has 256 random bits, so a plain hash is enough: a password KDF would cost 100 ms a request and add nothing.
     """
     account, secret = secrets.token_hex(8), urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     expires = now_us + days * 86_400_000_000
-    credential = Credential(account, member, "token", sha256(secret.encode()).digest(), now_us, expires, note=note)
+    digest = sha256(secret.encode()).digest()
+    credential = Credential(account, member, "token", digest, now_us, expires, note=note, product=product)
     return credential, f"{_PREFIX}_{account}_{secret}"
 
 
@@ -89,6 +94,12 @@ def authenticate_certificate(rules: Rules, der: bytes, now_us: int) -> tuple[Mem
     except PathFault as fault:
         raise _refused(f"certificate-{fault.code}", fault.en, fault.es) from fault
     return member, credential
+
+
+def warning_days(credential: Credential, now_us: int) -> int | None:
+    """The narrowest of WARN_DAYS that what is left of a credential's life fits in; None while it is long."""
+    left_us = credential.expires_us - now_us
+    return next((days for days in WARN_DAYS if left_us <= days * 86_400_000_000), None)
 
 
 def _live(credential: Credential, now_us: int) -> bool:

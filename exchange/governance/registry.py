@@ -22,6 +22,7 @@ from exchange.governance.credentials import certificate_credential, new_token
 from exchange.ledger.entry import Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Credential, Member, SigningCert, Status
+from exchange.model.product import PRODUCTS
 from exchange.rules import RuleBook, Rules
 from exchange.store.contract import (
     Act,
@@ -50,11 +51,23 @@ class Governance:
 
     # --- credentials ---
 
-    async def create_token(self, actor: str, member: str, *, days: int, note: str = "") -> tuple[Credential, str]:
-        """A new API token for a member: its credential, and the text to hand over, which is kept nowhere."""
+    async def create_token(
+        self, actor: str, member: str, *, days: int, note: str = "", product: str = ""
+    ) -> tuple[Credential, str]:
+        """A new API token for a member: its credential, and the text to hand over, which is kept nowhere.
+
+        `product` names one of `model.product`. Raises Malformed for any other.
+        """
         await self._member(member)
-        credential, text = new_token(member, now_us=self._clock.now_us(), days=days, note=note)
-        pub = {"account": credential.id, "member": member, "kind": "token", "days": days}
+        if product and product not in PRODUCTS:
+            raise Malformed(
+                f"There is no product {product}.", f"No existe el producto {product}.", code="product", field="product"
+            )
+        now_us = self._clock.now_us()
+        credential, text = new_token(member, now_us=now_us, days=days, note=note, product=product)
+        pub: dict[str, object] = {"account": credential.id, "member": member, "kind": "token", "days": days}
+        if product:
+            pub["product"] = product
         await self._act(actor, "acct.add", f"member:{member}", pub, credential)
         return credential, text
 

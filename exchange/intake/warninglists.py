@@ -123,7 +123,7 @@ class Warninglists:
         return None if source is None else Hit(value, source.name, source.version, source.action, source.member)
 
     def shelters(self, host: str) -> bool:
-        """Whether a listed host or an asset lies below this one: all that is below it must not be blocked together."""
+        """Whether a listed host or an asset lies below this one, so that not all below it may be blocked together."""
         return any(index.shelters(host) for index in (self._known.refused, self._known.held, self._assets))
 
     def _hit(self, path: str, value: str) -> Hit | None:

@@ -207,8 +207,7 @@ def _members(db: sqlite3.Connection) -> Iterator[Member]:
 
 def _credentials(db: sqlite3.Connection) -> Iterator[Credential]:
     for row in db.execute(
-        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product"
-        " FROM credential"
+        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product FROM credential"
     ):
         yield Credential(*row)
 

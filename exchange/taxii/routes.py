@@ -18,7 +18,7 @@ from exchange.taxii.query import Asked, asked_in
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.finish import NO_STORE, REVALIDATE
-from exchange.web.negotiate import TAXII, language, must_be_readable, packing, wants_empty_lists
+from exchange.web.negotiate import TAXII, language, must_be_readable, packing
 from exchange.web.pieces import Pieces
 from exchange.web.routes import Handler, Query, Request, Route
 from exchange.web.services import Services
@@ -63,22 +63,22 @@ async def get_collection(request: Request, caller: Caller) -> web.Response:
 
 async def get_manifest(request: Request, caller: Caller) -> web.StreamResponse:
     """Which versions a collection holds (TAXII 2.1, 5.3)."""
-    return await _page(request, caller, _asked(request), resources.MANIFEST)
+    return await _page(request, caller, _asked(request, caller), resources.MANIFEST)
 
 
 async def get_objects(request: Request, caller: Caller) -> web.StreamResponse:
     """The objects of a collection (TAXII 2.1, 5.4)."""
-    return await _page(request, caller, _asked(request), resources.OBJECTS)
+    return await _page(request, caller, _asked(request, caller), resources.OBJECTS)
 
 
 async def get_object(request: Request, caller: Caller) -> web.StreamResponse:
     """The versions of one object (TAXII 2.1, 5.6): the latest, unless others are asked for."""
-    return await _page(request, caller, _asked(request), resources.OBJECTS, request.match_info["object"])
+    return await _page(request, caller, _asked(request, caller), resources.OBJECTS, request.match_info["object"])
 
 
 async def get_versions(request: Request, caller: Caller) -> web.StreamResponse:
     """The version texts of one object, oldest addition first (TAXII 2.1, 5.8). `match[version]` does not apply."""
-    question = replace(_asked(request), versions=("all",))
+    question = replace(_asked(request, caller), versions=("all",))
     return await _page(request, caller, question, resources.VERSIONS, request.match_info["object"])
 
 
@@ -100,7 +100,7 @@ async def _page(
     if sheet.more:
         place = Cursor(caller.member.slug, collection.id, begin.match, sheet.last_us)
         following = encode(place, services.cursor_key)
-    pieces = resources.paged(sheet, view, following, deflated=released.deflated, lists=wants_empty_lists(request))
+    pieces = resources.paged(sheet, view, following, deflated=released.deflated, lists=caller.product.empty_lists)
     response = Pieces(pieces, {hdrs.CONTENT_TYPE: TAXII}) if sheet.count else _taxii(b"".join(pieces))
     if released.deflated is not None:
         response.headers[hdrs.CONTENT_ENCODING] = "gzip"
@@ -108,13 +108,11 @@ async def _page(
     return response
 
 
-def _asked(request: Request) -> Asked:
+def _asked(request: Request, caller: Caller) -> Asked:
     settings = request.services.settings
-    return asked_in(
-        request.rel_url.raw_query_string,
-        default_limit=settings.page_default_objects,
-        highest_limit=settings.page_limit_objects,
-    )
+    most = settings.page_limit_objects
+    usual = most if caller.product.whole_pages else settings.page_default_objects
+    return asked_in(request.rel_url.raw_query_string, default_limit=usual, highest_limit=most)
 
 
 async def _cursor(services: Services, caller: Caller, collection: Collection, question: Asked) -> Cursor | None:
@@ -157,7 +155,7 @@ async def add_objects(request: Request, caller: Caller) -> web.Response:
 async def delete_object(request: Request, caller: Caller) -> web.Response:
     """Take one's own object out of a collection (TAXII 2.1, 5.7): all its versions, unless some are named."""
     services = _services(request)
-    question = _asked(request)
+    question = _asked(request, caller)
     # 5.7: 404 with neither right, 403 with only one of them.
     collection = writable_collection(request, caller)
     _must_read(collection, caller)

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from exchange.errors import NotAuthenticated, NotPermitted
 from exchange.governance.credentials import authenticate_certificate, authenticate_token
 from exchange.model.member import Access, Country, Credential, Member, Status
+from exchange.model.product import PLAIN, PRODUCTS
 from exchange.rules import Caller, Rules
 
 NOBODY = Caller(Member("", "", Country.US, "", (), (), "", "", Status.WITHDRAWN), "")
@@ -45,7 +46,8 @@ def identify(request: web.BaseRequest, rules: Rules, now_us: int) -> Caller:
     if found is None:
         raise _refused("A credential is required.", "Se requiere una credencial.", "credential-missing")
     member, credential = found
-    return Caller(member, credential.id, request.remote or "", request.headers.get(hdrs.USER_AGENT, ""))
+    product = PRODUCTS.get(credential.product, PLAIN)
+    return Caller(member, credential.id, request.remote or "", request.headers.get(hdrs.USER_AGENT, ""), product)
 
 
 def peer_certificate(request: web.BaseRequest) -> bytes | None:

@@ -18,8 +18,6 @@ JSON = "application/json"
 
 _TAXII_TYPE = "application/taxii+json"
 _STIX_TYPE = "application/stix+json"
-_FORTIGATE_TYPE = "application/vnd.oasis.stix+json"
-"""FortiGate asks for objects in the media type of TAXII 2.0, which no TAXII 2.0 client begins with."""
 
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _PARAMETER = re.compile(r';[ \t]*([^=;, \t"]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*)')
@@ -58,49 +56,35 @@ def _unquoted(text: str) -> str:
 # --- what may be sent ---
 
 
-def must_accept_taxii(request: web.BaseRequest) -> None:
+def must_accept_taxii(request: web.BaseRequest, also: tuple[str, ...] = ()) -> None:
     """Raise NotAcceptable when the client cannot read TAXII 2.1. Nothing else is ever answered with 406: some clients
-    fall back to TAXII 2.0 on it."""
-    if not accepts_taxii(",".join(request.headers.getall(hdrs.ACCEPT, ()))):
+    fall back to TAXII 2.0 on it. `also`: names of other types under which this client's product takes it."""
+    if not accepts_taxii(",".join(request.headers.getall(hdrs.ACCEPT, ())), also):
         raise NotAcceptable(
             f"This endpoint answers in {TAXII} only.", f"Este recurso responde únicamente en {TAXII}.", field="Accept"
         )
 
 
 @lru_cache(maxsize=256)
-def accepts_taxii(accept: str) -> bool:
+def accepts_taxii(accept: str, also: tuple[str, ...] = ()) -> bool:
     """Whether a TAXII 2.1 answer suits an Accept header (several lines joined by commas; "" for none).
 
     The most specific range that speaks of TAXII 2.1 decides (RFC 9110, 12.5.1): `q=0` refuses it even beside `*/*`.
-    Clients that name plain JSON or STIX 2.1 get TAXII too (TAXII 2.1, 3.1, leaves that to the server), and so does
-    FortiGate.
+    Clients that name plain JSON or STIX 2.1 get TAXII too (TAXII 2.1, 3.1, leaves that to the server).
     """
-    found = [(rank, one.quality) for one in ranges(accept) if (rank := _rank(one)) is not None]
+    found = [(rank, one.quality) for one in ranges(accept) if (rank := _rank(one, also)) is not None]
     if not found:
         return not accept.strip()
     best = max(rank for rank, _ in found)
     return max(quality for rank, quality in found if rank == best) > 0
 
 
-def _rank(one: Range) -> int | None:
+def _rank(one: Range, also: tuple[str, ...]) -> int | None:
     if one.name == _TAXII_TYPE:
         return {"2.1": 4, None: 3}.get(one.version)
-    if one.name in (JSON, _FORTIGATE_TYPE) or (one.name == _STIX_TYPE and one.version in (None, "2.1")):
+    if one.name in (JSON, *also) or (one.name == _STIX_TYPE and one.version in (None, "2.1")):
         return 2 if one.quality > 0 else None  # refusing plain JSON says nothing of TAXII
     return {"application/*": 1, "*/*": 0}.get(one.name)
-
-
-def wants_empty_lists(request: web.BaseRequest) -> bool:
-    """Whether the client asked, by a parameter `empty=list` of its Accept header, for lists even where they are empty.
-
-    Elastic's program fails without `objects`, and its Accept header is what its operator can set.
-    """
-    return _empty_lists(",".join(request.headers.getall(hdrs.ACCEPT, ())))
-
-
-@lru_cache(maxsize=256)
-def _empty_lists(accept: str) -> bool:
-    return any(one.name == _TAXII_TYPE and one.parameters.get("empty") == "list" for one in ranges(accept))
 
 
 def packing(request: web.BaseRequest) -> Packing:

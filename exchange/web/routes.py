@@ -233,7 +233,7 @@ class Guard:
         if route is None:
             return without_route(request, found.resource.allowed, media=media)
         if media == TAXII:
-            must_accept_taxii(request)
+            must_accept_taxii(request, caller.product.media)
         request.match_info = found.values
         return await route.handler(request, caller)
 

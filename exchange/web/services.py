@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from exchange.clock import Clock
+from exchange.edl.lists import Lists
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
@@ -24,5 +25,6 @@ class Services:
     intake: Intake
     release: Release
     governance: Governance
+    lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from exchange.errors import NotAcceptable, UnsupportedMedia
+from exchange.model.product import PRODUCTS
 from exchange.release.deflate import Packing
 from exchange.web.negotiate import (
     TAXII,
@@ -22,7 +23,6 @@ from exchange.web.negotiate import (
     preferred_language,
     ranges,
     readable,
-    wants_empty_lists,
 )
 
 
@@ -48,7 +48,6 @@ ACCEPTED = {
     "OpenCTI 4246": "application/json, text/plain, */*",
     "OpenCTI": "application/taxii+json; version=2.1",
     "both versions": "application/taxii+json;version=2.0, application/taxii+json;version=2.1;q=0.5",
-    "FortiGate": "application/vnd.oasis.stix+json; version=2.0",
     "stix": "application/stix+json;version=2.1",
     "json": "application/json",
     "json refused, rest taken": "application/json;q=0, */*",
@@ -67,7 +66,6 @@ REFUSED = {
     "NEG-16 2.0": "application/taxii+json;version=2.0",
     "NEG-16 3.0": "application/taxii+json;version=3.0",
     "NEG-16 TAXII 2.0": "application/vnd.oasis.taxii+json; version=2.0",
-    "FortiGate's type refused": "application/vnd.oasis.stix+json; version=2.0; q=0",
     "wildcards refused": "*/*;q=0",
     "no type": "nonsense",
 }
@@ -85,23 +83,12 @@ def test_not_acceptable(accept: str) -> None:
     assert not accepts_taxii(accept)
 
 
-@pytest.mark.parametrize(
-    ("accept", "lists"),
-    [
-        ("", False),
-        ("*/*", False),
-        (TAXII, False),
-        (f"{TAXII};empty=list", True),
-        ("application/taxii+json; version=2.1; Empty=list", True),
-        ("application/json;empty=list", False),
-        (f"{TAXII};empty=object", False),
-    ],
-)
-@pytest.mark.rule("OBJ-06")
-def test_lists_even_where_they_are_empty(accept: str, lists: bool) -> None:
-    """What an operator of Elastic's `ti_custom` sets as its Accept header."""
-    assert accepts_taxii(accept)
-    assert wants_empty_lists(request({"Accept": accept})) is lists
+def test_a_products_own_type_is_taken_for_its_product_alone() -> None:
+    fortigate = PRODUCTS["fortigate"].media
+    for accept in ("application/vnd.oasis.stix+json; version=2.0", "application/vnd.oasis.stix+json"):
+        assert accepts_taxii(accept, fortigate)
+        assert not accepts_taxii(accept)
+    assert not accepts_taxii("application/vnd.oasis.stix+json;q=0", fortigate)
 
 
 @pytest.mark.rule("NEG-18")

@@ -1,0 +1,362 @@
+"""A member's block lists: made once for all who may see the same, guarded against a sudden fall, recorded before they leave.
+
+Like a page of TAXII a list is what the agreement in force gives this member, decided anew on every request. What is
+kept from one request to the next is only work: the table of a collection, selections of it, files of a selection.
+"""
+
+import asyncio
+import uuid
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TypeVar
+
+import orjson
+import structlog
+
+from certs.jcs import canonical
+from exchange.clock import Clock
+from exchange.edl.selection import Entry, Selection, select, still_allowed
+from exchange.edl.table import EVERY, ROWS_AT_ONCE, Indicator, Table
+from exchange.edl.text import Wanted, chosen, lines, table
+from exchange.edl.values import KINDS, Kind, Reason
+from exchange.errors import Unavailable
+from exchange.intake.warninglists import Warninglists
+from exchange.ledger.entry import Entry as LedgerEntry
+from exchange.ledger.entry import national
+from exchange.ledger.sequencer import Sequencer
+from exchange.model.member import Collection, Member
+from exchange.model.stix import item_hash
+from exchange.release.disclosure import Part, Piece, parts, release_entries
+from exchange.release.grants import Allowed
+from exchange.release.page import DECISIONS_AT_MOST, Release
+from exchange.rules import Caller, RuleBook
+from exchange.settings import Settings
+from exchange.store.contract import Act, Epochs, LeafRef, ListSize, Outdated, Record, Store
+
+_log = structlog.get_logger("puente.edl")
+
+V = TypeVar("V")
+
+_Grants = tuple[str, tuple[int, ...], tuple[tuple[int, int | None], ...]]
+"""A collection, the labels that may be seen, and those that may be blocked by: members that agree in it are shown the same."""
+
+REMEMBERED = 10_000
+"""Files that accounts were given, and when files changed: some hundred bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file. `parts` are what the log says of the indicators in it."""
+
+    content: bytes = field(repr=False)
+    digest: str
+    count: int
+    """Entries, before options that write one of them twice."""
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that may leave, when it last changed, and where its entries lie: none for what holds nothing."""
+
+    file: File
+    modified_s: int
+    leaves: tuple[LeafRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A member's lists now. `held` has the kinds that fell too far, with the number of entries that they would have."""
+
+    entries: Mapping[Kind, tuple[Entry, ...]]
+    sources: Mapping[Kind, Hashable]
+    """What tells the entries of a kind from those of any other moment or member's."""
+    held: Mapping[Kind, int]
+    lost: frozenset[Kind]
+    """Of those, the kinds whose entries before the fall this process never saw."""
+    left: Mapping[Reason, int]
+
+
+@dataclass(slots=True)
+class _Guarded:
+    """What a member's lists of a collection held when they were last seen to be sound."""
+
+    sizes: dict[str, int]
+    """As the store has them: of what was last delivered."""
+    kept: dict[Kind, tuple[Hashable, tuple[Entry, ...]]] = field(default_factory=dict)
+    """By kind, what was last delivered: its source, and its entries."""
+    alarmed: set[tuple[Kind, int]] = field(default_factory=set)
+
+    def deliver(self, shown: Shown, wanted: Wanted, sizes: Sequence[ListSize]) -> None:
+        self.sizes.update({one.kind: one.count for one in sizes})
+        for kind in wanted.kinds:
+            if kind not in shown.held:
+                self.kept[kind] = shown.sources[kind], shown.entries[kind]
+
+
+class Lists:
+    """Block lists for members. What cannot be recorded is not given, and what cannot be made is never an empty list."""
+
+    def __init__(
+        self,
+        store: Store,
+        sequencer: Sequencer,
+        rulebook: RuleBook,
+        release: Release,
+        known: Warninglists,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self._store = store
+        self._sequencer = sequencer
+        self._rulebook = rulebook
+        self._release = release
+        self._known = known
+        self._clock = clock
+        self._settings = settings
+        self._tables: dict[str, Table] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._selections: dict[_Grants, Selection] = {}
+        self._guarded: dict[tuple[str, str], _Guarded] = {}
+        self._files = _Files(settings.list_cache_bytes)
+        self._changed: OrderedDict[Hashable, tuple[str, int]] = OrderedDict()
+        self._told: OrderedDict[Hashable, tuple[str, tuple[LeafRef, ...]]] = OrderedDict()
+
+    # --- for devices ---
+
+    async def give(
+        self, caller: Caller, collection: Collection, wanted: Wanted, has: Callable[[str, int], bool]
+    ) -> Given:
+        """The file, its release recorded. Nothing is recorded when the device has it already (`has`, by digest and time of
+        change), when its account was given the very same before, or when nothing is in it: those polls are counted.
+
+        Raises Unavailable when the release cannot be recorded, and for a list that is held while nobody here knows what
+        it held: devices keep what they have.
+        """
+        for _ in range(DECISIONS_AT_MOST):
+            rules, epochs = await self._rulebook.glance()
+            allowed = await self._release.grants.allowed(rules, epochs, caller.member, collection)
+            shown = await self._shown(epochs, allowed, caller.member, collection)
+            if not shown.lost.isdisjoint(wanted.kinds):
+                raise _held_back()
+            file = await self._file(shown, wanted, collection, allowed)
+            given = Given(file, self._modified_s((caller.member.slug, collection.id, wanted), file.digest))
+            told = self._told.get((caller.account, collection.id, wanted))
+            known = told is not None and told[0] == file.digest
+            state = self._guarded[caller.member.slug, collection.id]
+            sizes = _sizes(shown, wanted, caller.member, collection)
+            if not file.parts or known or has(file.digest, given.modified_s):
+                if any(state.sizes.get(one.kind, 0) != one.count for one in sizes):
+                    await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(()), sizes=sizes))
+                state.deliver(shown, wanted, sizes)
+                self._release.polls.count(caller, collection, self._clock.now_us())
+                return Given(file, given.modified_s, told[1]) if told is not None and known else given
+            entries = release_entries(caller, collection, "edl", file.parts, file=wanted.file, sha256=file.digest)
+            record = Record(entries)
+            try:
+                act = Act(str(uuid.uuid4()), lambda _: record, agreement=rules.number, sizes=sizes)  # noqa: B023
+                done = await self._sequencer.append(act)
+            except Outdated:
+                continue  # as for pages: decide again (invariant I8)
+            state.deliver(shown, wanted, sizes)
+            _keep(self._told, (caller.account, collection.id, wanted), (file.digest, done.leaves))
+            return Given(file, given.modified_s, done.leaves)
+        raise Unavailable(
+            "The rules are changing right now. Try again shortly.",
+            "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
+        )
+
+    def _modified_s(self, place: Hashable, digest: str) -> int:
+        """When the file became what it is. It rises with every change, so that a date alone tells two contents apart."""
+        before = self._changed.get(place)
+        now_s = self._clock.now_us() // 1_000_000
+        if before is not None and before[0] == digest:
+            return before[1]
+        found = now_s if before is None else max(now_s, before[1] + 1)
+        _keep(self._changed, place, (digest, found))
+        return found
+
+    # --- for operators ---
+
+    async def show(self, member: Member, collection: Collection) -> Shown:
+        """What the member's lists would hold now, and why the rest is left out. Nothing is given, nothing recorded."""
+        rules, epochs = await self._rulebook.glance()
+        allowed = await self._release.grants.allowed(rules, epochs, member, collection)
+        return await self._shown(epochs, allowed, member, collection)
+
+    async def let_fall(self, actor: str, member: Member, collection: Collection) -> None:
+        """Release a list that is held: what it is now is right."""
+        slug = member.slug
+        entry = LedgerEntry(national(member.country), "edl.release", actor, f"coll:{collection.id}", {"member": slug})
+        sizes = tuple(ListSize(slug, collection.id, kind, 0) for kind in KINDS)
+        await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), sizes=sizes))
+
+    # --- what a member may block by now ---
+
+    async def _shown(self, epochs: Epochs, allowed: Allowed, member: Member, collection: Collection) -> Shown:
+        selection = await self._selection(epochs, allowed)
+        place = member.slug, collection.id
+        state = self._guarded.get(place)
+        if state is None:
+            state = self._guarded[place] = _Guarded(await self._store.list_sizes(*place))
+        if any(self._fell(state.sizes.get(kind, 0), len(selection.entries[kind])) for kind in KINDS):
+            state.sizes = await self._store.list_sizes(*place)  # another process, or an operator, may know better
+        return self._guard(selection, state, allowed, member, collection)
+
+    def _guard(
+        self, selection: Selection, state: _Guarded, allowed: Allowed, member: Member, collection: Collection
+    ) -> Shown:
+        entries = dict(selection.entries)
+        sources: dict[Kind, Hashable] = dict.fromkeys(KINDS, selection.serial)
+        held: dict[Kind, int] = {}
+        lost: set[Kind] = set()
+        for kind in KINDS:
+            now, before = len(selection.entries[kind]), state.sizes.get(kind, 0)
+            if not self._fell(before, now):
+                continue
+            source, had = state.kept.get(kind, (None, ()))
+            # What the agreement has taken away since is gone at once: that is no accident.
+            kept = still_allowed(had, allowed)
+            before -= len(had) - len(kept)
+            if not self._fell(before, now):
+                continue
+            held[kind] = now
+            if (kind, now) not in state.alarmed:
+                state.alarmed.add((kind, now))
+                _log.error("block list held", member=member.slug, list=collection.alias, kind=kind, had=before, has=now)
+            if source is None:
+                lost.add(kind)
+            else:
+                entries[kind], sources[kind] = kept, (source, *sorted(allowed.blocking))
+        if not held:
+            state.alarmed.clear()
+        return Shown(entries, sources, held, frozenset(lost), selection.left)
+
+    def _fell(self, before: int, now: int) -> bool:
+        fall, settings = before - now, self._settings
+        if before < max(settings.list_small_entries, 1):
+            return False
+        return fall * 100 > before * settings.list_fall_percent or fall > settings.list_fall_entries
+
+    async def _selection(self, epochs: Epochs, allowed: Allowed) -> Selection:
+        grants = (allowed.collection, allowed.labels, tuple(sorted(allowed.blocking.items())))
+        async with self._locks[allowed.collection]:
+            table = self._tables.get(allowed.collection)
+            if table is None:
+                table = self._tables[allowed.collection] = Table(allowed.collection, self._store, self._known)
+            if not table.fits(epochs):
+                await table.renew(epochs)
+            found, now_us = self._selections.get(grants), self._clock.now_us()
+            if found is None or found.version != table.version or found.until_us <= now_us:
+                newest = tuple(table.newest.values())
+                found = await asyncio.to_thread(select, newest, allowed, table.version, now_us)
+                self._selections = {
+                    key: one
+                    for key, one in self._selections.items()
+                    if key[0] != grants[0] or one.version == table.version
+                }
+                self._selections[grants] = found
+            return found
+
+    # --- files ---
+
+    async def _file(self, shown: Shown, wanted: Wanted, collection: Collection, allowed: Allowed) -> File:
+        question = (collection.id, wanted, *[shown.sources[kind] for kind in wanted.kinds])
+        file = self._files.find(question)
+        if file is None:
+            entries = chosen([entry for kind in wanted.kinds for entry in shown.entries[kind]], wanted.top)
+            if wanted.suffix == "ndjson":
+                file = await self._objects(entries, allowed)
+            else:
+                file = await asyncio.to_thread(self._text, entries, wanted, collection.alias, allowed)
+            self._files.keep(question, file)
+        return file
+
+    def _text(self, entries: Sequence[Entry], wanted: Wanted, title: str, allowed: Allowed) -> File:
+        content = table(entries) if wanted.suffix == "csv" else lines(entries, wanted, title)
+        return _file(content, len(entries), _used(entries), allowed)
+
+    async def _objects(self, entries: Sequence[Entry], allowed: Allowed) -> File:
+        """The indicators themselves, one a line, as their originators signed them."""
+        used = {one.tick: one for one in _used(entries)}
+        bodies: dict[int, bytes] = {}
+        labels = sorted({one.label for one in used.values()})
+        after, more = min(used, default=1) - 1, bool(used)
+        while more:
+            spans = await self._store.spans(allowed.collection, labels, EVERY, after, ROWS_AT_ONCE)
+            for span in spans.spans:
+                for number, obj in enumerate(orjson.loads(b"[%b]" % span.content)):
+                    one = used.get(span.first_tick + number)
+                    if one is not None:
+                        bodies[one.tick] = _as_signed(obj, one)
+                after = span.last_tick
+            more = spans.more and after < max(used)
+        found = [one for tick, one in sorted(used.items()) if tick in bodies]
+        return _file(b"".join([bodies[one.tick] + b"\n" for one in found]), len(found), found, allowed)
+
+
+def _as_signed(obj: Mapping[str, object], one: Indicator) -> bytes:
+    """The stored bytes again. They are canonical, and the item's hash says whether these are they."""
+    body = canonical(dict(obj))
+    if item_hash(one.id, str(obj["modified"]), sha256(body).digest()) != one.item:
+        raise ValueError(f"{one.id} is not what it was stored as")
+    return body
+
+
+def _used(entries: Sequence[Entry]) -> list[Indicator]:
+    """Every indicator that named an entry, in the order they were added."""
+    return [one for _, one in sorted({one.tick: one for entry in entries for one in entry.indicators}.items())]
+
+
+def _file(content: bytes, count: int, used: Sequence[Indicator], allowed: Allowed) -> File:
+    pieces = [Piece(allowed.countries[one.label], one.tick, 1, one.item) for one in used]
+    return File(content, sha256(content).hexdigest(), count, parts(pieces))
+
+
+def _sizes(shown: Shown, wanted: Wanted, member: Member, collection: Collection) -> tuple[ListSize, ...]:
+    return tuple(
+        ListSize(member.slug, collection.id, kind, len(shown.entries[kind]))
+        for kind in wanted.kinds
+        if kind not in shown.held
+    )
+
+
+def _held_back() -> Unavailable:
+    return Unavailable(
+        "This list has lost most of its entries and waits for an operator. Keep the one you have.",
+        "Esta lista perdió la mayoría de sus entradas y espera a un operador. Conserve la que tiene.",
+        code="list-held",
+        retry_after_seconds=300,
+    )
+
+
+def _keep(kept: OrderedDict[Hashable, V], key: Hashable, value: V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)
+
+
+class _Files:
+    """The files asked for lately, as many as fit into `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._kept: OrderedDict[Hashable, File] = OrderedDict()
+
+    def find(self, question: Hashable) -> File | None:
+        file = self._kept.get(question)
+        if file is not None:
+            self._kept.move_to_end(question)
+        return file
+
+    def keep(self, question: Hashable, file: File) -> None:
+        before = self._kept.pop(question, None)
+        self._size += len(file.content) - (len(before.content) if before else 0)
+        self._kept[question] = file
+        while self._size > self._limit and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= len(oldest.content)
