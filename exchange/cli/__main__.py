@@ -10,12 +10,14 @@ from exchange.cli import (
     admin,
     agreements,
     asking,
+    blocking,
     certificates,
     demo,
     feeding,
     giving,
     ledger,
     taking,
+    tokens,
     witnessing,
 )  # fmt: skip
 from exchange.cli.output import language, plain, spanish
@@ -37,7 +39,20 @@ def puente() -> None:
     """A hub for signed threat indicators between two countries."""
 
 
-for module in (admin, agreements, asking, certificates, demo, feeding, giving, ledger, taking, witnessing):
+for module in (
+    admin,
+    agreements,
+    asking,
+    blocking,
+    certificates,
+    demo,
+    feeding,
+    giving,
+    ledger,
+    taking,
+    tokens,
+    witnessing,
+):
     for command in module.COMMANDS:
         puente.add_command(command)
 

@@ -1,4 +1,4 @@
-"""An operator's commands at the hub's own machine: init, serve, member, token, collection. Each is one act with its entry."""
+"""An operator's commands at the hub's own machine: init, serve, member, collection. Each is one act with its entry."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,14 @@ from typing import TypeVar
 import click
 import uvloop
 
-from certs.keys import replace_secret
 from exchange import observe
 from exchange.cli import setup
-from exchange.cli.output import language, listing, machine, say, spoken
+from exchange.cli.output import language, listing, say
 from exchange.cli.words import argument, command, group, new_folder, option
 from exchange.clock import SystemClock
-from exchange.errors import NotFound, Text
+from exchange.errors import NotFound
 from exchange.hub import running, working
-from exchange.model.member import Collection, Country, Credential, Member, Status
-from exchange.times import as_text
+from exchange.model.member import Collection, Country, Member, Status
 from exchange.web.services import Services
 
 T = TypeVar("T")
@@ -189,82 +187,6 @@ _status("reinstate", Status.ACTIVE, "Let a suspended member in again.", "Readmit
 _status("withdraw", Status.WITHDRAWN, "End a membership.", "Pone fin a una participación.")
 
 
-# --- tokens ---
-
-
-@group(es="Tokens de la API: se muestran una vez, se guardan como resumen y vencen.")
-def token() -> None:
-    """API tokens: shown once, kept as a hash, expiring."""
-
-
-@token.command("create", es="Un token nuevo para un miembro. Se muestra ahora y nunca más.")
-@in_home
-@of_member
-@option(
-    "--days", default=90, show_default=True, type=click.IntRange(1, 366), help="How long it lives.", es="Cuánto dura."
-)
-@option("--note", default="", help="What it is for.", es="Para qué es.")
-@option(
-    "--save",
-    is_flag=True,
-    help="Write it to members/SLUG/token, mode 0600, instead of showing it.",
-    es="Lo escribe en members/SLUG/token, con modo 0600, en lugar de mostrarlo.",
-)
-@as_json
-def create_token(home: Path, slug: str, days: int, note: str, save: bool, as_json: bool) -> None:
-    """A new token for a member. It is shown now and never again."""
-    credential, text = at_hub(
-        home, lambda services: services.governance.create_token(setup.OPERATOR, slug, days=days, note=note)
-    )
-    expires = as_text(credential.expires_us)
-    if save:
-        path = setup.Home(home).member(slug) / "token"
-        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        replace_secret(path, text.encode() + b"\n")
-        if as_json:
-            machine({"account": credential.id, "token_file": str(path), "expires": expires})
-        else:
-            say(f"Saved as {path}. It expires {expires}.", f"Guardado en {path}. Vence {expires}.")
-    elif as_json:
-        machine({"account": credential.id, "token": text, "expires": expires})
-    else:
-        click.echo(text)
-        say(
-            f"Use it as the Basic password (any user name), or as a Bearer token. It expires {expires}.",
-            f"Úselo como contraseña Basic (cualquier usuario) o como token Bearer. Vence {expires}.",
-        )
-
-
-@token.command("list", es="Todas las credenciales, tokens y certificados, sin sus secretos.")
-@in_home
-@as_json
-def list_tokens(home: Path, as_json: bool) -> None:
-    """All credentials, tokens and certificates, without their secrets."""
-
-    async def ask(services: Services) -> list[tuple[object, ...]]:
-        rules = await services.rulebook.current()
-        return [
-            (c.id, c.member, c.kind, as_text(c.expires_us)[:10], _state(c, as_json=as_json), c.note)
-            for c in sorted(rules.registry.credentials.values(), key=lambda c: (c.member, c.created_us))
-        ]
-
-    listing(("account", "member", "kind", "expires", "state", "note"), at_hub(home, ask), as_json=as_json)
-
-
-def _state(credential: Credential, *, as_json: bool) -> str:
-    text = Text("ended", "sin efecto") if credential.ended_us else Text("live", "vigente")
-    return text.en if as_json else spoken(text)
-
-
-@token.command("revoke", es="Deja sin efecto una credencial: se rechaza desde la próxima solicitud.")
-@in_home
-@argument("account", help="As `token list` names it.", es="Como la nombra `token list`.")
-def revoke_token(home: Path, account: str) -> None:
-    """End a credential: refused from the next request on."""
-    at_hub(home, lambda services: services.governance.end_credential(setup.OPERATOR, account))
-    say(f"{account} is ended.", f"{account} quedó sin efecto.")
-
-
 # --- collections ---
 
 
@@ -310,4 +232,4 @@ def list_collections(home: Path, as_json: bool) -> None:
     listing(("alias", "id", "title", "readers", "writers"), rows, as_json=as_json)
 
 
-COMMANDS: tuple[click.Command, ...] = (init, serve, member, token, collection)
+COMMANDS: tuple[click.Command, ...] = (init, serve, member, collection)

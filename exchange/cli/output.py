@@ -13,12 +13,12 @@ from exchange.errors import Text
 
 COLUMNS = {
     "account": "cuenta", "accepted": "aceptados", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
-    "clause": "cláusula", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
+    "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
     "country": "país", "ended": "terminó", "entries": "asientos", "every": "cada",
     "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
     "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos",
-    "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "records": "registros",
+    "product": "producto", "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "records": "registros",
     "refused": "rechazados", "revoked": "revocados", "roles": "funciones", "root": "raíz", "sectors": "sectores",
     "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
     "status": "situación", "thumbprint": "huella", "title": "título", "tlp": "tlp", "token": "token", "type": "tipo",

@@ -109,7 +109,7 @@ async def test_every_kind_has_its_file(world: World, fresh: str) -> None:
     assert {(row["confidence"], row["valid_until"][:10], row["name"][:2]) for row in rows} == {
         ("80", "2027-06-01", "'=")
     }
-    assert (headers["X-Puente-Entries"], body.count(b"\r\n")) == ("9", 10)
+    assert (headers["X-Puente-Entries"], body.count(b"\r\n")) == ("10", 11)
 
     status, body, _ = await fetch(world, "mx-ciber", f"{fresh}/indicators.ndjson")
     assert {orjson.loads(line)["id"] for line in body.splitlines()} == set(await world.pull("mx-ciber", fresh))

@@ -13,6 +13,7 @@ from typing import Any
 from multidict import CIMultiDictProxy
 from taxii2client.v21 import Collection, as_pages
 
+from exchange.cli.setup import OPERATOR
 from exchange.model.instant import instant
 from exchange.times import as_datetime, as_millis_text, as_text, parse_us
 from tests.taxii import connection
@@ -30,6 +31,8 @@ Headers = CIMultiDictProxy[str]
 class Product:
     """What all have in common: a member's token, a collection, and the greatest version of each object it was given."""
 
+    product = "generic"
+    """What its credential is made for (`exchange.model.product`)."""
     replaces = False
     """Whether each answer is the product's whole knowledge, the earlier ones forgotten."""
 
@@ -44,6 +47,14 @@ class Product:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {self.slug}"
+
+    @classmethod
+    async def enrolled(cls, world: World, slug: str) -> "Product":
+        """With a credential of its own, made for the product."""
+        made = cls(world, slug)
+        governance = world.hub.services.governance
+        _, made.token = await governance.create_token(OPERATOR, slug, days=30, product=cls.product)
+        return made
 
     @property
     def objects_url(self) -> str:
@@ -81,6 +92,7 @@ class RefusedError(Exception):
 class Sentinel(Product):
     """Microsoft Sentinel: API root and collection id typed by hand, Basic, and its own clock as the next added_after."""
 
+    product = "sentinel"
     after = ""
     following = ""
     begun = ""
@@ -103,6 +115,7 @@ class Sentinel(Product):
 class Elastic(Product):
     """Elastic ti_custom: while paging only `next` and `limit`; the header is its whole cursor; `objects` must be there."""
 
+    product = "elastic"
     cursor = ""
     following = ""
 
@@ -114,7 +127,7 @@ class Elastic(Product):
             self.objects_url.rstrip("/") + "/",
             query | {"limit": str(PAGE)},
             Authorization=f"Bearer {self.token}",
-            Accept=f"{TAXII};empty=list",
+            Accept=TAXII,
         )
         self.take(body["objects"])
         self.following = body.get("next") or ""
@@ -125,6 +138,7 @@ class Elastic(Product):
 class Xsoar(Product):
     """Cortex XSOAR: root by name, collection by title, and the greatest `modified` it parsed as the next added_after."""
 
+    product = "xsoar"
     url = ""
     last_run = ""
     greatest = ""
@@ -169,6 +183,7 @@ class Xsoar(Product):
 class OpenCti(Product):
     """OpenCTI's built-in TAXII feed: one page a tick, `next` beside added_after, dates cut to JavaScript's milliseconds."""
 
+    product = "opencti"
     cursor = ""
     after = ""
 
@@ -196,6 +211,7 @@ class OpenCtiConnector(Product):
     into the next run. An error drops what the run collected, and the clock moves on all the same.
     """
 
+    product = "opencti"
     last_run = 0
     begun = 0
 
@@ -244,6 +260,7 @@ class OpenCtiConnector(Product):
 class Misp(Product):
     """MISP's browser: a double slash, `basic` in lower case, a Content-Type on GET, an empty `next` on the first page."""
 
+    product = "misp"
     following = ""
 
     async def step(self) -> None:
@@ -262,6 +279,7 @@ class Misp(Product):
 class FortiGate(Product):
     """FortiGate's `stix://` resource: the media type of STIX 2.0, one GET, no cursor; the answer is the whole list."""
 
+    product = "fortigate"
     replaces = True
 
     async def step(self) -> None:

@@ -138,7 +138,7 @@ class Scene:
 @pytest.mark.parametrize("seed", range(3))
 async def test_each_product_ends_with_what_it_may_have(tmp_path: Any, seed: int) -> None:
     async with make_world(tmp_path) as world:
-        products = [product(world, slug) for product in PRODUCTS for slug in MEMBERS]
+        products = [await product.enrolled(world, slug) for product in PRODUCTS for slug in MEMBERS]
         scene = Scene(world, random.Random(seed), products)
         for _ in range(3):
             await scene.happen(80)
