@@ -3,13 +3,16 @@
 import io
 import json
 import signal
+import ssl
 import stat
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +136,70 @@ def test_secrets_are_their_owners_alone(terminal: Terminal) -> None:
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     created = terminal.well("token", "create", "us-cyber", "--json").json
     assert created["token"] not in (terminal.root / "log").read_text()
+
+
+def test_a_token_for_a_product_says_what_to_paste(terminal: Terminal) -> None:
+    told = terminal.well("token", "create", "mx-ciber", "--for", "elastic", "--json").json
+    url = next(one["value"] for one in told["fields"] if one["name"] == "URL")
+    assert url.endswith("/objects/") and told["token"] in {one["value"] for one in told["fields"]}
+    assert {one["product"] for one in terminal.well("token", "list", "--json").json} == {"", "elastic"}
+    spoken = terminal.well(
+        "token", "create", "mx-ciber", "--for", "fortigate", "--collection", "mx-domestic", lang="es_MX.UTF-8"
+    )
+    assert "/edl/v1/mx-domestic/ipv4.txt" in spoken.out
+    assert "Contraseña:" in spoken.out
+    saved = terminal.well("token", "create", "mx-ciber", "--for", "misp", "--save").out
+    kept = (terminal.home / "members/mx-ciber/token-misp").read_text().strip()
+    assert kept.startswith("puente_") and kept not in saved
+    assert (
+        "[--collection]" in terminal("token", "create", "mx-ciber", "--for", "misp", "--collection", "us-domestic").err
+    )
+
+
+def test_what_lists_would_hold_and_letting_one_fall(terminal: Terminal) -> None:
+    drafts = [indicator(pattern=f"[ipv4-addr:value = '198.51.100.{number}']", confidence=90) for number in range(1, 13)]
+    drafts.append(
+        indicator(pattern="[ipv4-addr:value = '198.51.100.99' AND ipv4-addr:resolves_to_refs[0].value = 'x']")
+    )
+    (terminal.root / "many.json").write_text(json.dumps({"objects": drafts}))
+    terminal.well("sign", "--as", "us-cyber", "many.json", "-o", "many.signed.json")
+    terminal.well("submit", "--as", "us-cyber", "many.signed.json", "--to", "indicators")
+    shown = terminal.well("edl", "show", "indicators", "--as", "mx-ciber", "--json").json
+    assert {f"198.51.100.{number}" for number in range(1, 13)} <= {one["value"] for one in shown["entries"]}
+    assert (shown["left_out"], shown["held"]) == ({"pattern-compound": 1}, {})
+    table = terminal.well("edl", "show", "indicators", "--as", "mx-ciber", lang="es_MX.UTF-8").out
+    assert "confianza" in table and "su patrón dice más" in table
+    none = terminal("edl", "release", "indicators", "--as", "mx-ciber")
+    assert (none.code, "nothing-held" in none.err) == (1, True)
+    assert "[--as]" in terminal("edl", "show", "indicators", "--as", "nobody").err
+
+    # A device takes the list; then its originator withdraws all of it.
+    hub = json.loads((terminal.home / "members/mx-ciber/client.toml").read_text().splitlines()[0].partition("=")[2])
+    token = (terminal.home / "members/mx-ciber/token").read_text().strip()
+    trusted = ssl.create_default_context(cafile=str(terminal.home / "pki/hub/hub-root.pem"))
+
+    def device() -> list[str]:
+        url = urllib.request.Request(f"{hub}/edl/v1/indicators/ipv4.txt", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(url, context=trusted) as answer:
+            return answer.read().decode().splitlines()
+
+    full = device()
+    assert len(full) >= 12
+    signed = json.loads((terminal.root / "many.signed.json").read_bytes())["objects"]
+    time.sleep(0.01)
+    later = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:23] + "Z"
+    gone = [
+        {key: value for key, value in one.items() if key != "extensions"} | {"revoked": True, "modified": later}
+        for one in signed
+    ]
+    (terminal.root / "gone.json").write_text(json.dumps({"objects": gone}))
+    terminal.well("sign", "--as", "us-cyber", "gone.json", "-o", "gone.signed.json")
+    terminal.well("submit", "--as", "us-cyber", "gone.signed.json", "--to", "indicators")
+    assert device() == full, "held"
+    assert "is held for devices" in terminal.well("edl", "show", "indicators", "--as", "mx-ciber").out
+    assert "Released for mx-ciber: ipv4 " in terminal.well("edl", "release", "indicators").out
+    assert len(device()) == len(full) - 12
+    assert not terminal.well("edl", "show", "indicators", "--as", "mx-ciber", "--json").json["held"]
 
 
 def test_who_am_i(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

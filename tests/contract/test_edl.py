@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest_asyncio
 import structlog
 
 from certs.jcs import canonical
+from exchange.cli.products import Place, fields
 from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
 from exchange.edl.lists import Lists
 from exchange.edl.text import KINDS_OF, Wanted
 from exchange.ledger.merkle import root
+from exchange.model.product import PRODUCTS
 from exchange.model.stix import StixObject
 from exchange.times import as_millis_text
 from policies.markings import PAP_EXTENSION
@@ -451,3 +454,43 @@ async def test_many_devices_at_once_are_given_one_build(world: World, fresh: str
     )
     assert len([question for question in lists._files._kept if question[0] == world.collections[fresh]]) == 1  # type: ignore[index]
     assert Wanted("ipv4.txt") in {question[1] for question in kept}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+async def test_what_is_printed_for_a_product_leads_to_answers(world: World, fresh: str, name: str) -> None:
+    """Each URL, by the user name and password or the header that stand beside it."""
+    await put(world, "us-cyber", fresh, ip(1))
+    services = world.hub.services
+    _, token = await services.governance.create_token(OPERATOR, "mx-ciber", days=90, product=name)
+    settings = services.settings
+    found = (await services.rulebook.current()).collection(fresh)
+    assert found is not None
+    at = Place(
+        settings.public_url, settings.api_root, found.id, found.alias, found.title, token, str(world.home.ca_file)
+    )
+    lines = fields(name, at, "en")
+    told = dict(lines)
+    headers = [value for field, value in lines if "header" in field.lower()]
+    if not headers and "Token" in told:
+        headers = [f"Authorization: {told['Authentication']} {told['Token']}"]
+    if not headers:
+        user, password = told.get("User name", told.get("Username")), told["Password"]
+        if name == "xsoar":  # says by this name that the password goes behind the scheme Token
+            assert user == "_api_token_key"
+            headers = [f"Authorization: Token {password}"]
+        else:
+            headers = ["Authorization: Basic " + b64encode(f"{user}:{password}".encode()).decode()]
+    urls = [value.replace("stix://", "https://") for _, value in lines if "://" in value]
+    if name == "misp":
+        urls.append(f"{told['Base URL']}//{told['API root']}//collections/{told['Collection']}/objects/")
+        urls.remove(told["Base URL"])
+    assert urls
+    for url in urls:
+        for header in headers:
+            key, _, value = header.partition(": ")
+            for one in (url, url.rstrip("/")):
+                async with world.session.get(one, headers={key: value}, allow_redirects=False) as answer:
+                    assert answer.status == 200, (one, key)
+    if name not in ("xsoar", "generic"):
+        objects = f"{at.root}collections/{found.id}/objects/"
+        assert found.id in told.values() or any(objects in url or at.lists in url for url in urls)
