@@ -50,19 +50,32 @@ REMEMBERED = 10_000
 class File:
     """One file. `parts` are what the log says of the indicators in it."""
 
-    content: bytes = field(repr=False)
+    content: bytes | None = field(repr=False)
+    """None for the indicators themselves, which are many bytes: they are read when they are sent."""
     digest: str
+    """SHA-256 of the content; of the item hashes, in order, where the content is the indicators."""
     count: int
     """Entries, before options that write one of them twice."""
     parts: tuple[Part, ...]
+    used: tuple[Indicator, ...] = field(default=(), repr=False)
+    """The indicators to read."""
+
+    @property
+    def size(self) -> int:
+        """In memory, about."""
+        return len(self.content or b"") + 100 * (len(self.used) + sum(len(part.ticks) for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A file that may leave, when it last changed, and where its entries lie: none for what holds nothing."""
+    """A file that may leave, when it last changed, and where its entries lie: none for what holds nothing.
+
+    `content` is None when the device has it.
+    """
 
     file: File
     modified_s: int
+    content: bytes | None = field(repr=False)
     leaves: tuple[LeafRef, ...] = ()
 
 
@@ -142,17 +155,19 @@ class Lists:
             if not shown.lost.isdisjoint(wanted.kinds):
                 raise _held_back()
             file = await self._file(shown, wanted, collection, allowed)
-            given = Given(file, self._modified_s((caller.member.slug, collection.id, wanted), file.digest))
+            modified_s = self._modified_s((caller.member.slug, collection.id, wanted), file.digest)
+            fresh = has(file.digest, modified_s)
+            content = None if fresh else await self._content(file, allowed)
             told = self._told.get((caller.account, collection.id, wanted))
-            known = told is not None and told[0] == file.digest
+            leaves = told[1] if told is not None and told[0] == file.digest else ()
             state = self._guarded[caller.member.slug, collection.id]
             sizes = _sizes(shown, wanted, caller.member, collection)
-            if not file.parts or known or has(file.digest, given.modified_s):
+            if fresh or leaves or not file.parts:
                 if any(state.sizes.get(one.kind, 0) != one.count for one in sizes):
                     await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(()), sizes=sizes))
                 state.deliver(shown, wanted, sizes)
                 self._release.polls.count(caller, collection, self._clock.now_us())
-                return Given(file, given.modified_s, told[1]) if told is not None and known else given
+                return Given(file, modified_s, content, leaves)
             entries = release_entries(caller, collection, "edl", file.parts, file=wanted.file, sha256=file.digest)
             record = Record(entries)
             try:
@@ -162,7 +177,7 @@ class Lists:
                 continue  # as for pages: decide again (invariant I8)
             state.deliver(shown, wanted, sizes)
             _keep(self._told, (caller.account, collection.id, wanted), (file.digest, done.leaves))
-            return Given(file, given.modified_s, done.leaves)
+            return Given(file, modified_s, content, done.leaves)
         raise Unavailable(
             "The rules are changing right now. Try again shortly.",
             "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
@@ -267,22 +282,17 @@ class Lists:
         file = self._files.find(question)
         if file is None:
             entries = chosen([entry for kind in wanted.kinds for entry in shown.entries[kind]], wanted.top)
-            if wanted.suffix == "ndjson":
-                file = await self._objects(entries, allowed)
-            else:
-                file = await asyncio.to_thread(self._text, entries, wanted, collection.alias, allowed)
+            file = await asyncio.to_thread(_file, entries, wanted, collection.alias, allowed)
             self._files.keep(question, file)
         return file
 
-    def _text(self, entries: Sequence[Entry], wanted: Wanted, title: str, allowed: Allowed) -> File:
-        content = table(entries) if wanted.suffix == "csv" else lines(entries, wanted, title)
-        return _file(content, len(entries), _used(entries), allowed)
-
-    async def _objects(self, entries: Sequence[Entry], allowed: Allowed) -> File:
-        """The indicators themselves, one a line, as their originators signed them."""
-        used = {one.tick: one for one in _used(entries)}
+    async def _content(self, file: File, allowed: Allowed) -> bytes:
+        """The indicators themselves are sent one a line, as their originators signed them."""
+        if file.content is not None:
+            return file.content
+        used = {one.tick: one for one in file.used}
         bodies: dict[int, bytes] = {}
-        labels = sorted({one.label for one in used.values()})
+        labels = sorted({one.label for one in file.used})
         after, more = min(used, default=1) - 1, bool(used)
         while more:
             spans = await self._store.spans(allowed.collection, labels, EVERY, after, ROWS_AT_ONCE)
@@ -293,8 +303,9 @@ class Lists:
                         bodies[one.tick] = _as_signed(obj, one)
                 after = span.last_tick
             more = spans.more and after < max(used)
-        found = [one for tick, one in sorted(used.items()) if tick in bodies]
-        return _file(b"".join([bodies[one.tick] + b"\n" for one in found]), len(found), found, allowed)
+        if len(bodies) < len(used):
+            raise _held_back()  # the list is held, and some of what it held was taken out meanwhile
+        return b"".join([bodies[tick] + b"\n" for tick in used])
 
 
 def _as_signed(obj: Mapping[str, object], one: Indicator) -> bytes:
@@ -310,9 +321,14 @@ def _used(entries: Sequence[Entry]) -> list[Indicator]:
     return [one for _, one in sorted({one.tick: one for entry in entries for one in entry.indicators}.items())]
 
 
-def _file(content: bytes, count: int, used: Sequence[Indicator], allowed: Allowed) -> File:
-    pieces = [Piece(allowed.countries[one.label], one.tick, 1, one.item) for one in used]
-    return File(content, sha256(content).hexdigest(), count, parts(pieces))
+def _file(entries: Sequence[Entry], wanted: Wanted, title: str, allowed: Allowed) -> File:
+    used = _used(entries)
+    given = parts([Piece(allowed.countries[one.label], one.tick, 1, one.item) for one in used])
+    if wanted.suffix == "ndjson":
+        digest = sha256(b"".join([one.item for one in used])).hexdigest()
+        return File(None, digest, len(used), given, tuple(used))
+    content = table(entries) if wanted.suffix == "csv" else lines(entries, wanted, title)
+    return File(content, sha256(content).hexdigest(), len(entries), given)
 
 
 def _sizes(shown: Shown, wanted: Wanted, member: Member, collection: Collection) -> tuple[ListSize, ...]:
@@ -355,8 +371,8 @@ class _Files:
 
     def keep(self, question: Hashable, file: File) -> None:
         before = self._kept.pop(question, None)
-        self._size += len(file.content) - (len(before.content) if before else 0)
+        self._size += file.size - (before.size if before else 0)
         self._kept[question] = file
         while self._size > self._limit and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
-            self._size -= len(oldest.content)
+            self._size -= oldest.size

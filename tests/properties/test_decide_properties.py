@@ -92,6 +92,7 @@ def a_permit() -> dict[str, Any]:
         delay=lambda: one(["1s", "30m", "4h", "1d"]),
         retain=lambda: one(["24h", "90d", "1d"]),
         onward=lambda: one(["own-country", "own-org", "with-consent", "none"]),
+        blocking=lambda: one(["may", "must-not"]),
     )
     then["identity"] = one(["reveal", "reveal-with-consent", "country-only", "anonymise"])
     return parts() | {"direction": some(DIRECTIONS), "then": then}

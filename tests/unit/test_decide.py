@@ -416,6 +416,34 @@ def test_nobody_owns_the_objects_of_nobody() -> None:
 # --- obligations and view ---
 
 
+@pytest.mark.parametrize(
+    ("given", "may"),
+    [
+        ([{"blocking": "may"}], True),
+        ([{}], False),
+        ([{"blocking": "must-not"}], False),
+        ([{"blocking": "may"}, {"blocking": "may"}], True),
+        ([{"blocking": "may"}, {"blocking": "must-not"}], False),
+        ([{"blocking": "may"}, {}], False),
+        ([{}, {"blocking": "may"}], False),
+        ([{"blocking": "may", "permitted_actions": "internally-visible"}], True),
+        ([{"blocking": "may", "permitted_actions": "contact-for-instruction"}], False),
+        ([{"blocking": "may"}, {"blocking": "may", "permitted_actions": "none"}], False),
+    ],
+)
+def test_blocking_needs_the_word_of_every_permit(given: list[dict[str, str]], may: bool) -> None:
+    under = agreement(*[permit(f"P-{n}", then={"identity": "reveal", **then}) for n, then in enumerate(given)])
+    decision = judge(under)
+    assert (decision.effect, decision.may_block) == ("permit", may)
+    assert not judge(under, replace(LABEL, pap="amber")).may_block, (
+        "PAP:AMBER allows no act that the adversary could notice"
+    )
+    own = Recipient(LABEL.originator, LABEL.country, LABEL.roles, LABEL.sectors, "active")
+    assert (judge(under, LABEL, own).rules, judge(under, LABEL, own).may_block) == (("OWN",), may)
+    assert not judge(under, replace(LABEL, tlp="red"), own).may_block, "above a ceiling"
+    assert not judge(under, LABEL, replace(ADUANAS, status="suspended")).may_block
+
+
 def test_of_several_permits_the_stricter_obligation_wins() -> None:
     under = agreement(
         permit(
