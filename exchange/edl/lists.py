@@ -96,7 +96,9 @@ class Shown:
 class _Guarded:
     """What a member's lists of a collection held when they were last seen to be sound."""
 
-    sizes: dict[str, int]
+    serial: int = 0
+    """Of the selection that was judged last."""
+    sizes: dict[str, int] = field(default_factory=dict)
     """As the store has them: of what was last delivered."""
     kept: dict[Kind, tuple[Hashable, tuple[Entry, ...]]] = field(default_factory=dict)
     """By kind, what was last delivered: its source, and its entries."""
@@ -213,11 +215,10 @@ class Lists:
     async def _shown(self, epochs: Epochs, allowed: Allowed, member: Member, collection: Collection) -> Shown:
         selection = await self._selection(epochs, allowed)
         place = member.slug, collection.id
-        state = self._guarded.get(place)
-        if state is None:
-            state = self._guarded[place] = _Guarded(await self._store.list_sizes(*place))
-        if any(self._fell(state.sizes.get(kind, 0), len(selection.entries[kind])) for kind in KINDS):
-            state.sizes = await self._store.list_sizes(*place)  # another process, or an operator, may know better
+        state = self._guarded.setdefault(place, _Guarded())
+        if state.serial != selection.serial or self._fallen(state, selection):
+            # Another process may have delivered since, and an operator may have let it fall.
+            state.sizes, state.serial = await self._store.list_sizes(*place), selection.serial
         return self._guard(selection, state, allowed, member, collection)
 
     def _guard(
@@ -232,6 +233,8 @@ class Lists:
             if not self._fell(before, now):
                 continue
             source, had = state.kept.get(kind, (None, ()))
+            if len(had) != before:
+                source, had = None, ()  # not what was last delivered: another process did
             # What the agreement has taken away since is gone at once: that is no accident.
             kept = still_allowed(had, allowed)
             before -= len(had) - len(kept)
@@ -248,6 +251,9 @@ class Lists:
         if not held:
             state.alarmed.clear()
         return Shown(entries, sources, held, frozenset(lost), selection.left)
+
+    def _fallen(self, state: _Guarded, selection: Selection) -> bool:
+        return any(self._fell(state.sizes.get(kind, 0), len(selection.entries[kind])) for kind in KINDS)
 
     def _fell(self, before: int, now: int) -> bool:
         fall, settings = before - now, self._settings

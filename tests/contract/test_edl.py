@@ -20,9 +20,11 @@ from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
 from exchange.edl.lists import Lists
 from exchange.edl.text import KINDS_OF, Wanted
+from exchange.errors import Unavailable
 from exchange.ledger.merkle import root
 from exchange.model.product import PRODUCTS
 from exchange.model.stix import StixObject
+from exchange.rules import Caller
 from exchange.times import as_millis_text
 from policies.markings import PAP_EXTENSION
 from tests.taxii import call, collection, leaves
@@ -345,29 +347,39 @@ async def drop(world: World, to: str, objects: list[dict[str, Any]]) -> None:
         await call(world, "us-cyber", "DELETE", f"collections/{world.collections[to]}/objects/{obj['id']}/")
 
 
-async def test_a_list_that_falls_is_held_until_an_operator_lets_it(world: World, fresh: str) -> None:
-    objects = await many(world, fresh, 20)
-    await put(world, "us-cyber", fresh, "[domain-name:value = 'a.example']")
-    path = f"{fresh}/ipv4.txt"
-    full = await listed(world, "mx-ciber", path)
-    await drop(world, fresh, objects[:10])
-    assert len(await listed(world, "mx-ciber", path)) == 10, "half of it may go"
-    await many(world, fresh, 10, start=40)
-    full = await listed(world, "mx-ciber", path)
-    assert len(full) == 20
+def another(world: World) -> Lists:
+    """As another process of the hub has it."""
+    services = world.hub.services
+    return Lists(
+        services.store,
+        services.sequencer,
+        services.rulebook,
+        services.release,
+        services.lists._known,
+        services.clock,
+        services.settings,
+    )
 
-    await drop(world, fresh, objects[10:])
-    [new] = await many(world, fresh, 1, start=60)
-    with structlog.testing.capture_logs() as logged:
-        assert len(await listed(world, "us-customs", path)) == 11, (
-            "a member that never had the list has nothing to lose"
-        )
-        await drop(world, fresh, [new])
-        await put(world, "us-cyber", fresh, "[domain-name:value = 'b.example']")
-    assert not [one for one in logged if one["event"] == "block list held"]
-    more = await many(world, fresh, 3, start=80)
-    await drop(world, fresh, more)
+
+@pytest.mark.parametrize(
+    ("before", "now", "fell"),
+    [(20, 10, False), (20, 9, True), (9, 0, False), (10, 4, True), (5000, 4000, False), (5000, 3999, True), (0, 0, False),
+     (20, 30, False)],
+)  # fmt: skip
+async def test_what_is_a_fall(world: World, before: int, now: int, fell: bool) -> None:
+    """More than half of it, or more than a thousand entries; a list of a few may empty."""
+    assert another(world)._fell(before, now) is fell
+
+
+async def test_half_of_a_list_may_go_and_who_never_had_it_has_nothing_to_lose(world: World, fresh: str) -> None:
+    objects = await many(world, fresh, 20)
+    path = f"{fresh}/ipv4.txt"
+    assert len(await listed(world, "mx-ciber", path)) == 20
+    await drop(world, fresh, objects[:10])
     assert len(await listed(world, "mx-ciber", path)) == 10
+    await drop(world, fresh, objects[10:18])
+    assert len(await listed(world, "us-customs", path)) == 2
+    assert len(await listed(world, "mx-ciber", path)) == 10, "held: the last one had ten"
 
 
 async def test_the_alarm_the_old_list_and_its_release(world: World, fresh: str) -> None:
@@ -389,9 +401,7 @@ async def test_the_alarm_the_old_list_and_its_release(world: World, fresh: str) 
     # A process that never saw the old one has nothing to give: devices keep what they have.
     found = (await world.hub.services.rulebook.current()).collection(fresh)
     assert found is not None
-    services = world.hub.services
-    other = Lists(services.store, services.sequencer, services.rulebook, services.release, services.lists._known,
-                  services.clock, services.settings)  # fmt: skip
+    other = another(world)
     shown = await other.show(world.members["mx-ciber"], found)
     assert (dict(shown.held), shown.lost) == ({"ipv4": 9}, {"ipv4"})
 
@@ -399,6 +409,29 @@ async def test_the_alarm_the_old_list_and_its_release(world: World, fresh: str) 
     assert len(await listed(world, "mx-ciber", path)) == 9
     [entry] = [one for one in await leaves(world, "mx", "edl.release") if one["on"] == f"coll:{found.id}"]
     assert entry["pub"] == {"member": "mx-ciber"}
+
+
+async def test_two_processes_watch_one_list(world: World, fresh: str) -> None:
+    """What the one delivered the other knows of: a fall from there is a fall, and what it never saw it does not make up."""
+    one, other = another(world), another(world)
+    found = (await world.hub.services.rulebook.current()).collection(fresh)
+    assert found is not None
+    caller, ipv4 = Caller(world.members["mx-ciber"], "device"), Wanted("ipv4.txt")
+
+    async def read(lists: Lists) -> int:
+        return (await lists.give(caller, found, ipv4, lambda *_: False)).file.count
+
+    objects = await many(world, fresh, 20)
+    assert await read(one) == 20
+    more = await many(world, fresh, 20, start=20)
+    assert await read(other) == 40
+    await drop(world, fresh, [*objects, *more[:2]])
+    assert await read(other) == 40, "held"
+    with pytest.raises(Unavailable) as refused:
+        await read(one)
+    assert refused.value.code == "list-held"
+    await one.let_fall(OPERATOR, caller.member, found)
+    assert (await read(one), await read(other)) == (18, 18)
 
 
 async def test_what_the_agreement_takes_away_goes_at_once_even_from_a_held_list(world: World, fresh: str) -> None:
