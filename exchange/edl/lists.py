@@ -136,6 +136,7 @@ class Lists:
         self._selections: dict[_Grants, Selection] = {}
         self._guarded: dict[tuple[str, str], _Guarded] = {}
         self._files = _Files(settings.list_cache_bytes)
+        self._making = asyncio.Lock()
         self._changed: OrderedDict[Hashable, tuple[str, int]] = OrderedDict()
         self._told: OrderedDict[Hashable, tuple[str, tuple[LeafRef, ...]]] = OrderedDict()
 
@@ -286,11 +287,17 @@ class Lists:
     async def _file(self, shown: Shown, wanted: Wanted, collection: Collection, allowed: Allowed) -> File:
         question = (collection.id, wanted, *[shown.sources[kind] for kind in wanted.kinds])
         file = self._files.find(question)
-        if file is None:
-            entries = chosen([entry for kind in wanted.kinds for entry in shown.entries[kind]], wanted.top)
-            file = await asyncio.to_thread(_file, entries, wanted, collection.alias, allowed)
-            self._files.keep(question, file)
-        return file
+        if file is not None:
+            return file
+        async with (
+            self._making
+        ):  # a hundred devices at the full minute wait for one, and nobody's options take more than a core
+            file = self._files.find(question)
+            if file is None:
+                entries = chosen([entry for kind in wanted.kinds for entry in shown.entries[kind]], wanted.top)
+                file = await asyncio.to_thread(_file, entries, wanted, collection.alias, allowed)
+                self._files.keep(question, file)
+            return file
 
     async def _content(self, file: File, allowed: Allowed) -> bytes:
         """The indicators themselves are sent one a line, as their originators signed them."""
