@@ -19,7 +19,7 @@ from certs.jcs import canonical
 from exchange.clock import Clock
 from exchange.edl.selection import Entry, Selection, select, still_allowed
 from exchange.edl.table import EVERY, ROWS_AT_ONCE, Indicator, Table
-from exchange.edl.text import Wanted, chosen, lines, table
+from exchange.edl.text import Wanted, chosen, intel, lines, table
 from exchange.edl.values import KINDS, Kind, Reason
 from exchange.errors import Unavailable
 from exchange.intake.warninglists import Warninglists
@@ -340,7 +340,10 @@ def _file(entries: Sequence[Entry], wanted: Wanted, title: str, allowed: Allowed
     if wanted.suffix == "ndjson":
         digest = sha256(b"".join([one.item for one in used])).hexdigest()
         return File(None, digest, len(used), given, tuple(used))
-    content = table(entries) if wanted.suffix == "csv" else lines(entries, wanted, title)
+    if wanted.suffix == "txt":
+        content = lines(entries, wanted, title)
+    else:
+        content = table(entries) if wanted.suffix == "csv" else intel(entries)
     return File(content, sha256(content).hexdigest(), len(entries), given)
 
 

@@ -1,4 +1,4 @@
-"""Entries as files: one value a line, CSV, NDJSON. Equal entries give equal bytes, whenever and wherever they are made."""
+"""Entries as files: one value a line, CSV, NDJSON, Zeek's. Equal entries give equal bytes, whenever and wherever they are made."""
 
 import csv
 import io
@@ -14,11 +14,13 @@ KINDS_OF: Final[Mapping[str, tuple[Kind, ...]]] = {
     **{f"{kind}.txt": (kind,) for kind in KINDS},
     "indicators.csv": KINDS,
     "indicators.ndjson": KINDS,
+    "zeek.intel": KINDS,
 }
 """Every file of a list, and the kinds of value in it."""
 
 MEDIA: Final = {
     "txt": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8; header=present", "ndjson": "application/x-ndjson",
+    "intel": "text/plain; charset=utf-8",
 }  # fmt: skip
 
 COLUMNS: Final = ("type", "value", "confidence", "valid_until", "name", "indicator")
@@ -88,6 +90,21 @@ def table(entries: Iterable[Entry]) -> bytes:
             ]
         )  # fmt: skip
     return out.getvalue().encode("utf-8", "replace")
+
+
+_ZEEK: Final[Mapping[Kind, str]] = {
+    "ipv4": "ADDR", "ipv6": "ADDR", "domains": "DOMAIN", "urls": "URL", **dict.fromkeys(("sha256", "sha1", "md5"), "FILE_HASH"),
+}  # fmt: skip
+
+
+def intel(entries: Iterable[Entry]) -> bytes:
+    """A file of Zeek's intelligence framework: tabs between fields. Free text of members is not in it."""
+    rows: list[tuple[str, ...]] = [("#fields", "indicator", "indicator_type", "meta.source", "meta.desc")]
+    for entry in entries:
+        kind = "SUBNET" if "/" in entry.text and _ZEEK[entry.kind] == "ADDR" else _ZEEK[entry.kind]
+        text = entry.text.partition("://")[2] if kind == "URL" else entry.text
+        rows.append((text, f"Intel::{kind}", "puente", entry.indicators[0].id))
+    return "".join(["\t".join(row) + "\n" for row in rows]).encode("ascii")
 
 
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")

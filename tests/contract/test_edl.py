@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import random
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -28,7 +29,7 @@ from exchange.rules import Caller
 from exchange.times import as_millis_text
 from policies.markings import PAP_EXTENSION
 from tests.taxii import call, collection, leaves
-from tests.world import World, make_world
+from tests.world import TLP2, World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -107,6 +108,12 @@ async def test_every_kind_has_its_file(world: World, fresh: str) -> None:
     assert await listed(world, "mx-ciber", f"{fresh}/md5.txt?comments=1") == [f"# {fresh} md5.txt: 1", "b" * 32]
     assert "*.bad.example" in await listed(world, "mx-ciber", f"{fresh}/domains.txt?wildcard=1")
 
+    zeek = [line.split("\t") for line in await listed(world, "mx-ciber", f"{fresh}/zeek.intel")]
+    assert {len(row) for row in zeek[1:]} == {len(zeek[0]) - 1} == {4}
+    assert {(row[0], row[1]) for row in zeek[1:]} >= {
+        ("192.0.2.0/28", "Intel::SUBNET"), ("198.51.100.9", "Intel::ADDR"), ("2001:db8::1", "Intel::ADDR"),
+        ("bad.example", "Intel::DOMAIN"), ("evil.example/Pay?x=1", "Intel::URL"), (sha, "Intel::FILE_HASH"),
+    }  # fmt: skip
     status, body, headers = await fetch(world, "mx-ciber", f"{fresh}/indicators.csv")
     rows = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
     assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8; header=present")
@@ -159,6 +166,40 @@ async def test_members_are_listed_what_each_may_see(world: World, fresh: str) ->
         assert (await fetch(world, slug, path))[0] == expected, path
     async with world.session.get(f"{world.hub.url}/edl/v1/{fresh}/ipv4.txt") as answer:
         assert answer.status == 401
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_a_list_is_within_what_its_member_can_pull(world: World, fresh: str, seed: int) -> None:
+    """Random submissions, versions, revocations and deletions by all who may write; every list checked against TAXII."""
+    chance = random.Random(seed)
+    writers = ("us-cyber", "us-port-gulf", "mx-ciber", "mx-puerto-pac")
+    held: list[tuple[str, dict[str, Any]]] = []
+    for number in range(40):
+        what = chance.random()
+        if what < 0.6 or not held:
+            slug = chance.choice(writers)
+            marks = {"tlp": chance.choice(["clear", "green", "amber", "amber+strict"])}
+            obj = await put(world, slug, fresh, ip(number % 25), confidence=chance.choice([5, 50, 75, 95]), **marks)
+            held.append((slug, obj))
+        elif what < 0.85:
+            slug, obj = held.pop(chance.randrange(len(held)))
+            more = chance.choice(
+                [{"revoked": True}, {"pattern": ip(number + 100)}, {"object_marking_refs": [TLP2["amber+strict"]]}]
+            )
+            changed = await revise(world, slug, fresh, obj, **more)
+            if not changed.get("revoked"):
+                held.append((slug, changed))
+        else:
+            slug, obj = held.pop(chance.randrange(len(held)))
+            await call(world, slug, "DELETE", f"collections/{world.collections[fresh]}/objects/{obj['id']}/")
+        if number % 8 == 7:
+            for slug in (*writers, "us-customs", "mx-aduanas"):
+                status, body, _ = await world.get(slug, f"collections/{world.collections[fresh]}/objects/")
+                assert status == 200
+                permitted = {one["pattern"][20:-2] for one in body.get("objects", ()) if not one.get("revoked")}
+                found = await listed(world, slug, f"{fresh}/ipv4.txt")
+                assert set(found) <= permitted, slug
+                assert found == sorted(set(found))
 
 
 async def test_nothing_is_blocked_that_nobody_allowed_to_block(world: World, fresh: str) -> None:

@@ -20,6 +20,7 @@ from exchange.errors import LedgerFault
 from exchange.ledger.entry import Entry
 from exchange.ledger.merkle import inclusion_proof, leaf_hash, root, verify_inclusion
 from exchange.ledger.sequencer import Sequencer
+from exchange.model.member import Country, Credential, Member
 from exchange.model.page import Filter
 from exchange.model.stix import StixObject
 from exchange.model.versions import Known, Verdict, judge
@@ -27,6 +28,7 @@ from exchange.store.contract import (
     Act,
     CheckpointRow,
     Done,
+    ListSize,
     NewObject,
     Outdated,
     Record,
@@ -266,6 +268,33 @@ async def test_deleting_and_adding_again_gives_a_later_tick(store: Store) -> Non
     assert again.stamp.placed[0].tick > first.stamp.placed[0].tick
     foreign = Removal(COLLECTION, made(1).id, "mx-ciber")
     assert (await done(store, act(removals=(foreign,)))).stamp.removed == (None,)
+
+
+async def test_what_lists_last_held_is_written_with_an_act_or_not_at_all(store: Store) -> None:
+    def size(kind: str, count: int, member: str = "mx-ciber") -> ListSize:
+        return ListSize(member, COLLECTION, kind, count)
+
+    def with_sizes(*sizes: ListSize, agreement: int | None = None) -> Act:
+        return replace(act(agreement=agreement), sizes=sizes)
+
+    before = await store.epochs()
+    await store.extend(
+        [with_sizes(size("ipv4", 3), size("urls", 1)), with_sizes(size("ipv4", 9), size("ipv4", 5, "us-cyber"))]
+    )
+    assert await store.list_sizes("mx-ciber", COLLECTION) == {"ipv4": 9, "urls": 1}
+    assert await store.list_sizes("us-cyber", COLLECTION) == {"ipv4": 5}
+    assert await store.list_sizes("mx-ciber", "another") == {}
+    [refused] = await store.extend([with_sizes(size("ipv4", 0), agreement=7)])
+    assert isinstance(refused, Outdated)
+    assert await store.list_sizes("mx-ciber", COLLECTION) == {"ipv4": 9, "urls": 1}
+    assert await store.epochs() == before, "nobody's rules are read anew for it"
+
+
+async def test_a_credential_keeps_what_it_was_made_for(store: Store) -> None:
+    member = Member("us-cyber", "identity--1", Country.US, "agency", ("agency",), (), "A", "B")
+    credential = Credential("c1", "us-cyber", "token", b"d" * 32, 1, 2, note="n", product="elastic")
+    await store.extend([replace(act(), changes=(member, credential))])
+    assert (await store.registry()).credentials == {"c1": credential}
 
 
 async def test_a_second_root_for_a_size_cannot_be_kept(store: Store) -> None:
