@@ -25,6 +25,7 @@ from certs.jcs import canonical, load
 from certs.jws import encode_header, sign_detached
 from certs.signature import EXT_SIG, OBJECT_TYPE, attestation
 from exchange.api.routes import ROUTES as API_ROUTES
+from exchange.edl.text import KINDS_OF
 from exchange.intake.examine import Desk, Examined, judge_one
 from exchange.intake.labelling import Labeller
 from exchange.intake.shapes import Allowances
@@ -133,6 +134,8 @@ ODD_HEADERS = (
     (b"Prefer", b"wait=99999999999"), (b"Prefer", b"wait=\xd9\xa3"), (b"X-Forwarded-For", b"10.0.0.1"),
     (b"Cookie", b"a=\xff; b"), (b"Upgrade", b"websocket"), (b"Connection", b"upgrade"), (b"Expect", b"200-ok"),
     (b"Authorization", b"Basic ===="), (b"Origin", b"null"), (b"TE", b"trailers, deflate"),
+    (b"If-None-Match", b'W/"\xff", "'), (b"If-Modified-Since", b"Mon, 31 Feb 0000 99:99:99 -9999"), (b"If-Modified-Since", b"\xff"),
+    (b"If-Modified-Since", b"Fri, 31 Dec 9999 23:59:59 GMT"), (b"If-Modified-Since", b"Mon, 01 Jan 0001 00:00:00 +2400"),
 )  # fmt: skip
 CREDENTIALS = (
     b"Bearer", b"Bearer puente_x_y", b"Basic \xff", b"Basic OjpweA==", b"Basic /////w==", b"Token \xed\xa0\x80",
@@ -161,6 +164,8 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
         "object": lambda: dice.choice(ids),
         "status": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
         "log": lambda: dice.choice(["both", "us", "mx"]),
+        "list": lambda: dice.choice(["indicators", "us-domestic", "vulnerabilities"]),
+        "file": lambda: dice.choice(list(KINDS_OF)),
         "index": lambda: str(dice.choice([0, 1, 5, 10**15, 10**17])),
         "path": lambda: dice.choice(["0/000", "entries/000", "0/x001/234", "63/000.p/255", "0/000.p/1"]),
     }
@@ -179,7 +184,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
 
 def query(dice: random.Random, ids: list[str]) -> list[bytes]:
     names = ("limit", "added_after", "next", "match[id]", "match[type]", "match[version]", "match[spec_version]",
-             "collection", "object", "to", "version", "match[]", "x")  # fmt: skip
+             "collection", "object", "to", "version", "match[]", "x", "top", "scheme", "wildcard", "comments")  # fmt: skip
     many = ",".join(f"2026-01-01T00:00:00.{n:06}Z" for n in range(250))
     values = (*NASTY, "5", "last", "2026-01-01T00:00:00Z", "us-mx", "indicators", "mx-ciber", many, "indicator",
               "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", ",".join(["x--1"] * 900), *ids[:3])  # fmt: skip
