@@ -14,8 +14,9 @@ from exchange.model.member import Access, Collection
 from exchange.rules import Caller
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
-from exchange.web.routes import Query, Route
-from exchange.web.services import SERVICES, Services
+from exchange.web.finish import REVALIDATE
+from exchange.web.pieces import Pieces
+from exchange.web.routes import Query, Request, Route
 
 ENTRIES = "X-Puente-Entries"
 EXPIRES = "X-Puente-Credential-Expires"
@@ -26,13 +27,13 @@ _log = structlog.get_logger("puente.edl")
 _TOP = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
-async def get_list(request: web.Request, caller: Caller) -> web.Response:
+async def get_list(request: Request, caller: Caller) -> web.StreamResponse:
     """What the caller's devices may block by, of one collection: only what the agreement lets it have and block by, valid now.
 
     A fault is 503, never an empty list. 304 by If-None-Match or If-Modified-Since.
     """
-    services = request.app[SERVICES]
-    collection = await _readable(services, caller, request.match_info["list"])
+    services = request.services
+    collection = _readable(request, caller, request.match_info["list"])
     wanted = _wanted(request)
     try:
         given = await services.lists.give(caller, collection, wanted, _Holder(request).has)
@@ -46,23 +47,20 @@ async def get_list(request: web.Request, caller: Caller) -> web.Response:
             code="list-fault",
             retry_after_seconds=60,
         ) from error
-    return await _answer(request, services, caller, wanted, given)
+    return _answer(request, caller, wanted, given)
 
 
-async def _answer(
-    request: web.Request, services: Services, caller: Caller, wanted: Wanted, given: Given
-) -> web.Response:
-    file = given.file
+def _answer(request: Request, caller: Caller, wanted: Wanted, given: Given) -> web.StreamResponse:
+    services, file = request.services, given.file
     headers = {
         hdrs.ETAG: _etag(file),
         hdrs.LAST_MODIFIED: formatdate(given.modified_s, usegmt=True),
-        hdrs.CACHE_CONTROL: "private, no-cache",
+        hdrs.CACHE_CONTROL: REVALIDATE,
         ENTRIES: str(file.count),
     }
     if given.leaves:
         headers[AUDIT_LEAF] = audit_leaf(given.leaves, services.publisher.origins)
-    rules = await services.rulebook.current()
-    credential = rules.registry.credentials.get(caller.account)
+    credential = request.glance.rules.registry.credentials.get(caller.account)
     if credential is not None:
         headers[EXPIRES] = as_text(credential.expires_us)
         days = warning_days(credential, services.clock.now_us())
@@ -70,13 +68,13 @@ async def _answer(
             headers[EXPIRING] = f"{days}d"
     if given.content is None:
         return web.Response(status=304, headers=headers)
-    return web.Response(body=given.content, headers={hdrs.CONTENT_TYPE: MEDIA[wanted.suffix], **headers})
+    return Pieces([given.content], {hdrs.CONTENT_TYPE: MEDIA[wanted.suffix], **headers})
 
 
 class _Holder:
     """What the device says that it has (RFC 9110, 13.1): by tag if it names any, else by date."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: Request) -> None:
         self._tags = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ()))
         self._since_s = _seconds(request.headers.get(hdrs.IF_MODIFIED_SINCE, ""))
 
@@ -100,9 +98,9 @@ def _seconds(date: str) -> int | None:
 # --- what is asked for ---
 
 
-async def _readable(services: Services, caller: Caller, name: str) -> Collection:
+def _readable(request: Request, caller: Caller, name: str) -> Collection:
     """Raises NotFound for a list that is not there or hidden, NotPermitted for one that the caller may only write to."""
-    found = (await services.rulebook.current()).collection(name)
+    found = request.glance.rules.collection(name)
     if found is None or not (found.can_read(caller.member) or found.can_write(caller.member)):
         raise _absent()
     if not found.can_read(caller.member):
@@ -114,7 +112,7 @@ async def _readable(services: Services, caller: Caller, name: str) -> Collection
     return found
 
 
-def _wanted(request: web.Request) -> Wanted:
+def _wanted(request: Request) -> Wanted:
     """Raises NotFound for a file that no list has, Malformed naming the parameter."""
     file = request.match_info["file"]
     if file not in KINDS_OF:
@@ -135,14 +133,14 @@ def _wanted(request: web.Request) -> Wanted:
     )
 
 
-def _flag(request: web.Request, name: str) -> bool:
+def _flag(request: Request, name: str) -> bool:
     text = _one(request, name)
     if text not in (None, "0", "1"):
         raise _malformed(name, "takes 0 or 1", "admite 0 o 1")
     return text == "1"
 
 
-def _one(request: web.Request, name: str) -> str | None:
+def _one(request: Request, name: str) -> str | None:
     values = request.rel_url.query.getall(name, [])
     if len(values) > 1:
         raise _malformed(name, "is given more than once", "aparece más de una vez")
