@@ -1,5 +1,7 @@
 """Block lists for whatever does not speak TAXII: one value a line, CSV, NDJSON, with ETags, for the credential's member."""
 
+import asyncio
+import gzip
 import re
 from email.utils import formatdate, parsedate_to_datetime
 
@@ -11,16 +13,21 @@ from exchange.edl.text import KINDS_OF, MEDIA, Wanted
 from exchange.errors import Malformed, NotFound, NotPermitted, Refusal, Unavailable
 from exchange.governance.credentials import warning_days
 from exchange.model.member import Access, Collection
+from exchange.release.deflate import LEVEL, Packing
+from exchange.release.sheet import DEFLATED_BYTES
 from exchange.rules import Caller
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.finish import REVALIDATE
+from exchange.web.negotiate import packing
 from exchange.web.pieces import Pieces
 from exchange.web.routes import Query, Request, Route
 
 ENTRIES = "X-Puente-Entries"
 EXPIRES = "X-Puente-Credential-Expires"
 EXPIRING = "X-Puente-Credential-Warning"
+
+GZIPPED = "-gzip"
 
 _log = structlog.get_logger("puente.edl")
 
@@ -47,10 +54,10 @@ async def get_list(request: Request, caller: Caller) -> web.StreamResponse:
             code="list-fault",
             retry_after_seconds=60,
         ) from error
-    return _answer(request, caller, wanted, given)
+    return await _answer(request, caller, wanted, given)
 
 
-def _answer(request: Request, caller: Caller, wanted: Wanted, given: Given) -> web.StreamResponse:
+async def _answer(request: Request, caller: Caller, wanted: Wanted, given: Given) -> web.StreamResponse:
     services, file = request.services, given.file
     headers = {
         hdrs.ETAG: _etag(file),
@@ -68,7 +75,15 @@ def _answer(request: Request, caller: Caller, wanted: Wanted, given: Given) -> w
             headers[EXPIRING] = f"{days}d"
     if given.content is None:
         return web.Response(status=304, headers=headers)
-    return Pieces([given.content], {hdrs.CONTENT_TYPE: MEDIA[wanted.suffix], **headers})
+    headers[hdrs.CONTENT_TYPE] = MEDIA[wanted.suffix]
+    content = given.content
+    if len(content) <= DEFLATED_BYTES:
+        return web.Response(body=content, headers=headers)
+    if packing(request) is not Packing.REFUSED:
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        headers[hdrs.ETAG] = f'"{file.digest}{GZIPPED}"'  # RFC 9110, 8.8.3.3: another representation
+        content = await asyncio.to_thread(gzip.compress, content, LEVEL, mtime=0)
+    return Pieces([content], headers)
 
 
 class _Holder:
@@ -80,7 +95,7 @@ class _Holder:
 
     def has(self, digest: str, modified_s: int) -> bool:
         if self._tags:
-            return f'"{digest}"' in self._tags or self._tags.strip() == "*"
+            return any(f'"{digest}{form}"' in self._tags for form in ("", GZIPPED)) or self._tags.strip() == "*"
         return self._since_s is not None and modified_s <= self._since_s
 
 

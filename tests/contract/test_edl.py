@@ -306,6 +306,20 @@ async def test_a_device_that_has_the_list_costs_a_304(world: World, fresh: str) 
     assert (await fetch(world, "mx-ciber", path, **{"If-Modified-Since": "yesterday"}))[0] == 200
 
 
+async def test_a_long_list_is_packed_for_who_asks(world: World, fresh: str) -> None:
+    await many(world, fresh, 240)
+    plain, packed = [
+        await fetch(world, "mx-ciber", f"{fresh}/ipv4.txt", **{"Accept-Encoding": coding})
+        for coding in ("identity", "gzip")
+    ]
+    assert plain[1] == packed[1] and plain[1].count(b"\n") == 240
+    assert (plain[2].get("Content-Encoding"), packed[2]["Content-Encoding"]) == (None, "gzip")
+    assert int(packed[2]["Content-Length"]) < int(plain[2]["Content-Length"]) / 2
+    assert plain[2]["ETag"] != packed[2]["ETag"]
+    for known in (plain[2]["ETag"], packed[2]["ETag"]):
+        assert (await fetch(world, "mx-ciber", f"{fresh}/ipv4.txt", **{"If-None-Match": known}))[0] == 304
+
+
 async def test_each_build_is_recorded_before_it_leaves(world: World, fresh: str) -> None:
     mine = await put(world, "mx-ciber", fresh, "[ipv4-addr:value = '198.51.100.1']")
     theirs = [await put(world, "us-cyber", fresh, ip(number)) for number in (2, 3)]
