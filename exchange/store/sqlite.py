@@ -26,6 +26,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
+from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
 
@@ -149,11 +150,11 @@ class SqliteStore:
         return await self._read(sqlite_read.labels)
 
     async def page(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Page:
-        query = sqlite_read.PageQuery(collection, tuple(labels), match, after_us, limit)
+        query = PageQuery(collection, tuple(labels), match, after_us, limit)
         return await self._read(lambda db: sqlite_read.page(db, query))
 
     async def spans(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Spans:
-        query = sqlite_read.PageQuery(collection, tuple(labels), match, after_us, limit)
+        query = PageQuery(collection, tuple(labels), match, after_us, limit)
         return await self._read(lambda db: sqlite_runs.spans(db, query))
 
     async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:

@@ -3,13 +3,12 @@
 import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from exchange.ledger.merkle import Frontier, leaf_hash, root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
-from exchange.model.page import Filter, Page, Row
+from exchange.model.page import Page, Row
 from exchange.store.contract import (
     AgreementRow,
     CheckpointRow,
@@ -21,29 +20,17 @@ from exchange.store.contract import (
     TreeRow,
     TrustListRow,
 )
-
-RUN_OBJECTS = 64
-"""Neighbours in a run: enough that a page is made of few pieces, few enough that one object is cut out of 100 kB."""
+from exchange.store.runs import RUN_OBJECTS, PageQuery
 
 SCAN_SHARE = 0.2
 """With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
 
-
 # --- pages ---
-
-
-@dataclass(frozen=True, slots=True)
-class PageQuery:
-    collection: str
-    labels: tuple[int, ...]
-    match: Filter
-    after_us: int
-    limit: int
 
 
 def page(db: sqlite3.Connection, query: PageQuery) -> Page:
     """See Store.page."""
-    low = max(query.match.added_after_us or 0, query.after_us)
+    low = query.low_us
     if not query.labels:
         return Page((), False, low)
     db.execute("BEGIN")  # one snapshot for the plan and the rows

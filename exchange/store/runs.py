@@ -1,0 +1,126 @@
+"""What a run is, for every engine: the bodies of up to RUN_OBJECTS neighbours of one label, joined once when placed.
+
+A page is a few slices of runs instead of a thousand rows. What a run holds never changes, except that an object taken
+out leaves a hole. `odd` says that some of a run's rows cannot be taken unseen: one has a rival version, or went; then,
+and for every filter but the usual one, the rows are asked first and cut out one by one.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+from exchange.model.page import Filter, Row
+from exchange.model.stix import StixObject
+
+RUN_OBJECTS = 64
+"""Enough that a page is made of few pieces, few enough that one object is cut out of 100 kB."""
+RUN_BYTES = 500_000
+
+
+class NewRun(NamedTuple):
+    """Neighbours to be placed: same label, consecutive ticks from `first_tick`."""
+
+    collection: str
+    first_tick: int
+    label: int
+    odd: int
+    objects: Sequence[StixObject]
+
+    @property
+    def columns(self) -> tuple[int, str, int, int, int, bytes, bytes, bytes]:
+        """first_tick, collection, label, count, odd, ends, items, bodies."""
+        bodies = [obj.body for obj in self.objects]
+        items = b"".join([obj.item for obj in self.objects])
+        return (self.first_tick, self.collection, self.label, len(bodies), self.odd, _packed(_ends(bodies)), items,
+                b",".join(bodies))  # fmt: skip
+
+
+class _Bodied(Protocol):
+    @property
+    def body(self) -> bytes: ...
+
+
+Bodied = TypeVar("Bodied", bound=_Bodied)
+
+
+def cut(objects: Sequence[Bodied]) -> Iterator[Sequence[Bodied]]:
+    """Objects of one label, cut into what becomes one run each."""
+    start = size = 0
+    for end, one in enumerate(objects):
+        length = len(one.body)
+        if end - start == RUN_OBJECTS or (end > start and size + length > RUN_BYTES):
+            yield objects[start:end]
+            start, size = end, 0
+        size += length
+    yield objects[start:]
+
+
+def _ends(bodies: Sequence[bytes]) -> list[int]:
+    """Where each body ends in the joined form, before its comma."""
+    ends, position = [], -1
+    for body in bodies:
+        position += 1 + len(body)
+        ends.append(position)
+    return ends
+
+
+def _packed(ends: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(ends)}I", *ends)
+
+
+class Run(NamedTuple):
+    """A run as it was stored."""
+
+    ends: tuple[int, ...]
+    items: bytes
+    bodies: bytes
+
+    @classmethod
+    def of(cls, ends: bytes, items: bytes, bodies: bytes) -> "Run":
+        return cls(struct.unpack(f"<{len(ends) // 4}I", ends), items, bodies)
+
+    def content(self, start: int, stop: int) -> bytes:
+        """The bodies of rows start..stop-1, commas between them."""
+        begin = self.ends[start - 1] + 1 if start else 0
+        return self.bodies[begin : self.ends[stop - 1]]
+
+    def hashes(self, start: int, stop: int) -> bytes:
+        return self.items[32 * start : 32 * stop]
+
+    def without(self, position: int) -> tuple[bytes, bytes]:
+        """`ends` and `bodies` with one row's bytes gone: its place stays, empty."""
+        bodies = [self.content(n, n + 1) for n in range(len(self.ends))]
+        bodies[position] = b""
+        return _packed(_ends(bodies)), b",".join(bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """What `Store.page` and `Store.spans` are asked."""
+
+    collection: str
+    labels: tuple[int, ...]
+    match: Filter
+    after_us: int
+    limit: int
+
+    @property
+    def low_us(self) -> int:
+        """Ticks up to here are not asked for."""
+        return max(self.match.added_after_us or 0, self.after_us)
+
+
+def is_usual(match: Filter) -> bool:
+    """Whether a run without oddities answers with all its rows: no filter, and all versions or the latest."""
+    latest = match.versions == ("last",) or "all" in match.versions
+    return latest and not match.ids and not match.types and not match.spec_versions
+
+
+def neighbours(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Rows in tick order, cut into pieces that lie side by side in one run."""
+    start = 0
+    for n in range(1, len(rows) + 1):
+        if n == len(rows) or rows[n].tick != rows[n - 1].tick + 1 or rows[n].run != rows[start].run:
+            yield rows[start:n]
+            start = n
