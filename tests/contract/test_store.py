@@ -1,14 +1,11 @@
 """What every store promises, asked of each engine: order, atomicity, versions, pages, and a log that re-hashes to its root."""
 
 import asyncio
-import contextlib
 import random
-import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -37,15 +34,15 @@ from exchange.store.contract import (
     Store,
     Withdrawn,
 )
-from exchange.store.sqlite import SqliteStore
 from exchange.times import as_text
+from tests.places import Place, ask, emptied, open_at
 
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = SqliteStore(tmp_path / "hub.sqlite", FixedClock())
+async def store(place: Place) -> AsyncIterator[Store]:
+    opened = await open_at(place)
     yield opened
     await opened.close()
 
@@ -119,9 +116,9 @@ async def test_ticks_rise_with_a_frozen_clock_and_leaves_follow(store: Store) ->
 
 
 @pytest.mark.rule("SRT-09")
-async def test_ticks_rise_when_the_clock_steps_back(tmp_path: Path) -> None:
+async def test_ticks_rise_when_the_clock_steps_back(place: Place) -> None:
     clock = FixedClock()
-    store = SqliteStore(tmp_path / "hub.sqlite", clock)
+    store = await open_at(place, clock)
     first = await done(store, act(new(made(1))))
     clock.advance(seconds=-3600)
     second = await done(store, act(new(made(2))))
@@ -199,7 +196,7 @@ async def test_a_gap_between_versions_is_seen_and_stops_nothing(store: Store) ->
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_few_versions_speak_for_all_of_them(store: Store, tmp_path: Path, seed: int) -> None:
+async def test_a_few_versions_speak_for_all_of_them(store: Store, place: Place, seed: int) -> None:
     """The store asks for the versions that matter only; the verdict is that of the rule over all there are."""
     dice = random.Random(seed)
     rows: list[tuple[StixObject, str, str, str]] = []  # with owner, holder, collection
@@ -226,12 +223,12 @@ async def test_a_few_versions_speak_for_all_of_them(store: Store, tmp_path: Path
         assert placed.verdict is expected
         if placed.verdict is Verdict.STORED:
             rows.append((obj, owner, holder, collection))
-    with contextlib.closing(sqlite3.connect(tmp_path / "hub.sqlite")) as db:
-        unmarked = db.execute(
-            "SELECT count(*) FROM placement p JOIN object o USING (vid) WHERE p.newer = 0 AND EXISTS"
-            " (SELECT 1 FROM object r WHERE r.id = o.id AND r.vid <> o.vid AND r.instant >= o.instant)"
-        ).fetchone()
-    assert unmarked == (0,)
+    unmarked = await ask(
+        place,
+        "SELECT count(*) FROM placement p JOIN object o USING (vid) WHERE p.newer = 0 AND EXISTS"
+        " (SELECT 1 FROM object r WHERE r.id = o.id AND r.vid <> o.vid AND r.instant >= o.instant)",
+    )
+    assert unmarked == 0
 
 
 async def test_thousands_of_versions_of_one_object_do_not_hold_the_lock(store: Store) -> None:
@@ -314,8 +311,8 @@ async def test_tiles_become_full_and_prove(store: Store) -> None:
     assert len(await store.tile("us", 1, 0, 2)) == 64
 
 
-async def test_two_stores_on_one_file_share_one_order(tmp_path: Path) -> None:
-    stores = [SqliteStore(tmp_path / "hub.sqlite", FixedClock()) for _ in range(2)]
+async def test_two_stores_on_one_database_share_one_order(place: Place) -> None:
+    stores = [await open_at(place) for _ in range(2)]
     results = await asyncio.gather(*(stores[n % 2].extend([act(new(made(n)))]) for n in range(40)))
     ticks = [r.stamp.placed[0].tick for [r] in results if isinstance(r, Done)]
     assert len(set(ticks)) == 40
@@ -354,7 +351,7 @@ ACTS = st.lists(st.one_of(st.lists(VERSIONS, min_size=1, max_size=12), st.intege
 @pytest.mark.rule("FLT-01", "FLT-20", "FLT-28", "FLT-29", "FLT-30", "FLT-31", "FLT-32", "FLT-33", "FLT-43")
 @pytest.mark.rule("FLT-46", "PAG-02", "PAG-22")
 async def test_pages_are_what_the_model_says(
-    tmp_path_factory: pytest.TempPathFactory,
+    place: Place,
     acts: list[list[tuple[int, int, str]] | int],
     labels: set[str],
     match: tuple[str, ...],
@@ -364,7 +361,7 @@ async def test_pages_are_what_the_model_says(
 ) -> None:
     """First and last are judged among what the reader may see and asked for. Rows and bytes tell the same, whatever was
     superseded or taken out meanwhile."""
-    store = SqliteStore(tmp_path_factory.mktemp("page") / "hub.sqlite", FixedClock())
+    store = await open_at(await emptied(place))
     placed: list[tuple[int, int, int, str]] = []
     for one in acts:
         if isinstance(one, int):

@@ -1,0 +1,108 @@
+-- The same tables as SQLite's. Times are microseconds since the epoch. Text that is compared or sorted is COLLATE "C": the
+-- order of a version must not hang on how a server was set up. Small hot rows have room for their next version beside them.
+
+CREATE TABLE head (                 -- one row: whoever appends holds it
+    k smallint PRIMARY KEY CHECK (k = 0),
+    state text NOT NULL,            -- open, or why not
+    last_tick bigint NOT NULL,
+    last_time bigint NOT NULL,
+    seq bigint NOT NULL,
+    agreement bigint NOT NULL,      -- adoption number in force
+    pol text NOT NULL,              -- its name, as leaves carry it
+    registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
+    revision bigint NOT NULL        -- rises when what was placed earlier may read differently: a rival version, a deletion
+) WITH (fillfactor = 10);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0);
+
+CREATE TABLE tree (
+    log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
+    ('both', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', ''),
+    ('us', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', ''),
+    ('mx', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', '');
+
+CREATE TABLE leaf (
+    log text COLLATE "C" NOT NULL, idx bigint NOT NULL, data bytea NOT NULL, hash bytea NOT NULL,
+    PRIMARY KEY (log, idx)
+);
+
+CREATE TABLE leaf_private (         -- deletable: erasing a row leaves the tree whole
+    log text COLLATE "C" NOT NULL, idx bigint NOT NULL, salt bytea NOT NULL, payload bytea NOT NULL,
+    PRIMARY KEY (log, idx)
+);
+
+CREATE TABLE tile (                 -- full tiles only: 256 hashes, 8,192 bytes
+    log text COLLATE "C" NOT NULL, level int NOT NULL, n bigint NOT NULL, data bytea NOT NULL,
+    PRIMARY KEY (log, level, n)
+);
+ALTER TABLE tile ALTER data SET STORAGE EXTERNAL;   -- hashes do not compress
+
+CREATE TABLE checkpoint (           -- the key makes a second root for one size impossible
+    log text COLLATE "C" NOT NULL, size bigint NOT NULL, root bytea NOT NULL, note bytea NOT NULL, signed_us bigint NOT NULL,
+    PRIMARY KEY (log, size)
+);
+CREATE TABLE cosignature (
+    log text COLLATE "C" NOT NULL, size bigint NOT NULL, witness text COLLATE "C" NOT NULL, line text NOT NULL,
+    PRIMARY KEY (log, size, witness)
+);
+
+CREATE TABLE member (
+    slug text COLLATE "C" PRIMARY KEY, identity_id text NOT NULL UNIQUE, country text NOT NULL, kind text NOT NULL,
+    roles text NOT NULL, sectors text NOT NULL, name_en text NOT NULL, name_es text NOT NULL,
+    status text NOT NULL, default_tlp text NOT NULL, consents boolean NOT NULL
+);
+CREATE TABLE credential (
+    id text COLLATE "C" PRIMARY KEY, member text NOT NULL REFERENCES member, kind text NOT NULL, digest bytea NOT NULL,
+    created_us bigint NOT NULL, expires_us bigint NOT NULL, ended_us bigint, note text NOT NULL,
+    certificate bytea NOT NULL
+);
+CREATE TABLE signing_cert (
+    thumbprint text COLLATE "C" PRIMARY KEY, member text NOT NULL REFERENCES member, certificate bytea NOT NULL,
+    added_us bigint NOT NULL, revoked_us bigint, compromised_since_us bigint, reason text
+);
+CREATE TABLE collection (
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, alias text NOT NULL UNIQUE,
+    title text NOT NULL UNIQUE, description text NOT NULL, readers text NOT NULL, writers text NOT NULL
+);
+CREATE TABLE agreement (
+    number bigint PRIMARY KEY, agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL,
+    approvals bytea NOT NULL, adopted_us bigint NOT NULL, UNIQUE (agreement_id, version)
+);
+CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
+
+CREATE TABLE label (                -- numbered by whoever holds the head
+    id bigint PRIMARY KEY, collection text NOT NULL, facets text COLLATE "C" NOT NULL UNIQUE, country text NOT NULL,
+    placements bigint NOT NULL, last_tick bigint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE object (               -- numbered by whoever holds the head
+    vid bigint PRIMARY KEY, id text COLLATE "C" NOT NULL, instant text COLLATE "C" NOT NULL, holder text COLLATE "C" NOT NULL,
+    type text NOT NULL, version text NOT NULL, created text NOT NULL, revoked boolean NOT NULL, owner text NOT NULL,
+    sha256 bytea NOT NULL, item bytea NOT NULL
+);
+CREATE UNIQUE INDEX object_version ON object (id, instant, holder);
+CREATE INDEX object_revoked ON object (id, instant) WHERE revoked;
+
+CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
+    collection text COLLATE "C" NOT NULL, tick bigint NOT NULL, label bigint NOT NULL, vid bigint NOT NULL,
+    newer smallint NOT NULL,        -- 1: some later version (or twin) is or was placed here too; 0: surely the latest
+    run bigint NOT NULL,            -- first tick of the run that holds its bytes
+    PRIMARY KEY (collection, tick)
+);
+CREATE INDEX placement_label ON placement (label, tick);
+CREATE INDEX placement_vid ON placement (vid);
+
+CREATE TABLE run (                  -- neighbours of one label, ticks without a gap, their canonical bytes joined by commas
+    first_tick bigint PRIMARY KEY, collection text COLLATE "C" NOT NULL, label bigint NOT NULL, count int NOT NULL,
+    odd smallint NOT NULL,          -- 1: ask the rows first, some have rivals or went
+    ends bytea NOT NULL,            -- where each body ends: 4 bytes each, little-endian
+    items bytea NOT NULL,           -- item hashes: 32 bytes each
+    bodies bytea NOT NULL
+);
+ALTER TABLE run ALTER items SET STORAGE EXTERNAL,   -- as they are: unpacking would cost each page more than the disk is worth
+    ALTER bodies SET STORAGE EXTERNAL;
+CREATE INDEX run_collection ON run (collection, first_tick) INCLUDE (label, count, odd);
+CREATE INDEX run_label ON run (label, first_tick) INCLUDE (count, odd);
+
+CREATE TABLE status (id text PRIMARY KEY, member text NOT NULL, created_us bigint NOT NULL, body bytea NOT NULL);

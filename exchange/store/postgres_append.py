@@ -1,0 +1,298 @@
+"""The append transaction on PostgreSQL: lock the head, read the clock, judge, place, record, hash (ledger design, 3.4).
+
+The head row is the only lock, and every writer of every process and machine takes it first: so commits have one order, and
+what a reader sees of append k+1 contains append k. A crash anywhere in here is a rollback: the caller saw no answer, the
+log has no entry, the objects are not there.
+"""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple
+from typing import Any
+
+import asyncpg
+
+from certs.jcs import canonical
+from exchange.clock import Clock
+from exchange.ledger.entry import Entry, commitment, encode
+from exchange.ledger.merkle import Frontier, leaf_hash
+from exchange.ledger.tiles import full_tiles
+from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.store.contract import (
+    Act,
+    AgreementRow,
+    Change,
+    Done,
+    EndCredential,
+    Halted,
+    LeafRef,
+    Outdated,
+    Record,
+    RevokeSigningCert,
+    Stamp,
+    StatusRow,
+    TrustListRow,
+)
+from exchange.store.placing import Laid
+from exchange.store.postgres_place import Mark as PlacingMark
+from exchange.store.postgres_place import Placing, arrays
+from exchange.store.postgres_read import tile_from_leaves
+from exchange.store.postgres_session import Connection
+
+_Mark = tuple[PlacingMark, int, int, str, int, int, int, int, dict[str, int]]
+"""What `reset` needs to forget an act that failed."""
+
+_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision FROM head WHERE k = 0 FOR UPDATE"
+# A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
+# could lie before the commits that were waited for.
+_UNDER_LOCK = (
+    "SELECT log, size, frontier, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+    " (SELECT coalesce(max(vid), 0) FROM object), (SELECT coalesce(max(id), 0) FROM label) FROM tree"
+)
+_ROWS = (
+    "WITH l AS (INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])),"
+    " s AS (INSERT INTO status (id, member, created_us, body)"
+    " SELECT * FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bytea[]))"
+    " INSERT INTO leaf_private (log, idx, salt, payload)"
+    " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])"
+)
+_COUNTERS = (
+    "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
+    " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
+    " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10"
+    " WHERE k = 0),"
+    " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
+    " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
+    " WHERE t.log = u.log AND t.size = u.old RETURNING 1)"
+    " SELECT count(*) FROM t"
+)
+
+
+async def extend(db: Connection, batch: Sequence[Act], clock: Clock | None) -> list[Done | Exception]:
+    """See Store.extend. Runs in a READ COMMITTED transaction: a stricter one would fail after every wait for the head."""
+    transaction = await _Transaction.begin(db, clock)
+    await transaction.placing.prepare(batch)
+    results = [await transaction.take(act) for act in batch]
+    await transaction.finish()
+    return results
+
+
+class _Transaction:
+    """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
+
+    def __init__(
+        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
+    ) -> None:
+        self.db = db
+        state, last_tick, last_time, self.seq, self.agreement, self.pol, self.registry, self.revision = head
+        if state != "open":
+            raise Halted(state)
+        now_us, last_vid, last_label = under_lock[0][3:]
+        if clock is not None:
+            now_us = clock.now_us()
+        # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
+        self.time_us: int = max(now_us, last_time)
+        self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
+        self.sizes: dict[str, int] = {log: size for log, size, *_ in under_lock}
+        self.frontiers = {log: Frontier.decode(size, frontier) for log, size, frontier, *_ in under_lock}
+        self.added: dict[str, list[bytes]] = {log: [] for log in self.sizes}
+        self.leaf_rows: list[tuple[str, int, bytes, bytes]] = []
+        self.private_rows: list[tuple[str, int, bytes, bytes]] = []
+        self.statuses: list[StatusRow] = []
+
+    @classmethod
+    async def begin(cls, db: Connection, clock: Clock | None) -> "_Transaction":
+        head = await db.fetchrow(_HEAD)
+        return cls(db, head, await db.fetch(_UNDER_LOCK), clock)
+
+    def mark(self) -> _Mark:
+        return (
+            self.placing.mark(), self.seq, self.agreement, self.pol, self.registry, len(self.leaf_rows),
+            len(self.private_rows), len(self.statuses), {log: len(hashes) for log, hashes in self.added.items()},
+        )  # fmt: skip
+
+    def reset(self, mark: _Mark) -> None:
+        placing, self.seq, self.agreement, self.pol, self.registry, leaves, private, statuses, added = mark
+        self.placing.reset(placing)
+        del self.leaf_rows[leaves:]
+        del self.private_rows[private:]
+        del self.statuses[statuses:]
+        for log, count in added.items():
+            del self.added[log][count:]
+
+    async def take(self, act: Act) -> Done | Exception:
+        """Apply one act. Its fault is told to its caller; the others go on."""
+        alone = self.placing.bears_on_others(act)
+        if alone:
+            await self.placing.flush()
+            await self.db.execute("SAVEPOINT act")
+        undo = self.mark()
+        result: Done | Exception
+        try:
+            result = await self._apply(act)
+            if alone:
+                await self.placing.flush()
+        except asyncpg.IntegrityConstraintViolationError as error:
+            result = error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            raise  # the database's fault is no act's
+        except Exception as error:  # noqa: BLE001
+            result = error
+        if isinstance(result, Exception):
+            self.reset(undo)
+        if alone:
+            await self.db.execute("ROLLBACK TO act" if isinstance(result, Exception) else "RELEASE act")
+        return result
+
+    async def _apply(self, act: Act) -> Done:
+        if act.agreement is not None and act.agreement != self.agreement:
+            raise Outdated
+        placed = await self.placing.place(act.objects) if act.objects else ()
+        removed = tuple([await self.placing.remove(removal) for removal in act.removals])
+        for change in act.changes:
+            await self._change(change)
+        stamp = Stamp(self.time_us, placed, removed)
+        record = act.record(stamp)
+        leaves = self._append(act.req, record)
+        if record.status is not None:
+            self.statuses.append(record.status)
+        return Done(stamp, leaves)
+
+    # --- registry and agreements ---
+
+    async def _change(self, change: Change) -> None:
+        if isinstance(change, AgreementRow):
+            await self._adopt(change)
+            return
+        self.registry += 1
+        await _CHANGES[type(change)](self.db, change)
+
+    async def _adopt(self, row: AgreementRow) -> None:
+        if row.number != self.agreement + 1:
+            raise Outdated
+        await self.db.execute(
+            "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us)"
+            " VALUES ($1, $2, $3, $4, $5, $6)",
+            row.number, row.agreement_id, row.version, row.document, row.approvals, self.time_us,
+        )  # fmt: skip
+        self.agreement = row.number
+        self.pol = f"{row.name}@{row.number}"
+
+    # --- the logs ---
+
+    def _append(self, req: str, record: Record) -> tuple[LeafRef, ...]:
+        opened: dict[int, tuple[bytes, bytes, str]] = {}
+        return tuple(self._append_one(req, entry, opened) for entry in record.entries)
+
+    def _append_one(self, req: str, entry: Entry, opened: dict[int, tuple[bytes, bytes, str]]) -> LeafRef:
+        index = self.sizes[entry.log] + len(self.added[entry.log])
+        self.seq += 1
+        committed = None
+        if entry.private is not None:
+            # Entries of one act that share their private part share one commitment, opened once.
+            if id(entry.private) not in opened:
+                salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
+                opened[id(entry.private)] = (salt, payload, b64encode(commitment(salt, payload)).decode())
+                self.private_rows.append((entry.log, index, salt, payload))
+            committed = opened[id(entry.private)][2]
+        data = encode(entry, time_us=self.time_us, req=req, pol=self.pol, seq=self.seq, commitment_b64=committed)
+        digest = leaf_hash(data)
+        self.added[entry.log].append(digest)
+        self.leaf_rows.append((entry.log, index, data, digest))
+        return LeafRef(entry.log, index, digest)
+
+    async def finish(self) -> None:
+        await self.placing.flush()
+        statuses = [astuple(one) for one in self.statuses]
+        await self.db.execute(
+            _ROWS, *arrays(self.leaf_rows, 4), *arrays(statuses, 4), *arrays(self.private_rows, 4)
+        )  # fmt: skip
+        grown = [self._grown(log, hashes) for log, hashes in self.added.items() if hashes]
+        laid = self.placing.laid
+        news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
+        changed = await self.db.fetchval(
+            _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.seq, self.agreement, self.pol, self.registry,
+            self.revision + self.placing.changed, *arrays(grown, 5),
+        )  # fmt: skip
+        if changed != len(grown):
+            raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
+        for log, old, new, *_ in grown:
+            for level, n in full_tiles(old, new):
+                data = await tile_from_leaves(self.db, log, level, n, 256)
+                await self.db.execute(
+                    "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
+                )
+
+    def _grown(self, log: str, hashes: list[bytes]) -> tuple[str, int, int, bytes, bytes]:
+        """log, old size, new size, root, frontier."""
+        old, frontier = self.sizes[log], self.frontiers[log].extend(hashes)
+        return log, old, old + len(hashes), frontier.root(), frontier.encode()
+
+
+def _words(words: Sequence[str]) -> str:
+    return " ".join(words)
+
+
+async def _put_member(db: Connection, m: Member) -> None:
+    await db.execute(
+        "INSERT INTO member (slug, identity_id, country, kind, roles, sectors, name_en, name_es, status, default_tlp, consents)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (slug) DO UPDATE SET kind = excluded.kind,"
+        " roles = excluded.roles, sectors = excluded.sectors, name_en = excluded.name_en, name_es = excluded.name_es,"
+        " status = excluded.status, default_tlp = excluded.default_tlp, consents = excluded.consents",
+        m.slug, m.identity_id, m.country, m.kind, _words(m.roles), _words(m.sectors), m.name_en, m.name_es, m.status,
+        m.default_tlp, m.consents,
+    )  # fmt: skip
+
+
+async def _put_credential(db: Connection, c: Credential) -> None:
+    await db.execute(
+        "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        c.id, c.member, c.kind, c.digest, c.created_us, c.expires_us, c.ended_us, c.note, c.certificate,
+    )  # fmt: skip
+
+
+async def _end_credential(db: Connection, change: EndCredential) -> None:
+    await db.execute(
+        "UPDATE credential SET ended_us = (SELECT last_time FROM head) WHERE id = $1 AND ended_us IS NULL", change.id
+    )
+
+
+async def _put_signing(db: Connection, cert: SigningCert) -> None:
+    await db.execute(
+        "INSERT INTO signing_cert (thumbprint, member, certificate, added_us) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        cert.thumbprint, cert.member, cert.certificate, cert.added_us,
+    )  # fmt: skip
+
+
+async def _revoke_signing(db: Connection, change: RevokeSigningCert) -> None:
+    await db.execute(
+        "UPDATE signing_cert SET revoked_us = coalesce(revoked_us, $1), compromised_since_us = $2, reason = $3"
+        " WHERE thumbprint = $4",
+        change.revoked_us, change.compromised_since_us, change.reason, change.thumbprint,
+    )  # fmt: skip
+
+
+async def _put_collection(db: Connection, c: Collection) -> None:
+    await db.execute(
+        "INSERT INTO collection (id, alias, title, description, readers, writers) VALUES ($1, $2, $3, $4, $5, $6)"
+        " ON CONFLICT (id) DO UPDATE SET title = excluded.title, description = excluded.description,"
+        " readers = excluded.readers, writers = excluded.writers",
+        c.id, c.alias, c.title, c.description, _words(c.readers), _words(c.writers),
+    )  # fmt: skip
+
+
+async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
+    await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
+
+
+_CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
+    Member: _put_member,
+    Credential: _put_credential,
+    EndCredential: _end_credential,
+    SigningCert: _put_signing,
+    RevokeSigningCert: _revoke_signing,
+    Collection: _put_collection,
+    TrustListRow: _put_trust_list,
+}

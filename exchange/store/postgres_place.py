@@ -1,0 +1,218 @@
+"""Placing objects on PostgreSQL: what a whole group needs to know is asked at once, and what it places is written at once.
+
+A round trip is what costs here, so rows gather in memory while the acts of a group do not touch each other's objects;
+where one does, what gathered is written first (`flush`) and the question is asked again.
+Runs inside the append transaction (postgres_append.py); a crash in here is its rollback.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from exchange.store.contract import Act, NewObject, Placed, Removal, Withdrawn
+from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
+from exchange.store.postgres_session import Connection
+from exchange.store.runs import Run
+
+_COLUMNS = (
+    "o.id, o.vid, o.instant, o.created, o.revoked, o.owner, o.holder, o.sha256,"
+    " EXISTS (SELECT 1 FROM placement p WHERE p.vid = o.vid AND p.collection = k.collection)"
+)
+# LIMIT keeps a lateral question a loop over one index. As store.placing.Held says: these versions speak for all.
+_HELD = (
+    "WITH known AS MATERIALIZED (SELECT a.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])"
+    " AS a (id, instant, holder, collection) CROSS JOIN LATERAL (SELECT 1 FROM object WHERE object.id = a.id LIMIT 1) f)"
+    " SELECT h.* FROM known k CROSS JOIN LATERAL ("
+    + " UNION ALL ".join(
+        f"(SELECT {_COLUMNS} FROM object o WHERE o.id = k.id {rest})"
+        for rest in (
+            "AND o.instant = k.instant",
+            "AND o.holder = k.holder ORDER BY o.instant LIMIT 1",
+            "AND o.holder = '' ORDER BY o.instant LIMIT 1",
+            "AND o.holder = k.holder AND o.instant < k.instant ORDER BY o.instant DESC LIMIT 1",
+            "AND o.holder = k.holder AND o.revoked ORDER BY o.instant LIMIT 1",
+            "AND o.instant = (SELECT max(n.instant) FROM object n WHERE n.id = k.id)",
+        )
+    )
+    + ") h"
+)
+
+_WRITE = (
+    "WITH l AS (INSERT INTO label (id, collection, facets, country, placements, last_tick)"
+    " SELECT *, 0, 0 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])),"
+    " o AS (INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item)"
+    " SELECT * FROM unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],"
+    " $12::boolean[], $13::text[], $14::bytea[], $15::bytea[])),"
+    " p AS (INSERT INTO placement (collection, tick, label, vid, newer, run)"
+    " SELECT * FROM unnest($16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::smallint[], $21::bigint[]))"
+    " INSERT INTO run (first_tick, collection, label, count, odd, ends, items, bodies)"
+    " SELECT * FROM unnest($22::bigint[], $23::text[], $24::bigint[], $25::int[], $26::smallint[], $27::bytea[], $28::bytea[],"
+    " $29::bytea[])"
+)
+
+_SUPERSEDE = (
+    "WITH marked AS (UPDATE placement SET newer = 1 WHERE vid = ANY($1) RETURNING run)"
+    " UPDATE run SET odd = 1 WHERE first_tick IN (SELECT run FROM marked)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What `Placing.reset` needs to forget an act that failed."""
+
+    last_tick: int
+    next_vid: int
+    changed: bool
+    label_news: dict[int, list[int]]
+    named: int
+    sizes: tuple[int, int, int, int, int]
+
+
+@dataclass(slots=True)
+class Placing:
+    """Judges and stores the objects of a group's acts, giving each its tick.
+
+    `laid.label_news` gathers what each label gained. `changed` says that rows placed earlier may read differently now: a
+    version got a rival, or went.
+    """
+
+    db: Connection
+    time_us: int
+    laid: Laid
+    next_label: int
+    changed: bool = False
+    _superseded: list[int] = field(default_factory=list)
+    _labels: dict[str, int] = field(default_factory=dict)
+    _named: list[str] = field(default_factory=list)
+    """Labels made in this transaction, whether written yet or not."""
+    _new_labels: list[tuple[int, str, str, str]] = field(default_factory=list)
+    _held: dict[str, list[Held]] = field(default_factory=dict)
+    _touched: set[str] = field(default_factory=set)
+    """Ids of which this transaction wrote something: what was asked of them before is old."""
+
+    async def prepare(self, batch: Sequence[Act]) -> None:
+        """Ask beforehand what the acts will need to know, once for all of them."""
+        objects = {new.object.id: new for act in reversed(batch) for new in reversed(act.objects)}
+        if objects:
+            self._held = await self._ask(objects.values())
+            names = list({new.label for act in batch for new in act.objects})
+            found = await self.db.fetch("SELECT facets, id FROM label WHERE facets = ANY($1)", names)
+            self._labels = {row[0]: row[1] for row in found}
+
+    def bears_on_others(self, act: Act) -> bool:
+        """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
+        ids = {new.object.id for new in act.objects}
+        return bool(act.removals or act.changes) or len(ids) < len(act.objects) or not ids.isdisjoint(self._touched)
+
+    def mark(self) -> Mark:
+        laid = self.laid
+        news = {label: list(gained) for label, gained in laid.label_news.items()}
+        return Mark(laid.last_tick, laid.next_vid, self.changed, news, len(self._named), self._sizes())
+
+    def _sizes(self) -> tuple[int, int, int, int, int]:
+        laid = self.laid
+        return (
+            len(laid.versions), len(laid.placements), len(laid.runs), len(self._new_labels), len(self._superseded)
+        )  # fmt: skip
+
+    def reset(self, mark: Mark) -> None:
+        """Forget an act that failed."""
+        laid = self.laid
+        laid.last_tick, laid.next_vid, laid.label_news, self.changed = (
+            mark.last_tick, mark.next_vid, mark.label_news, mark.changed
+        )  # fmt: skip
+        rows: tuple[list[object], ...] = (laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded)  # type: ignore[assignment]
+        for one, size in zip(rows, mark.sizes, strict=True):
+            del one[size:]
+        for name in self._named[mark.named :]:
+            del self._labels[name]
+        self.next_label -= len(self._named) - mark.named
+        del self._named[mark.named :]
+
+    async def place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
+        """What became of each object, in order."""
+        return tuple([placed for part in apart(objects) for placed in await self._place(part)])
+
+    async def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
+        ids = {new.object.id for new in objects}
+        held = self._held
+        if not ids.isdisjoint(self._touched):
+            await self.flush()
+            held = await self._ask(objects)
+        judged = judge_all(objects, held)
+        for name, going in judged.going.items():
+            self._name(name, going[0].new)
+        lay(judged, self._labels, self.time_us, self.laid)
+        self._superseded += judged.superseded
+        self.changed = self.changed or judged.changed
+        self._touched |= ids
+        return judged.placed
+
+    async def _ask(self, objects: Iterable[NewObject]) -> dict[str, list[Held]]:
+        """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
+        asked = [(new.object.id, new.object.instant, new.holder, new.collection) for new in objects]
+        found: dict[str, dict[int, Held]] = {}
+        for row in await self.db.fetch(_HELD, *arrays(asked, 4)):
+            one = Held._make(row)
+            found.setdefault(one.id, {})[one.vid] = one
+        return {id_: list(versions.values()) for id_, versions in found.items()}
+
+    def _name(self, name: str, first: NewObject) -> None:
+        if name not in self._labels:
+            self._labels[name] = self.next_label
+            self._named.append(name)
+            self._new_labels.append((self.next_label, first.collection, name, first.country))
+            self.next_label += 1
+
+    async def flush(self) -> None:
+        """Write what gathered."""
+        laid = self.laid
+        if laid.placements:
+            runs = [run.columns for run in laid.runs]
+            await self.db.execute(
+                _WRITE, *arrays(self._new_labels, 4), *arrays(laid.versions, 11), *arrays(laid.placements, 6),
+                *arrays(runs, 8),
+            )  # fmt: skip
+        if self._superseded:
+            await self.db.execute(_SUPERSEDE, self._superseded)
+        laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded = [], [], [], [], []
+
+    # --- taking out ---
+
+    async def remove(self, removal: Removal) -> tuple[Withdrawn, ...] | None:
+        """See Stamp.removed."""
+        lying = await self.db.fetch(
+            "SELECT o.vid, o.instant, o.owner, o.version, p.label, p.run, p.tick, l.facets FROM object o"
+            " JOIN placement p ON p.vid = o.vid JOIN label l ON l.id = p.label"
+            " WHERE o.id = $1 AND p.collection = $2 ORDER BY o.instant",
+            removal.id,
+            removal.collection,
+        )
+        going = chosen(removal, list(map(Lying._make, lying)))
+        if going is None:
+            return None
+        for one in going:
+            await self._take_out(one, removal.collection)
+        self.changed = self.changed or bool(going)
+        self._touched.add(removal.id)
+        return tuple(Withdrawn(one.version, one.facets) for one in going)
+
+    async def _take_out(self, one: Lying, collection: str) -> None:
+        row = await self.db.fetchrow("SELECT ends, items, bodies FROM run WHERE first_tick = $1", one.run)
+        ends, bodies = Run.of(*row).without(one.tick - one.run)
+        await self.db.execute(
+            "UPDATE run SET odd = 1, ends = $1, bodies = $2 WHERE first_tick = $3", ends, bodies, one.run
+        )
+        await self.db.execute("DELETE FROM placement WHERE vid = $1 AND collection = $2", one.vid, collection)
+        await self.db.execute("UPDATE label SET placements = placements - 1 WHERE id = $1", one.label)
+        # The row stays: it keeps the id its owner's, and the version what it was. Observables have neither owner nor
+        # version, and go with their last placement.
+        await self.db.execute(
+            "DELETE FROM object WHERE vid = $1 AND created = ''"
+            " AND NOT EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid)",
+            one.vid,
+        )
+
+
+def arrays(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    """Rows as arrays for unnest."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width

@@ -1,0 +1,162 @@
+"""Connections to PostgreSQL: the settings that order and durability rest on, what a server must be, and its schema.
+
+Nothing here is a knob. A server that could forget a commit whose checkpoint has left the machine would sign a fork after
+its next crash, so such a server is refused.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from exchange.errors import LedgerFault, Malformed, Unavailable
+
+_MIGRATIONS = Path(__file__).parent / "migrations" / "postgres"
+_MIGRATING = 0x70756E  # an advisory lock of this number is held by the process that brings the schema up to date
+_OLDEST_SERVER = 14
+_COMMAND_SECONDS = 10
+"""Above the server's own limit: by then it is gone, or the network is."""
+
+Connection = Any
+"""asyncpg publishes no types: a connection, or a pool's proxy of one."""
+
+_SESSION = {
+    "application_name": "puente",
+    "lock_timeout": "2s",
+    "statement_timeout": "5s",
+    # A process that is frozen while it holds the head loses it, and its transaction, to the others.
+    "idle_in_transaction_session_timeout": "2s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "jit": "off",  # 300 ms for a page that takes one
+    # The planner is not left the choice: on a young table it has no statistics, and the wrong plan costs a hundred times the
+    # right one. Every question is written for nested loops over the indices it needs.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+# What a connection that broke or was ended by the server looks like. The work may have been done or not.
+BROKEN = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a database is. The password is no part of the URL: URLs are shown, logged and passed around."""
+
+    url: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+    """None leaves it to PGPASSFILE, PGPASSWORD, or a certificate named in the URL."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """For asyncpg.connect and asyncpg.create_pool."""
+        return {
+            "dsn": self.url,
+            "password": self.password,
+            "server_settings": _SESSION,
+            "command_timeout": _COMMAND_SECONDS,
+            "timeout": _COMMAND_SECONDS,
+        }
+
+    async def connect(self) -> Connection:
+        return await asyncpg.connect(**self.arguments)
+
+
+def away(error: BaseException) -> Unavailable:
+    """What a caller is told while the database does not answer."""
+    refusal = Unavailable(
+        "The database does not answer now. Try again shortly.",
+        "La base de datos no responde ahora. Intente de nuevo en breve.",
+        code="database-away",
+    )
+    refusal.__cause__ = error
+    return refusal
+
+
+async def prepare(server: Server, migrations: Path = _MIGRATIONS) -> None:
+    """Check the server and bring its schema up to date.
+
+    Raises Malformed (`database_url`) for a server that cannot be reached or must not be used, and LedgerFault when its
+    schema is newer than this program.
+    """
+    try:
+        db = await server.connect()
+    except (*BROKEN, asyncpg.PostgresError, ValueError) as error:
+        raise _unusable(f"cannot be used: {error}", f"no puede usarse: {error}") from None
+    try:
+        await _check(db)
+        await migrate(db, migrations)
+    finally:
+        await db.close()
+
+
+async def _check(db: Connection) -> None:
+    version = db.get_server_version()
+    if version.major < _OLDEST_SERVER:
+        raise _unusable(f"is PostgreSQL {version.major}, older than {_OLDEST_SERVER}",
+                        f"es PostgreSQL {version.major}, anterior a {_OLDEST_SERVER}")  # fmt: skip
+    if await db.fetchval("SELECT pg_is_in_recovery()"):
+        raise _unusable("is a standby: name the primary", "es una réplica: indique el servidor primario")
+    for name, wanted in (
+        ("fsync", ("on",)),
+        ("full_page_writes", ("on",)),
+        ("synchronous_commit", ("on", "remote_apply")),
+    ):
+        value = await db.fetchval("SELECT current_setting($1)", name)
+        if value not in wanted:
+            raise _unusable(f"has {name} = {value}: after a crash it could forget what was acknowledged and signed",
+                            f"tiene {name} = {value}: tras una caída podría olvidar lo confirmado y firmado")  # fmt: skip
+
+
+def _unusable(en: str, es: str) -> Malformed:
+    return Malformed(
+        f"The server of database_url {en}.",
+        f"El servidor de database_url {es}.",
+        code="database-unusable",
+        field="database_url",
+    )
+
+
+async def migrate(db: Connection, migrations: Path = _MIGRATIONS) -> None:
+    """Apply the numbered .sql files that are still missing, in order, all in one transaction.
+
+    Of several processes that start at once, one does it and the others wait. Where nothing is missing nothing is locked
+    and no right to create tables is needed.
+    """
+    scripts = _scripts(migrations)
+    if await _version(db) == len(scripts):
+        return
+    async with db.transaction():
+        await db.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        await db.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATING)
+        await db.execute("CREATE TABLE IF NOT EXISTS schema_version (version int NOT NULL)")
+        have = await _version(db)
+        if have > len(scripts):
+            raise LedgerFault("schema-newer", f"the database is at schema {have}, this program knows {len(scripts)}")
+        for script in scripts[have:]:
+            await db.execute(script)
+        await db.execute("DELETE FROM schema_version")
+        await db.execute("INSERT INTO schema_version VALUES ($1)", len(scripts))
+
+
+def _scripts(migrations: Path) -> list[str]:
+    return [file.read_text() for file in sorted(migrations.glob("*.sql"))]
+
+
+async def _version(db: Connection) -> int:
+    if await db.fetchval("SELECT to_regclass('schema_version') IS NULL"):
+        return 0
+    return await db.fetchval("SELECT version FROM schema_version") or 0

@@ -1,0 +1,140 @@
+"""A PostgreSQL for tests: the one that EXCHANGE_TEST_POSTGRES names, else a cluster of our own, without Docker.
+
+It is as durable as a real one: the store refuses any other.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from exchange.store.postgres_session import Server, prepare
+
+_TEMPLATE = "puente_template"
+_NEITHER = (
+    "no PostgreSQL: EXCHANGE_TEST_POSTGRES is not set and no pg_ctl is on this machine (Debian: apt install postgresql)"
+)
+
+
+class NoPostgres(Exception):
+    """Why there is none."""
+
+
+def programs() -> Path:
+    """Where initdb and pg_ctl are. Raises NoPostgres."""
+    found = shutil.which("pg_ctl")
+    candidates = [Path(found).resolve()] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    if not candidates:
+        raise NoPostgres(_NEITHER)
+    return candidates[-1].parent
+
+
+@dataclass
+class Cluster:
+    """A server of our own under a short path: a socket's may not be longer than 107 bytes."""
+
+    base: Path
+    programs: Path = field(default_factory=programs)
+    socket_only: bool = True
+    more: str = ""
+
+    @property
+    def data(self) -> Path:
+        return self.base / "data"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://hub@/postgres?host={quote(str(self.base), safe='')}"
+
+    def call(self, program: str, *arguments: str | Path) -> None:
+        """As user postgres when we are root: PostgreSQL refuses to run as root."""
+        user = "postgres" if os.getuid() == 0 else None
+        subprocess.run(
+            [self.programs / program, *arguments], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, user=user, group=user, cwd="/",
+        )  # fmt: skip
+
+    def create(self) -> None:
+        self.base.chmod(0o777)
+        self.call("initdb", "-D", self.data, "-Uhub", "-Atrust", "-EUTF8", "--locale=C", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-k {self.base} -c listen_addresses='' -c max_connections=200 {self.more}"
+        self.call("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", self.base / "log", "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        self.call("pg_ctl", "-D", self.data, "-w", "-m", how, "stop")
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A fresh one, running until the block ends."""
+    made = Cluster(Path(tempfile.mkdtemp(prefix="pg")))
+    try:
+        made.create()
+        made.start()
+        yield made
+    finally:
+        if (made.data / "postmaster.pid").exists():
+            made.stop()
+        shutil.rmtree(made.base, ignore_errors=True)
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The URL of a server where databases may be made. Raises NoPostgres."""
+    if given := os.environ.get("EXCHANGE_TEST_POSTGRES"):
+        yield given
+    else:
+        with cluster() as own:
+            yield own.url
+
+
+@dataclass
+class Databases:
+    """Fresh databases on one server, each a copy of one that was migrated once."""
+
+    url: str
+    _numbers: Iterator[int] = field(default_factory=count)
+    _prefix: str = field(default_factory=lambda: f"puente_{os.getpid()}")
+
+    def at(self, name: str) -> str:
+        """The URL of a database by name."""
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    async def template(self) -> None:
+        await self._order(f'CREATE DATABASE "{self._prefix}_{_TEMPLATE}"')
+        await prepare(Server(self.at(f"{self._prefix}_{_TEMPLATE}")))
+
+    async def fresh(self, *, empty: bool = False) -> str:
+        """The URL of a new database, with the schema or `empty`."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        await self._order(
+            f'CREATE DATABASE "{name}" TEMPLATE "{"template0" if empty else f"{self._prefix}_{_TEMPLATE}"}"'
+        )
+        return self.at(name)
+
+    async def drop(self) -> None:
+        """All that were made: a server that was given must be left as it was found."""
+        db = await asyncpg.connect(self.url)
+        names = await db.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", f"{self._prefix}_")
+        for row in names:
+            await db.execute(f'DROP DATABASE "{row[0]}" WITH (FORCE)')
+        await db.close()
+
+    async def _order(self, statement: str) -> None:
+        db = await asyncpg.connect(self.url)
+        await db.execute(statement)
+        await db.close()
+
+
+Fresh = Callable[[], str]
+"""Makes a database; its URL."""
