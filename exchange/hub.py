@@ -10,7 +10,7 @@ import structlog
 
 from certs.keys import load_secret
 from exchange.api.routes import ROUTES as API_ROUTES
-from exchange.clock import Clock
+from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.registry import Governance
@@ -32,9 +32,26 @@ from exchange.web.services import Services
 _log = structlog.get_logger("puente.hub")
 
 
-def open_store(settings: Settings, clock: Clock) -> Store:
-    """The store that the settings name."""
-    return SqliteStore(settings.database, clock)
+async def open_store(settings: Settings, clock: Clock) -> Store:
+    """The store that the settings name. Raises Malformed (`database_url`) when its server cannot be used."""
+    if not settings.database_url:
+        return SqliteStore(settings.database, clock)
+    try:
+        from exchange.store.postgres import PostgresStore
+        from exchange.store.postgres_session import Server
+    except ImportError:
+        raise Malformed(
+            "database_url is set, but the driver is not installed: pip install 'puente[postgres]'.",
+            "database_url está definido, pero falta el controlador: pip install 'puente[postgres]'.",
+            code="settings",
+            field="database_url",
+        ) from None
+    secret = settings.database_password_file
+    password = load_secret(secret).decode().strip() if secret is not None else None
+    standby = Server(settings.database_read_url, password) if settings.database_read_url else None
+    # Machines' clocks differ, the server's is one for all of them; a clock that somebody set in a test is obeyed.
+    own = None if isinstance(clock, SystemClock) else clock
+    return await PostgresStore.open(Server(settings.database_url, password), own, standby=standby)
 
 
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
@@ -85,7 +102,7 @@ async def working(settings: Settings, clock: Clock, *, ask_witnesses: bool = Fal
 
     Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen.
     """
-    store = open_store(settings, clock)
+    store = await open_store(settings, clock)
     services = build_services(settings, clock, store)
     try:
         await services.publisher.start(ask_witnesses=ask_witnesses)

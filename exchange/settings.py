@@ -4,8 +4,9 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from exchange.errors import Malformed, Text
 
@@ -82,6 +83,13 @@ class Settings(BaseModel):
     poll_sum_interval_seconds: float = Field(default=60.0, gt=0)
 
     database: Path = Path("hub.sqlite")
+    """The SQLite file, unless `database_url` is set."""
+    database_url: str = Field(default="", repr=False)
+    """postgresql://user@host/name?sslmode=verify-full: the hub's data lie in PostgreSQL. Never with a password in it."""
+    database_read_url: str = Field(default="", repr=False)
+    """The same for a hot standby: pages are read there whenever it has caught up."""
+    database_password_file: Path | None = Field(default=None, repr=False)
+    """Readable by its owner only. Without it PGPASSFILE counts, or a certificate that the URL names."""
     anchors: Path = Path("anchors")
     """Directory of the anchor files. In production: another volume, in no backup set."""
     keys: Path = Path("keys")
@@ -95,10 +103,23 @@ class Settings(BaseModel):
     """Directory of the countries' revocation lists (`*.crl`, PEM or DER). Once set, an issuer whose list is missing or out
     of date has every certificate refused. Without it, revocations are what the hub's registry says."""
 
+    @field_validator("database_url", "database_read_url")
+    @classmethod
+    def _no_password(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and parts.scheme not in ("postgresql", "postgres"):
+            raise ValueError("must begin with postgresql:// (debe comenzar con postgresql://)")
+        if parts.password is not None or "password" in parse_qs(parts.query):
+            raise ValueError("must not hold a password, which database_password_file or PGPASSFILE names"
+                             " (no debe contener una contraseña: la indica database_password_file o PGPASSFILE)")  # fmt: skip
+        return url
+
     @classmethod
     def load(cls, path: Path) -> "Settings":
         """Read the TOML file. Raises Malformed naming the offending key."""
-        paths = ("database", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy", "crls")
+        paths = (
+            "database", "database_password_file", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy", "crls",
+        )  # fmt: skip
         return read_toml(cls, path, paths, Text("settings", "configuración"))
 
 

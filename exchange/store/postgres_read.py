@@ -98,22 +98,19 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
         sql += " AND false"  # everything held is STIX 2.1
     if "all" in match.versions:
         return sql
-    # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
-    rival = (
-        "SELECT 1 FROM object o2 JOIN placement p2 ON p2.vid = o2.vid WHERE o2.id = o.id"
-        f" AND p2.collection || '' = p.collection AND p2.tick + 0 > {value(match.added_after_us or 0)}"
-        f" AND p2.label + 0 = ANY({labels})"
-    )
     parts = []
     instants = [word for word in match.versions if word not in ("first", "last")]
-    if "last" in match.versions:
-        parts.append(
-            f"p.newer = 0 OR NOT EXISTS ({rival} AND (o2.instant > o.instant OR o2.instant = o.instant AND p2.tick < p.tick))"
+    if len(instants) < len(match.versions):
+        # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
+        rival = (
+            "SELECT 1 FROM object o2 JOIN placement p2 ON p2.vid = o2.vid WHERE o2.id = o.id"
+            f" AND p2.collection || '' = p.collection AND p2.tick + 0 > {value(match.added_after_us or 0)}"
+            f" AND p2.label + 0 = ANY({labels}) AND (o2.instant %s o.instant OR o2.instant = o.instant AND p2.tick < p.tick)"
         )
-    if "first" in match.versions:
-        parts.append(
-            f"NOT EXISTS ({rival} AND (o2.instant < o.instant OR o2.instant = o.instant AND p2.tick < p.tick))"
-        )
+        if "last" in match.versions:
+            parts.append(f"p.newer = 0 OR NOT EXISTS ({rival % '>'})")
+        if "first" in match.versions:
+            parts.append(f"NOT EXISTS ({rival % '<'})")
     if instants:
         parts.append(f"o.instant = ANY({value(instants)})")
     return f"{sql} AND ({' OR '.join(parts)})"

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     knobs = {"witness_interval_seconds": 0.2, "checkpoint_interval_seconds": 0.05}
-    async with make_world(tmp_path_factory.mktemp("api"), **knobs) as made:
+    async with make_world(tmp_path_factory.mktemp("api"), **knobs, **database) as made:
         yield made
 
 

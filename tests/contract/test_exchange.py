@@ -33,9 +33,9 @@ NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     async with make_world(
-        tmp_path_factory.mktemp("world"), witness_interval_seconds=0.2, checkpoint_interval_seconds=0.05
+        tmp_path_factory.mktemp("world"), witness_interval_seconds=0.2, checkpoint_interval_seconds=0.05, **database
     ) as made:
         yield made
 

@@ -6,6 +6,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -36,6 +38,7 @@ from exchange.store.contract import (
 )
 from exchange.times import as_text
 from tests.places import Place, ask, emptied, open_at
+from tests.postgres import Databases
 
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
 
@@ -339,8 +342,7 @@ ACTS = st.lists(st.one_of(st.lists(VERSIONS, min_size=1, max_size=12), st.intege
 """Submissions of versions (number, version, label), and removals of all versions of a number."""
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+PAGES = given(
     acts=ACTS,
     labels=st.sets(st.sampled_from("abc")),
     match=st.sampled_from([("last",), ("first",), ("all",), ("first", "last"), ("2026-01-01T00:00:00.002",)]),
@@ -348,9 +350,29 @@ ACTS = st.lists(st.one_of(st.lists(VERSIONS, min_size=1, max_size=12), st.intege
     after=st.integers(0, 20),
     by_id=st.booleans(),
 )
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@PAGES
 @pytest.mark.rule("FLT-01", "FLT-20", "FLT-28", "FLT-29", "FLT-30", "FLT-31", "FLT-32", "FLT-33", "FLT-43")
 @pytest.mark.rule("FLT-46", "PAG-02", "PAG-22")
-async def test_pages_are_what_the_model_says(
+async def test_pages_are_what_the_model_says(tmp_path: Path, **drawn: Any) -> None:
+    await compare_pages(await emptied(tmp_path / "hub.sqlite"), **drawn)
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> str:
+    return asyncio.run(databases.fresh())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@PAGES
+async def test_pages_of_postgres_are_what_the_model_says(database_url: str, **drawn: Any) -> None:
+    """Fewer examples: each takes twenty times as long to set up."""
+    await compare_pages(await emptied(database_url), **drawn)
+
+
+async def compare_pages(
     place: Place,
     acts: list[list[tuple[int, int, str]] | int],
     labels: set[str],
@@ -361,7 +383,7 @@ async def test_pages_are_what_the_model_says(
 ) -> None:
     """First and last are judged among what the reader may see and asked for. Rows and bytes tell the same, whatever was
     superseded or taken out meanwhile."""
-    store = await open_at(await emptied(place))
+    store = await open_at(place)
     placed: list[tuple[int, int, int, str]] = []
     for one in acts:
         if isinstance(one, int):

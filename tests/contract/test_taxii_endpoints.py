@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import orjson
@@ -27,14 +28,14 @@ NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     knobs = {
         "body_limit_bytes": LIMIT,
         "page_default_objects": 7,
         "page_limit_objects": 9,
         "envelope_limit_objects": 60,
     }
-    async with make_world(tmp_path_factory.mktemp("taxii"), **knobs) as made:
+    async with make_world(tmp_path_factory.mktemp("taxii"), **knobs, **database) as made:
         yield made
 
 

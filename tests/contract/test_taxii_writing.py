@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -29,9 +30,9 @@ LIMIT = 200_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     knobs = {"body_limit_bytes": LIMIT, "envelope_limit_objects": 60}
-    async with make_world(tmp_path_factory.mktemp("writing"), **knobs) as made:
+    async with make_world(tmp_path_factory.mktemp("writing"), **knobs, **database) as made:
         yield made
 
 
