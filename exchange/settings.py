@@ -1,9 +1,9 @@
 """Every knob of the hub, its default and its unit, from one TOML file. Unknown keys are refused."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -12,6 +12,8 @@ from exchange.errors import Malformed, Text
 
 Positive = Annotated[int, Field(gt=0)]
 M = TypeVar("M", bound=BaseModel)
+
+_WHAT = Text("settings", "configuración")
 
 
 class Settings(BaseModel):
@@ -115,29 +117,39 @@ class Settings(BaseModel):
         return url
 
     @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Settings":
+        """Settings that differ from the defaults in these values. Raises Malformed naming the offending key."""
+        return _checked(cls, values, _WHAT)
+
+    @classmethod
     def load(cls, path: Path) -> "Settings":
         """Read the TOML file. Raises Malformed naming the offending key."""
         paths = (
             "database", "database_password_file", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy", "crls",
         )  # fmt: skip
-        return read_toml(cls, path, paths, Text("settings", "configuración"))
+        return read_toml(cls, path, paths, _WHAT)
 
 
 def read_toml(kind: type[M], path: Path, paths: Iterable[str], what: Text) -> M:
     """A frozen model from a TOML file. The keys in `paths` are relative to its directory. Raises Malformed (`settings`)."""
     try:
         values = tomllib.loads(path.read_text())
-        for key in paths:
-            value = values.get(key, kind.model_fields[key].default)
-            if value is not None:
-                values[key] = path.parent.absolute() / str(value)
-        return kind.model_validate(values)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Malformed(
             f"The {what.en} file {path} cannot be read: {error}",
             f"No se puede leer el archivo de {what.es} {path}: {error}",
             code="settings",
         ) from None
+    for key in paths:
+        value = values.get(key, kind.model_fields[key].default)
+        if value is not None:
+            values[key] = path.parent.absolute() / str(value)
+    return _checked(kind, values, what)
+
+
+def _checked(kind: type[M], values: Mapping[str, Any], what: Text) -> M:
+    try:
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import os
 import signal
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import uvloop
@@ -17,10 +18,12 @@ from exchange import observe
 from exchange.cli import setup
 from exchange.cli.output import language, listing, say
 from exchange.cli.words import argument, command, group, new_folder, option
+from exchange.cli.workers import share
 from exchange.clock import SystemClock
-from exchange.errors import NotFound
-from exchange.hub import running, working
+from exchange.errors import Conflict, NotFound
+from exchange.hub import open_store, running, working
 from exchange.model.member import Collection, Country, Member, Status
+from exchange.settings import Settings
 from exchange.web.services import Services
 
 T = TypeVar("T")
@@ -57,27 +60,68 @@ def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:
     help="For clients with certificates.",
     es="Para clientes con certificado.",
 )
-def init(home: Path, port: int, mtls_port: int) -> None:
+@option(
+    "--database-url",
+    default="",
+    help="postgresql://user@host/name, an empty database; without it, a SQLite file. Never with a password in it.",
+    es="postgresql://usuario@host/nombre, una base de datos vacía; sin ella, un archivo SQLite. Nunca con contraseña.",
+)
+@option(
+    "--database-password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the database's password, mode 0600; else PGPASSFILE counts.",
+    es="Archivo con la contraseña de la base de datos, modo 0600; si falta, vale PGPASSFILE.",
+)
+def init(home: Path, port: int, mtls_port: int, database_url: str, database_password_file: Path | None) -> None:
     """Make keys, both countries' development PKI, two witnesses, the sample agreement and collections."""
-    made = setup.create(home, SystemClock(), ports=(port, mtls_port))
+    database: dict[str, Any] = {"database_url": database_url} if database_url else {}
+    if database_url and database_password_file is not None:
+        database["database_password_file"] = database_password_file.absolute()
+    if database_url:
+        asyncio.run(_must_be_empty(Settings.of(database)))
+    made = setup.create(home, SystemClock(), ports=(port, mtls_port), database=database)
     at_hub(home, lambda services: setup.establish(services, made))
     say(f"Made {home}. Next: puente member add us-cyber", f"Se creó {home}. Siguiente: puente member add us-cyber")
 
 
+async def _must_be_empty(settings: Settings) -> None:
+    """Before anything is made: what a database holds is signed with other keys than new ones."""
+    store = await open_store(settings, SystemClock())
+    try:
+        held = any(tree.size for tree in (await store.trees()).values())
+    finally:
+        await store.close()
+    if held:
+        raise Conflict("The database holds a hub already.", "La base de datos ya contiene un centro.", code="exists",
+                       field="database_url")  # fmt: skip
+
+
 @command(es="Pone en marcha el centro hasta que se le indique detenerse; antes termina lo que ya aceptó.")
 @in_home
-def serve(home: Path) -> None:
+@option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that share the ports; rates are counted in each.",
+    es="Procesos que comparten los puertos; los límites se cuentan en cada uno.",
+)
+def serve(home: Path, workers: int) -> None:
     """Run the hub until it is told to stop; what it accepted is finished first."""
     observe.configure()
+    settings = setup.Home(home).settings()
+    if workers > 1:
+        share(workers, settings)
     _save_memory()
 
     async def run() -> None:
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        async with running(setup.Home(home).settings(), SystemClock()) as hub:
+        async with running(settings, SystemClock()) as hub:
             gc.freeze()  # what stands now stands for good
-            say(f"Serving TAXII 2.1 at {hub.url}/taxii2/", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/")
+            who = f" ({os.getpid()})" if workers > 1 else ""
+            say(f"Serving TAXII 2.1 at {hub.url}/taxii2/{who}", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/{who}")
             await stop.wait()
 
     uvloop.run(run())

@@ -8,6 +8,7 @@ A directory holds all of it:
     members/<slug>/             TLS and signing keys of each member (0600), and its profile, client.toml
 """
 
+import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -106,8 +107,18 @@ class Home:
         return Signer(load_key(directory / "signing.key"), certificate, identity_id)
 
 
-def create(root: Path, clock: Clock, *, ports: tuple[int, int] = (8443, 8444), witness_urls: Mapping[str, str] | None = None) -> Home:  # fmt: skip
-    """Make everything that must exist before a hub can start. Raises Conflict when it is there already."""
+def create(
+    root: Path,
+    clock: Clock,
+    *,
+    ports: tuple[int, int] = (8443, 8444),
+    witness_urls: Mapping[str, str] | None = None,
+    database: Mapping[str, object] | None = None,
+) -> Home:
+    """Make everything that must exist before a hub can start. Raises Conflict when it is there already.
+
+    `database` is what the settings shall say of it; nothing for a SQLite file.
+    """
     home = Home(root)
     if home.settings_file.exists():
         raise Conflict(f"{root} holds a hub already.", f"{root} ya contiene un centro.", code="exists")
@@ -124,11 +135,22 @@ def create(root: Path, clock: Clock, *, ports: tuple[int, int] = (8443, 8444), w
     if issued.key is not None:
         save_key(issued.key, hub / "keys" / "server.key")
     save_secret(token_bytes(32), hub / "keys" / "cursor.key")
-    _make_logs(home, witness_urls or {"us-a": "http://127.0.0.1:8451", "mx-a": "http://127.0.0.1:8452"}, ports)
+    _make_logs(home)
+    lines = [
+        f"port = {ports[0]}",
+        f"mtls_port = {ports[1]}",
+        f'public_url = "https://localhost:{ports[0]}"',
+        *(f"{name} = {json.dumps(str(value))}" for name, value in (database or {}).items()),
+        "",
+        "[witnesses]",
+    ]
+    witness_urls = witness_urls or {"us-a": "http://127.0.0.1:8451", "mx-a": "http://127.0.0.1:8452"}
+    lines += [f'{witness} = "{url}"' for witness, url in witness_urls.items()]
+    home.settings_file.write_text("\n".join([*lines, ""]))
     return home
 
 
-def _make_logs(home: Home, witness_urls: Mapping[str, str], ports: tuple[int, int]) -> None:
+def _make_logs(home: Home) -> None:
     hub = home.root / "hub"
     name = Settings().name
     keys: dict[str, LogKey] = {}
@@ -145,15 +167,6 @@ def _make_logs(home: Home, witness_urls: Mapping[str, str], ports: tuple[int, in
     }
     for log in LOGS:
         (hub / "witness-policy" / log).write_text(witness_policy(log, keys[log].vkey, vkeys))
-    lines = [
-        f"port = {ports[0]}",
-        f"mtls_port = {ports[1]}",
-        f'public_url = "https://localhost:{ports[0]}"',
-        "",
-        "[witnesses]",
-    ]
-    lines += [f'{witness} = "{url}"' for witness, url in witness_urls.items()]
-    home.settings_file.write_text("\n".join([*lines, ""]))
 
 
 def witness_policy(log: str, vkey: str, witnesses: Mapping[str, str]) -> str:
