@@ -217,8 +217,10 @@ class Publisher:
             if state != "open":
                 self.halted = state  # another process halted the log, or this one before it was started again
                 return
-            tree = await self._tree(log)
+            # What was signed is read before what is committed: a publisher of another machine, with anchors and turns of its
+            # own, may sign more in between, never less.
             claims = await self._own_claims(log)
+            tree = await self._tree(log)
             # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
             frontier = await self._agree(log, tree, claims)
             if all(claim.size < tree.size for claim in claims if claim.by == _CHECKPOINT):

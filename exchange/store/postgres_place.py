@@ -181,9 +181,10 @@ class Placing:
     async def remove(self, removal: Removal) -> tuple[Withdrawn, ...] | None:
         """See Stamp.removed."""
         lying = await self.db.fetch(
-            "SELECT o.vid, o.instant, o.owner, o.version, p.label, p.run, p.tick, l.facets FROM object o"
-            " JOIN placement p ON p.vid = o.vid JOIN label l ON l.id = p.label"
-            " WHERE o.id = $1 AND p.collection = $2 ORDER BY o.instant",
+            "SELECT o.vid, o.instant, o.owner, o.version, p.label, p.run, p.tick, l.facets"
+            " FROM (SELECT * FROM object WHERE id = $1 OFFSET 0) o"
+            " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o.vid OFFSET 0) p JOIN label l ON l.id = p.label"
+            " WHERE p.collection = $2 ORDER BY o.instant",
             removal.id,
             removal.collection,
         )

@@ -1,6 +1,7 @@
 """What the hub asks of PostgreSQL: pages, registries, and the ledger's rows. Plain SQL, each query with its plan written down.
 
-`+ 0` and `|| ''` hide a column from the planner where an index on it would be the wrong way in.
+The planner has no statistics of a young table, so it is not left the choice: OFFSET 0 keeps a question inside another one
+whole, to be asked row by row; `+ 0` and `|| ''` hide a column whose index would be the wrong way in.
 """
 
 from collections.abc import Sequence
@@ -54,12 +55,13 @@ async def rows(
     columns = "p.tick, p.label, o.id, o.version, o.item, p.run"
     labels = value(list(query.labels))
     if query.match.ids:
-        # Materialised: else LIMIT would lure the planner into walking the collection until the ids come by.
+        # From the ids, and not, as LIMIT would have it, along the collection until they come by.
         sql = (
-            f"WITH found AS MATERIALIZED (SELECT {columns} FROM object o JOIN placement p ON p.vid = o.vid"
-            f" WHERE o.id = ANY({value(list(query.match.ids))}) AND p.collection || '' = {value(query.collection)}"
-            f" AND p.tick + 0 > {value(low)} AND p.label + 0 = ANY({labels}){_conditions(query, value, labels)})"
-            f" SELECT * FROM found ORDER BY tick LIMIT {value(limit)}"
+            f"SELECT f.* FROM unnest({value(list(set(query.match.ids)))}::text[]) AS a (id) CROSS JOIN LATERAL (SELECT {columns}"
+            f" FROM (SELECT * FROM object WHERE object.id = a.id OFFSET 0) o CROSS JOIN LATERAL (SELECT * FROM placement"
+            f" WHERE vid = o.vid OFFSET 0) p WHERE p.collection = {value(query.collection)}"
+            f" AND p.tick > {value(low)} AND p.label = ANY({labels}){_conditions(query, value, labels)} OFFSET 0) f"
+            f" ORDER BY f.tick LIMIT {value(limit)}"
         )
     elif between is not None or await is_dense(db, query):
         first, last = between or (low + 1, _NEVER)
@@ -103,9 +105,10 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
     if len(instants) < len(match.versions):
         # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
         rival = (
-            "SELECT 1 FROM object o2 JOIN placement p2 ON p2.vid = o2.vid WHERE o2.id = o.id"
-            f" AND p2.collection || '' = p.collection AND p2.tick + 0 > {value(match.added_after_us or 0)}"
-            f" AND p2.label + 0 = ANY({labels}) AND (o2.instant %s o.instant OR o2.instant = o.instant AND p2.tick < p.tick)"
+            "SELECT 1 FROM (SELECT vid, instant FROM object WHERE object.id = o.id OFFSET 0) o2"
+            " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o2.vid OFFSET 0) p2"
+            f" WHERE p2.collection = p.collection AND p2.tick > {value(match.added_after_us or 0)}"
+            f" AND p2.label = ANY({labels}) AND (o2.instant %s o.instant OR o2.instant = o.instant AND p2.tick < p.tick)"
         )
         if "last" in match.versions:
             parts.append(f"p.newer = 0 OR NOT EXISTS ({rival % '>'})")
@@ -118,8 +121,8 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
 
 async def has_object(db: Connection, collection: str, labels: Sequence[int], object_id: str) -> bool:
     found = await db.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM object o JOIN placement p ON p.vid = o.vid"
-        " WHERE o.id = $1 AND p.collection || '' = $2 AND p.label + 0 = ANY($3))",
+        "SELECT EXISTS (SELECT 1 FROM (SELECT vid FROM object WHERE id = $1 OFFSET 0) o CROSS JOIN LATERAL"
+        " (SELECT * FROM placement WHERE vid = o.vid OFFSET 0) p WHERE p.collection = $2 AND p.label = ANY($3))",
         object_id,
         collection,
         list(labels),

@@ -117,8 +117,10 @@ async def _load(db: Connection, first_ticks: set[int]) -> dict[int, Run]:
 async def held(db: Connection, object_id: str) -> list[HeldObject]:
     """See Store.held. All of it in the caller's snapshot."""
     found = await db.fetch(
-        "SELECT o.vid, o.version, o.type, o.owner, o.sha256, p.tick, p.label, p.run FROM object o"
-        " JOIN placement p ON p.vid = o.vid WHERE o.id = $1 ORDER BY o.instant, o.holder, p.tick",
+        "SELECT o.vid, o.version, o.type, o.owner, o.sha256, p.tick, p.label, p.run"
+        " FROM (SELECT * FROM object WHERE id = $1 OFFSET 0) o"
+        " CROSS JOIN LATERAL (SELECT tick, label, run FROM placement WHERE vid = o.vid OFFSET 0) p"
+        " ORDER BY o.instant, o.holder, p.tick",
         object_id,
     )
     runs = await _load(db, {row["run"] for row in found})
