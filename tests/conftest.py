@@ -9,23 +9,30 @@ from typing import Any
 import pytest
 
 from tests.places import Place
-from tests.postgres import Databases, NoPostgres, running
+from tests.postgres import Cluster, Databases, NoPostgres, cluster
 
 ENGINES = ("sqlite", "postgres")
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
-    """One server for the whole session. Where there is none its tests are skipped, and say why."""
+def server() -> Iterator[Cluster]:
+    """A PostgreSQL of this session's own: a test may let it fall, and must start it again."""
     try:
-        with running() as url:
-            made = Databases(url)
-            asyncio.run(made.template())
+        with cluster() as made:
             yield made
-            if "EXCHANGE_TEST_POSTGRES" in os.environ:
-                asyncio.run(made.drop())
     except NoPostgres as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Databases on the server that EXCHANGE_TEST_POSTGRES names, else on our own."""
+    given = os.environ.get("EXCHANGE_TEST_POSTGRES")
+    made = Databases(given or request.getfixturevalue("server").url)
+    asyncio.run(made.template())
+    yield made
+    if given:
+        asyncio.run(made.drop())
 
 
 @pytest.fixture(params=ENGINES)

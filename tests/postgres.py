@@ -1,4 +1,4 @@
-"""A PostgreSQL for tests: the one that EXCHANGE_TEST_POSTGRES names, else a cluster of our own, without Docker.
+"""A PostgreSQL for tests, without Docker: a cluster of our own, and fresh databases on it or on a server that is given.
 
 It is as durable as a real one: the store refuses any other.
 """
@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,7 +25,10 @@ _NEITHER = (
 
 
 class NoPostgres(Exception):
-    """Why there is none."""
+    """There is none here."""
+
+    def __str__(self) -> str:
+        return "no pg_ctl on this machine (Debian: apt install postgresql), so PostgreSQL is not tested"
 
 
 def programs() -> Path:
@@ -33,7 +36,7 @@ def programs() -> Path:
     found = shutil.which("pg_ctl")
     candidates = [Path(found).resolve()] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     if not candidates:
-        raise NoPostgres(_NEITHER)
+        raise NoPostgres
     return candidates[-1].parent
 
 
@@ -43,8 +46,6 @@ class Cluster:
 
     base: Path
     programs: Path = field(default_factory=programs)
-    socket_only: bool = True
-    more: str = ""
 
     @property
     def data(self) -> Path:
@@ -63,39 +64,49 @@ class Cluster:
         )  # fmt: skip
 
     def create(self) -> None:
-        self.base.chmod(0o777)
         self.call("initdb", "-D", self.data, "-Uhub", "-Atrust", "-EUTF8", "--locale=C", "--no-sync")
 
     def start(self) -> None:
-        options = f"-k {self.base} -c listen_addresses='' -c max_connections=200 {self.more}"
+        options = f"-k {self.base} -c listen_addresses='' -c max_connections=200"
         self.call("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", self.base / "log", "start")
 
-    def stop(self, how: str = "immediate") -> None:
-        self.call("pg_ctl", "-D", self.data, "-w", "-m", how, "stop")
+    def fall(self) -> None:
+        """As if its power was cut: nothing is written any more, and the next start recovers."""
+        self.call("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+
+    @contextmanager
+    def standby(self) -> Iterator["Cluster"]:
+        """A hot standby that follows this one."""
+        with _place() as base:
+            made = Cluster(base, self.programs)
+            self.call("pg_basebackup", "-h", self.base, "-U", "hub", "-D", made.data, "-R", "-c", "fast")
+            made.start()
+            try:
+                yield made
+            finally:
+                made.fall()
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    base = Path(tempfile.mkdtemp(prefix="pg"))
+    base.chmod(0o777)
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
 
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A fresh one, running until the block ends."""
-    made = Cluster(Path(tempfile.mkdtemp(prefix="pg")))
-    try:
+    """A fresh one, running until the block ends. Raises NoPostgres."""
+    found = programs()
+    with _place() as base:
+        made = Cluster(base, found)
         made.create()
         made.start()
-        yield made
-    finally:
-        if (made.data / "postmaster.pid").exists():
-            made.stop()
-        shutil.rmtree(made.base, ignore_errors=True)
-
-
-@contextmanager
-def running() -> Iterator[str]:
-    """The URL of a server where databases may be made. Raises NoPostgres."""
-    if given := os.environ.get("EXCHANGE_TEST_POSTGRES"):
-        yield given
-    else:
-        with cluster() as own:
-            yield own.url
+        try:
+            yield made
+        finally:
+            made.fall()
 
 
 @dataclass
@@ -134,7 +145,3 @@ class Databases:
         db = await asyncpg.connect(self.url)
         await db.execute(statement)
         await db.close()
-
-
-Fresh = Callable[[], str]
-"""Makes a database; its URL."""

@@ -20,9 +20,11 @@ from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS, national, route
 from exchange.ledger.merkle import Frontier, leaf_hash
 from tests.faults.load import History, Members, items_root
+from tests.postgres import Cluster, Databases
 from tests.world import Founded, found
 
 KILLS = 100
+FALLS_EVERY = 7
 ROOT = Path(__file__).resolve().parents[2]
 SEES = {"both": "aud-us", "us": "aud-us", "mx": "aud-mx"}
 
@@ -55,7 +57,7 @@ async def kennel(home: Path) -> AsyncIterator[Kennel]:
 def write_settings(founded: Founded) -> None:
     """The settings that `found` chose, where `puente serve` reads them."""
     names = ("port", "mtls_port", "public_url", "checkpoint_interval_seconds", "witness_interval_seconds")
-    lines = [f"{name} = {json.dumps(getattr(founded.settings, name))}" for name in names]
+    lines = [f"{name} = {json.dumps(getattr(founded.settings, name))}" for name in (*names, "database_url")]
     witnesses = "\n".join(f"{name} = {json.dumps(url)}" for name, url in founded.settings.witnesses.items())
     founded.home.settings_file.write_text("\n".join([*lines, "[witnesses]", witnesses, ""]))
 
@@ -63,8 +65,20 @@ def write_settings(founded: Founded) -> None:
 @pytest.mark.timeout(240)
 async def test_a_hundred_kills(tmp_path: Path) -> None:
     """Invariants I1 to I9 of the ledger design as they look from outside. Kills strike at any moment, start-up included."""
-    knobs = {"checkpoint_interval_seconds": 0.02, "witness_interval_seconds": 0.5}
-    async with found(tmp_path / "home", **knobs) as founded, kennel(founded.home.root) as hubs:
+    await _play(tmp_path, KILLS)
+
+
+@pytest.mark.timeout(240)
+async def test_kills_of_hubs_and_falls_of_postgresql(tmp_path: Path, server: Cluster) -> None:
+    """The same on PostgreSQL, whose server falls from time to time as if its power was cut."""
+    await _play(tmp_path, 30, server)
+
+
+async def _play(directory: Path, kills: int, server: Cluster | None = None) -> None:
+    knobs: dict[str, Any] = {"checkpoint_interval_seconds": 0.02, "witness_interval_seconds": 0.5}
+    if server is not None:
+        knobs["database_url"] = await Databases(server.url).fresh(empty=True)
+    async with found(directory / "home", **knobs) as founded, kennel(founded.home.root) as hubs:
         write_settings(founded)
         real = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "exchange.cli", "serve", "--home", str(founded.home.root),
@@ -73,16 +87,18 @@ async def test_a_hundred_kills(tmp_path: Path) -> None:
         connector = aiohttp.TCPConnector(ssl=founded.trusting())
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as session:
             members = Members(founded, session)
-            alive = await _under_load(members, hubs, real)
+            alive = await _under_load(members, hubs, real, kills, server)
             await _everything_cosigned(members)
             for pid in alive:
                 assert await hubs.order("stop", pid) == 0
         assert not list(founded.home.root.glob("witness-*/refused/*")), "a witness was shown two histories"
-        await _judge(founded, members, tmp_path / "copy")
+        await _judge(founded, members, directory / "copy")
     await asyncio.sleep(0.1)  # transports close on the loop's next turns
 
 
-async def _under_load(members: Members, hubs: Kennel, real: asyncio.subprocess.Process) -> list[int]:
+async def _under_load(
+    members: Members, hubs: Kennel, real: asyncio.subprocess.Process, kills: int, server: Cluster | None
+) -> list[int]:
     chance = random.Random(20261124)
     async with asyncio.TaskGroup() as work:
         writers = [work.create_task(members.submit(slug)) for slug in ("us-customs", "us-cyber", "mx-marina")]
@@ -92,10 +108,13 @@ async def _under_load(members: Members, hubs: Kennel, real: asyncio.subprocess.P
         alive = [await hubs.order("start"), await hubs.order("start")]
         real.kill()
         await real.wait()
-        for _ in range(KILLS - 1):
+        for number in range(1, kills):
             # Half of them strike while the hub that was started last is still starting.
             await asyncio.sleep(chance.choice((chance.uniform(0.0, 0.1), chance.uniform(0.2, 0.8))))
             await hubs.order("kill", alive.pop(chance.randrange(2)))
+            if server is not None and number % FALLS_EVERY == 0:
+                await asyncio.to_thread(server.fall)
+                await asyncio.to_thread(server.start)
             alive.append(await hubs.order("start"))
             log = chance.choice(LOGS)
             await members.look_at_checkpoint(SEES[log], log)

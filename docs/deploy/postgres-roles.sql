@@ -1,0 +1,22 @@
+-- Two roles, so that the password which the hubs hold cannot rewrite the log: the owner of the tables, whose password is used
+-- for `puente init` and for updates that change the schema, and the role the hubs serve with.
+-- Run it by the owner, in the hub's database, after `puente init` and after each such update:
+--
+--     psql "$OWNER_URL" -c "CREATE ROLE puente_hub LOGIN PASSWORD '…'"     -- once
+--     psql "$OWNER_URL" -f docs/deploy/postgres-roles.sql
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM puente_hub;
+GRANT USAGE ON SCHEMA public TO puente_hub;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO puente_hub;
+
+-- Written once: the log, its hashes, what was signed, and what was adopted.
+GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, trust_list, status TO puente_hub;
+
+-- Counters and states that move on.
+GRANT UPDATE ON head, tree TO puente_hub;
+GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collection, label, run TO puente_hub;
+
+-- Objects come and, when their owner takes them out, go.
+GRANT INSERT, UPDATE, DELETE ON placement TO puente_hub;
+GRANT INSERT, DELETE ON object TO puente_hub;
