@@ -91,11 +91,11 @@ class Release:
         sheet = self._sheets.find(question, epochs.last_tick)
         if sheet is None:
             place = (allowed.collection, allowed.labels, match, after_us, limit)
+            until = epochs.last_tick  # what came since may lie under labels that were not judged
             if view.write is None:
-                sheet = Sheet.of_spans(await self._store.spans(*place), allowed.countries)
+                sheet = Sheet.of_spans(await self._store.spans(*place, until_us=until), allowed.countries)
             else:
-                sheet = Sheet.of_rows(await self._store.page(*place), view.write, allowed.countries)
-            # Read after `epochs` was: it may hold more than the question asked for, never less.
+                sheet = Sheet.of_rows(await self._store.page(*place, until_us=until), view.write, allowed.countries)
             self._sheets.keep(question, sheet, epochs.last_tick)
         return question, sheet
 

@@ -274,7 +274,8 @@ class HeldObject:
 
 
 class Store(Protocol):
-    """Reads may lag a write of another process by nothing: they see every commit that returned before they began."""
+    """Reads may lag a write of another process by nothing: they see every commit that returned before they began. Only
+    `page` and `spans` may come from a replica, and then see at least all that `epochs` has told this process of."""
 
     async def close(self) -> None: ...
 
@@ -315,15 +316,23 @@ class Store(Protocol):
         match: Filter,
         after_us: int,
         limit: int,
+        *,
+        until_us: int,
     ) -> Page:
-        """Up to `limit` rows with tick > after_us whose label is allowed and that match, in tick order.
+        """Up to `limit` rows with after_us < tick <= until_us whose label is allowed and that match, in tick order.
+
+        `until_us` is the last tick that `epochs` told of before the labels were asked for. An object placed since may lie
+        under a label that is missing among the allowed ones only because it is new: a page that reached beyond it would
+        take its reader past that object for ever.
 
         "first" and "last" are judged over what the allowed labels show, restricted to ticks > match.added_after_us
         (TAXII 2.1, 3.4.1: among what matches the remainder of the request).
         """
         ...
 
-    async def spans(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Spans:
+    async def spans(
+        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+    ) -> Spans:
         """The rows that `page` would give, as their bytes."""
         ...
 

@@ -163,14 +163,18 @@ class PostgresStore:
     async def labels(self) -> list[LabelRow]:
         return await self._read(postgres_read.labels)
 
-    async def page(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Page:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit)
+    async def page(
+        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+    ) -> Page:
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
         if not labels:
             return Page((), False, query.low_us)
         return await self._anywhere(lambda db: postgres_read.page(db, query))
 
-    async def spans(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Spans:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit)
+    async def spans(
+        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+    ) -> Spans:
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
         if not labels:
             return Spans((), False, query.low_us)
         return await self._anywhere(lambda db: postgres_runs.spans(db, query))

@@ -27,8 +27,6 @@ from exchange.store.runs import PageQuery
 SCAN_SHARE = 0.2
 """With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
 
-_NEVER = 2**62
-
 
 # --- pages ---
 
@@ -50,7 +48,7 @@ class _Values(list[Any]):
 async def rows(
     db: Connection, query: PageQuery, low: int, limit: int, *, between: tuple[int, int] | None = None
 ) -> list[Row]:
-    """Up to `limit` rows with tick > low, or within both ticks `between`."""
+    """Up to `limit` rows with low < tick <= query.until_us, or within both ticks `between`."""
     value = _Values()
     columns = "p.tick, p.label, o.id, o.version, o.item, p.run"
     labels = value(list(query.labels))
@@ -60,11 +58,11 @@ async def rows(
             f"SELECT f.* FROM unnest({value(list(set(query.match.ids)))}::text[]) AS a (id) CROSS JOIN LATERAL (SELECT {columns}"
             f" FROM (SELECT * FROM object WHERE object.id = a.id OFFSET 0) o CROSS JOIN LATERAL (SELECT * FROM placement"
             f" WHERE vid = o.vid OFFSET 0) p WHERE p.collection = {value(query.collection)}"
-            f" AND p.tick > {value(low)} AND p.label = ANY({labels}){_conditions(query, value, labels)} OFFSET 0) f"
+            f" AND p.tick > {value(low)} AND p.tick <= {value(query.until_us)} AND p.label = ANY({labels}){_conditions(query, value, labels)} OFFSET 0) f"
             f" ORDER BY f.tick LIMIT {value(limit)}"
         )
     elif between is not None or await is_dense(db, query):
-        first, last = between or (low + 1, _NEVER)
+        first, last = between or (low + 1, query.until_us)
         sql = (
             f"SELECT {columns} FROM placement p JOIN object o ON o.vid = p.vid"
             f" WHERE p.collection = {value(query.collection)} AND p.tick BETWEEN {value(first)} AND {value(last)}"
@@ -75,6 +73,7 @@ async def rows(
         sql = (
             f"SELECT r.* FROM unnest({labels}::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT {columns}"
             f" FROM placement p JOIN object o ON o.vid = p.vid WHERE p.label = l.id AND p.tick > {value(low)}"
+            f" AND p.tick <= {value(query.until_us)}"
             f"{_conditions(query, value, labels)} ORDER BY p.tick LIMIT {value(limit)}) r ORDER BY r.tick LIMIT {value(limit)}"
         )
     return list(map(Row._make, await db.fetch(sql, *value)))

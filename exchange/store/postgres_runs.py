@@ -52,16 +52,16 @@ async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[_Piece
     wanted = query.limit
     async for odd, stretch in _stretches(db, query, low):
         if odd:
-            between = (max(low + 1, stretch[0].first_tick), stretch[-1].last_tick)
+            between = (max(low + 1, stretch[0].first_tick), min(stretch[-1].last_tick, query.until_us))
             found = await rows(db, query, low, wanted + 1, between=between)
             pieces += _pieces(found[:wanted])
             wanted -= len(found)
         else:
             for head in stretch:
-                start = max(0, low + 1 - head.first_tick)
+                start, stop = max(0, low + 1 - head.first_tick), min(head.size, query.until_us + 1 - head.first_tick)
                 if wanted > 0:
-                    pieces.append(_Piece(head.first_tick, start, min(head.size, start + wanted), head.label))
-                wanted -= head.size - start
+                    pieces.append(_Piece(head.first_tick, start, min(stop, start + wanted), head.label))
+                wanted -= stop - start
         if wanted < 0:
             return pieces, True
     return pieces, False
@@ -84,10 +84,10 @@ async def _stretches(db: Connection, query: PageQuery, low: int) -> AsyncIterato
     at_once = query.limit // RUN_OBJECTS + 2
     while True:
         found = await db.fetch(sql, query.collection, begin, list(query.labels), at_once)
-        heads = [head for head in map(_Head._make, found) if head.last_tick > low]
+        heads = [head for head in map(_Head._make, found) if head.last_tick > low and head.first_tick <= query.until_us]
         for odd, stretch in groupby(heads, key=lambda head: bool(head.odd)):
             yield odd, list(stretch)
-        if len(found) < at_once:
+        if len(found) < at_once or found[-1][0] > query.until_us:
             return
         begin, at_once = found[-1][0], at_once * 4  # small runs: it takes many
 

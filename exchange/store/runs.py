@@ -104,6 +104,7 @@ class PageQuery:
     match: Filter
     after_us: int
     limit: int
+    until_us: int
 
     @property
     def low_us(self) -> int:

@@ -149,12 +149,16 @@ class SqliteStore:
     async def labels(self) -> list[LabelRow]:
         return await self._read(sqlite_read.labels)
 
-    async def page(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Page:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit)
+    async def page(
+        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+    ) -> Page:
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
         return await self._read(lambda db: sqlite_read.page(db, query))
 
-    async def spans(self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int) -> Spans:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit)
+    async def spans(
+        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+    ) -> Spans:
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
         return await self._read(lambda db: sqlite_runs.spans(db, query))
 
     async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:

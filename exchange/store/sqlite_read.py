@@ -44,20 +44,20 @@ def page(db: sqlite3.Connection, query: PageQuery) -> Page:
 def rows(
     db: sqlite3.Connection, query: PageQuery, low: int, limit: int, *, between: tuple[int, int] | None = None
 ) -> list[Row]:
-    """Up to `limit` rows with tick > low, or within both ticks `between`. SQLite's planner is never left the choice: the
-    wrong plan costs a hundred times the right one."""
+    """Up to `limit` rows with low < tick <= query.until_us, or within both ticks `between`. SQLite's planner is never left the
+    choice: the wrong plan costs a hundred times the right one."""
     conditions, values = _conditions(query, query.match.added_after_us or 0)
     columns = "p.tick, p.label, o.id, o.version, o.item, p.run"
     if query.match.ids:
         marks = ",".join("?" * len(query.match.ids))
         sql = (
             f"SELECT {columns} FROM object o CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
-            f" WHERE o.id IN ({marks}) AND p.collection = ? AND p.tick > ?"
+            f" WHERE o.id IN ({marks}) AND p.collection = ? AND p.tick > ? AND p.tick <= ?"
             f" AND p.label IN ({number_list(query.labels)}){conditions} ORDER BY p.tick LIMIT ?"
         )
-        found = db.execute(sql, (*query.match.ids, query.collection, low, *values, limit))
+        found = db.execute(sql, (*query.match.ids, query.collection, low, query.until_us, *values, limit))
     elif between is not None or is_dense(db, query):
-        first, last = between or (low + 1, _NEVER)
+        first, last = between or (low + 1, query.until_us)
         sql = (
             f"SELECT {columns} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
             f" WHERE p.collection = ? AND p.tick BETWEEN ? AND ? AND p.label IN ({number_list(query.labels)})"
@@ -67,18 +67,16 @@ def rows(
     else:
         sql = (
             f"SELECT {columns} FROM run r INDEXED BY run_label CROSS JOIN placement p NOT INDEXED"
-            " CROSS JOIN object o ON o.vid = p.vid WHERE r.label = ? AND r.first_tick > ? AND p.collection = ?"
-            f" AND p.tick BETWEEN max(r.first_tick, ?) AND r.first_tick + r.count - 1{conditions}"
+            " CROSS JOIN object o ON o.vid = p.vid WHERE r.label = ? AND r.first_tick BETWEEN ? AND ? AND p.collection = ?"
+            f" AND p.tick BETWEEN max(r.first_tick, ?) AND min(r.first_tick + r.count - 1, ?){conditions}"
             " ORDER BY r.first_tick, p.tick LIMIT ?"
         )
-        bounds = (low - RUN_OBJECTS, query.collection, low + 1)  # the run that holds `low` begins after the first
+        first, last = low + 1, query.until_us
+        bounds = (first - RUN_OBJECTS, last, query.collection, first, last)  # the run that holds `first` begins after the first
         ranges = [db.execute(sql, (label, *bounds, *values, limit)) for label in query.labels]
         # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
         return list(map(Row._make, islice(heapq.merge(*ranges), limit)))
     return list(map(Row._make, found))
-
-
-_NEVER = 2**62
 
 
 def is_dense(db: sqlite3.Connection, query: PageQuery) -> bool:

@@ -74,7 +74,7 @@ def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
     found: list[Span] = []
     wanted = query.limit
     for first_tick, count, label, odd in _in_order(db, query, low):
-        start = max(0, low + 1 - first_tick)
+        start, count = max(0, low + 1 - first_tick), min(count, query.until_us + 1 - first_tick)
         if start >= count:
             continue
         if odd:

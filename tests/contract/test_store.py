@@ -40,6 +40,7 @@ from exchange.times import as_text
 from tests.places import Place, ask, emptied, open_at
 from tests.postgres import Databases
 
+FOREVER = 2**62
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
 
 
@@ -348,6 +349,7 @@ PAGES = given(
     match=st.sampled_from([("last",), ("first",), ("all",), ("first", "last"), ("2026-01-01T00:00:00.002",)]),
     limit=st.integers(1, 7),
     after=st.integers(0, 20),
+    before=st.integers(0, 20) | st.just(1000),
     by_id=st.booleans(),
 )
 
@@ -379,6 +381,7 @@ async def compare_pages(
     match: tuple[str, ...],
     limit: int,
     after: int,
+    before: int,
     by_id: bool,
 ) -> None:
     """First and last are judged among what the reader may see and asked for. Rows and bytes tell the same, whatever was
@@ -396,6 +399,7 @@ async def compare_pages(
         placed += [(p.tick, *of) for p, of in zip(stamp.placed, one, strict=True) if p.verdict is Verdict.STORED]
     placed.sort()
     low = placed[after][0] if after < len(placed) else 0
+    until = placed[before][0] if before < len(placed) else FOREVER
     wanted = {0, 3} if by_id else set(range(6))
     seen = [row for row in placed if row[3] in labels and row[0] > low and row[1] in wanted]
 
@@ -408,7 +412,7 @@ async def compare_pages(
             or f"2026-01-01T00:00:00.00{row[2]}" in match
         )
 
-    expected = [row for row in seen if matches(row)]
+    expected = [row for row in seen if matches(row) and row[0] <= until]
     ids = tuple(made(number).id for number in sorted(wanted)) if by_id else ()
     allowed = [row.id for row in await store.labels() if row.facets in labels]
     question = Filter(low, ids=ids, versions=match)
@@ -416,10 +420,10 @@ async def compare_pages(
     bodies: list[bytes] = []
     position = 0
     while True:
-        page = await store.page(COLLECTION, allowed, question, position, limit)
+        page = await store.page(COLLECTION, allowed, question, position, limit, until_us=until)
         got += [row.tick for row in page.rows]
         assert len(page.rows) == limit or not page.more
-        found = await store.spans(COLLECTION, allowed, question, position, limit)
+        found = await store.spans(COLLECTION, allowed, question, position, limit, until_us=until)
         assert (found.more, found.low_us) == (page.more, page.low_us)
         ticks = [tick for span in found.spans for tick in range(span.first_tick, span.last_tick + 1)]
         assert ticks == [row.tick for row in page.rows]

@@ -21,7 +21,7 @@ from exchange.model.versions import Verdict
 from exchange.store.contract import CheckpointRow, Removal
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_session import Server, migrate, prepare
-from tests.contract.test_store import COLLECTION, act, check_log, done, made, new
+from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
 from tests.places import Place, open_at
 from tests.postgres import Cluster, Databases
 
@@ -56,8 +56,9 @@ async def test_a_tight_poller_misses_nothing_of_several_writers(place: Place) ->
         last = 0
         while True:
             ended = over.is_set()
+            until = (await store.epochs()).last_tick
             labels = [row.id for row in await store.labels()]
-            page = await store.page(COLLECTION, labels, ALL, last, 50)
+            page = await store.page(COLLECTION, labels, ALL, last, 50, until_us=until)
             seen.extend((row.id, row.tick) for row in page.rows)
             last = seen[-1][1] if seen else 0
             if ended and not page.rows:
@@ -163,7 +164,7 @@ async def test_a_connection_cut_between_commit_and_its_answer(server: Cluster) -
         assert road.cuts == 5
         assert (await store.trees())["us"].size == 11
         labels = [row.id for row in await store.labels()]
-        assert len((await store.page(COLLECTION, labels, ALL, 0, 100)).rows) == 11
+        assert len((await store.page(COLLECTION, labels, ALL, 0, 100, until_us=FOREVER)).rows) == 11
         await check_log(store)
         sequencer.close()
         await running
@@ -198,8 +199,8 @@ async def test_a_walk_over_a_standby_never_goes_back(server: Cluster) -> None:
     labels = [row.id for row in await writer.labels()]
 
     async def ticks(store: PostgresStore) -> list[int]:
-        rows = [row.tick for row in (await store.page(COLLECTION, labels, ALL, 0, 100)).rows]
-        found = await store.spans(COLLECTION, labels, ALL, 0, 100)
+        rows = [row.tick for row in (await store.page(COLLECTION, labels, ALL, 0, 100, until_us=FOREVER)).rows]
+        found = await store.spans(COLLECTION, labels, ALL, 0, 100, until_us=FOREVER)
         assert [tick for span in found.spans for tick in range(span.first_tick, span.last_tick + 1)] == rows
         return rows
 
