@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class Cluster:
         self.call("initdb", "-D", self.data, "-Uhub", "-Atrust", "-EUTF8", "--locale=C", "--no-sync")
 
     def start(self) -> None:
-        options = f"-k {self.base} -c listen_addresses='' -c max_connections=200"
+        options = f"-k {self.base} -c listen_addresses='' -c max_connections=200 -c recovery_init_sync_method=syncfs"
         self.call("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", self.base / "log", "start")
 
     def fall(self) -> None:
@@ -115,7 +116,7 @@ class Databases:
 
     url: str
     _numbers: Iterator[int] = field(default_factory=count)
-    _prefix: str = field(default_factory=lambda: f"puente_{os.getpid()}")
+    _prefix: str = field(default_factory=lambda: f"puente_{uuid.uuid4().hex[:8]}")
 
     def at(self, name: str) -> str:
         """The URL of a database by name."""

@@ -24,7 +24,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
-from exchange.store.postgres_session import BROKEN, Connection, Server, away, prepare
+from exchange.store.postgres_session import BROKEN, END_FROZEN, Connection, Server, away, prepare
 from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
@@ -57,15 +57,17 @@ class _Writer:
 
     async def _transact(self, work: Work[T]) -> T:
         async with self._free:
-            if self._db is None or self._db.is_closed():
-                self._db = await self._server.connect()
+            db = self._db
+            if db is None or db.is_closed():
+                db = self._db = await self._server.connect()
             try:
-                # READ COMMITTED: each statement sees what was committed before it, so all that follow the head's lock see all
-                # that its last holder did. A stricter level would fail after every wait.
-                async with self._db.transaction(isolation="read_committed"):
-                    return await work(self._db)
+                try:
+                    return await _committed(db, work)
+                except asyncpg.LockNotAvailableError:  # before anything was done
+                    await db.execute(END_FROZEN)
+                    return await _committed(db, work)
             except BROKEN:
-                self._db.terminate()
+                db.terminate()
                 raise
 
     async def close(self) -> None:
@@ -250,6 +252,13 @@ class PostgresStore:
 
 class _Behind(Exception):
     """The standby has not replayed what this process told of."""
+
+
+async def _committed(db: Connection, work: Work[T]) -> T:
+    # READ COMMITTED: each statement sees what was committed before it, so all that follow the head's lock see all that its last
+    # holder did. A stricter level would fail after every wait.
+    async with db.transaction(isolation="read_committed"):
+        return await work(db)
 
 
 async def _at_once(db: Connection, work: Work[T]) -> T:

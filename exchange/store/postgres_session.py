@@ -25,7 +25,7 @@ _SESSION = {
     "application_name": "puente",
     "lock_timeout": "2s",
     "statement_timeout": "5s",
-    # A process that is frozen while it holds the head loses it, and its transaction, to the others.
+    # A process that is frozen while it holds the head loses it, and its transaction, to the others (see END_FROZEN).
     "idle_in_transaction_session_timeout": "2s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
@@ -39,6 +39,15 @@ _SESSION = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+
+# Who waited in vain for the head ends the session that holds it, if that has been waiting for its client for two seconds: a
+# process frozen, or a machine lost, in the middle of a message is not "idle in transaction", and no time-out of the server's
+# reaches it there. Only sessions of the same role; a hub that works, however slowly, is not one that waits for its client.
+END_FROZEN = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user"
+    " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - interval '2 seconds'"
+)
 
 # What a connection that broke or was ended by the server looks like. The work may have been done or not.
 BROKEN = (

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -42,7 +43,9 @@ async def freeze(place: str) -> None:
     store = await open_at(place, SystemClock())
 
     def frozen(stamp: Stamp) -> Record:
+        say("holding")
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.5)  # other threads stop a moment later: here, and not in what comes next
         return Record((Entry("us", "admin", "hub:puente:acct:test", "x", {}),))
 
     try:
