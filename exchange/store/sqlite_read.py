@@ -72,7 +72,13 @@ def rows(
             " ORDER BY r.first_tick, p.tick LIMIT ?"
         )
         first, last = low + 1, query.until_us
-        bounds = (first - RUN_OBJECTS, last, query.collection, first, last)  # the run that holds `first` begins after the first
+        bounds = (
+            first - RUN_OBJECTS,
+            last,
+            query.collection,
+            first,
+            last,
+        )  # the run that holds `first` begins after the first
         ranges = [db.execute(sql, (label, *bounds, *values, limit)) for label in query.labels]
         # Ticks are unique, so the merge is by tick alone; each range is read only as far as the page needs.
         return list(map(Row._make, islice(heapq.merge(*ranges), limit)))
