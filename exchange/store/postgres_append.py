@@ -133,7 +133,7 @@ class _Transaction:
             result = await self._apply(act)
             if alone:
                 await self.placing.flush()
-        except asyncpg.IntegrityConstraintViolationError as error:
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             result = error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             raise  # the database's fault is no act's

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from exchange.store.contract import Act, NewObject, Placed, Removal, Withdrawn
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.postgres_session import Connection
+from exchange.store.postgres_session import Connection, askable
 from exchange.store.runs import Run
 
 _COLUMNS = (
@@ -185,7 +185,7 @@ class Placing:
             " FROM (SELECT * FROM object WHERE id = $1 OFFSET 0) o"
             " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o.vid OFFSET 0) p JOIN label l ON l.id = p.label"
             " WHERE p.collection = $2 ORDER BY o.instant",
-            removal.id,
+            askable(removal.id),
             removal.collection,
         )
         going = chosen(removal, list(map(Lying._make, lying)))

@@ -21,7 +21,7 @@ from exchange.store.contract import (
     TreeRow,
     TrustListRow,
 )
-from exchange.store.postgres_session import Connection
+from exchange.store.postgres_session import Connection, askable
 from exchange.store.runs import PageQuery
 
 SCAN_SHARE = 0.2
@@ -55,7 +55,7 @@ async def rows(
     if query.match.ids:
         # From the ids, and not, as LIMIT would have it, along the collection until they come by.
         sql = (
-            f"SELECT f.* FROM unnest({value(list(set(query.match.ids)))}::text[]) AS a (id) CROSS JOIN LATERAL (SELECT {columns}"
+            f"SELECT f.* FROM unnest({value(list(set(map(askable, query.match.ids))))}::text[]) AS a (id) CROSS JOIN LATERAL (SELECT {columns}"
             f" FROM (SELECT * FROM object WHERE object.id = a.id OFFSET 0) o CROSS JOIN LATERAL (SELECT * FROM placement"
             f" WHERE vid = o.vid OFFSET 0) p WHERE p.collection = {value(query.collection)}"
             f" AND p.tick > {value(low)} AND p.tick <= {value(query.until_us)} AND p.label = ANY({labels}){_conditions(query, value, labels)} OFFSET 0) f"
@@ -94,7 +94,7 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
     match = query.match
     sql = ""
     if match.types:
-        sql += f" AND o.type = ANY({value(list(match.types))})"
+        sql += f" AND o.type = ANY({value(list(map(askable, match.types)))})"
     if match.spec_versions and "2.1" not in match.spec_versions:
         sql += " AND false"  # everything held is STIX 2.1
     if "all" in match.versions:
@@ -114,7 +114,7 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
         if "first" in match.versions:
             parts.append(f"NOT EXISTS ({rival % '<'})")
     if instants:
-        parts.append(f"o.instant = ANY({value(instants)})")
+        parts.append(f"o.instant = ANY({value(list(map(askable, instants)))})")
     return f"{sql} AND ({' OR '.join(parts)})"
 
 
@@ -122,7 +122,7 @@ async def has_object(db: Connection, collection: str, labels: Sequence[int], obj
     found = await db.fetchval(
         "SELECT EXISTS (SELECT 1 FROM (SELECT vid FROM object WHERE id = $1 OFFSET 0) o CROSS JOIN LATERAL"
         " (SELECT * FROM placement WHERE vid = o.vid OFFSET 0) p WHERE p.collection = $2 AND p.label = ANY($3))",
-        object_id,
+        askable(object_id),
         collection,
         list(labels),
     )
@@ -130,7 +130,7 @@ async def has_object(db: Connection, collection: str, labels: Sequence[int], obj
 
 
 async def status(db: Connection, status_id: str) -> StatusRow | None:
-    row = await db.fetchrow("SELECT id, member, created_us, body FROM status WHERE id = $1", status_id)
+    row = await db.fetchrow("SELECT id, member, created_us, body FROM status WHERE id = $1", askable(status_id))
     return StatusRow(*row) if row else None
 
 

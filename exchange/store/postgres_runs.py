@@ -10,7 +10,7 @@ from typing import NamedTuple
 from exchange.model.page import Row, Span, Spans
 from exchange.store.contract import HeldObject
 from exchange.store.postgres_read import is_dense, rows
-from exchange.store.postgres_session import Connection
+from exchange.store.postgres_session import Connection, askable
 from exchange.store.runs import RUN_OBJECTS, PageQuery, Run, is_usual, neighbours
 
 
@@ -121,7 +121,7 @@ async def held(db: Connection, object_id: str) -> list[HeldObject]:
         " FROM (SELECT * FROM object WHERE id = $1 OFFSET 0) o"
         " CROSS JOIN LATERAL (SELECT tick, label, run FROM placement WHERE vid = o.vid OFFSET 0) p"
         " ORDER BY o.instant, o.holder, p.tick",
-        object_id,
+        askable(object_id),
     )
     runs = await _load(db, {row["run"] for row in found})
     versions = []

@@ -84,6 +84,12 @@ class Server:
         return await asyncpg.connect(**self.arguments)
 
 
+def askable(text: str) -> str:
+    """A text from outside as PostgreSQL can be asked for it. It holds no NUL, and refuses a question with one together with
+    everything else in its transaction; no id, type or instant holds what stands for it here."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def away(error: BaseException) -> Unavailable:
     """What a caller is told while the database does not answer."""
     refusal = Unavailable(

@@ -298,6 +298,23 @@ async def test_a_credential_keeps_what_it_was_made_for(store: Store) -> None:
     assert (await store.registry()).credentials == {"c1": credential}
 
 
+@pytest.mark.parametrize("text", ["indicator--\0", "\0", "", "\N{REPLACEMENT CHARACTER}", "'; --", "%"])
+async def test_no_text_from_outside_is_more_than_not_found(store: Store, text: str) -> None:
+    """PostgreSQL refuses NUL, and with it all else in the transaction."""
+    await done(store, act(new(made(1))))
+    labels = [row.id for row in await store.labels()]
+    for match in (Filter(ids=(text,)), Filter(types=(text,)), Filter(versions=(text,))):
+        assert (await store.page(COLLECTION, labels, match, 0, 9, until_us=FOREVER)).rows == ()
+        assert (await store.spans(COLLECTION, labels, match, 0, 9, until_us=FOREVER)).spans == ()
+    assert not await store.has_object(COLLECTION, labels, text)
+    assert await store.held(text) == []
+    assert await store.status(text) is None
+    [removed, other] = await store.extend([act(removals=(Removal(COLLECTION, text, "us-cyber"),)), act(new(made(2)))])
+    assert isinstance(removed, Done)
+    assert removed.stamp.removed == ((),)
+    assert isinstance(other, Done)
+
+
 async def test_a_second_root_for_a_size_cannot_be_kept(store: Store) -> None:
     """Invariant I5."""
     await store.add_checkpoint(CheckpointRow("us", 4, b"a" * 32, b"note", 1))
