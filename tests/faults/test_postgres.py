@@ -15,13 +15,15 @@ import pytest
 
 from exchange.clock import FixedClock, SystemClock
 from exchange.errors import LedgerFault, Malformed, Unavailable
+from exchange.ledger.entry import LOGS
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
 from exchange.model.versions import Verdict
-from exchange.store.contract import CheckpointRow, Removal
+from exchange.store.contract import CheckpointRow, Halted, Removal
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_session import Server, migrate, prepare
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
+from tests.faults.logs import Logs, new_pens
 from tests.places import Place, open_at
 from tests.postgres import Cluster, Databases
 
@@ -204,6 +206,38 @@ async def test_a_server_that_falls_keeps_what_it_acknowledged(server: Cluster) -
     await done(store, act(new(made(2))))
     await check_log(store)
     await store.close()
+
+
+@pytest.mark.timeout(60)
+async def test_publishers_of_two_machines_agree(databases: Databases, tmp_path: Path) -> None:
+    """Each has anchors and turns of its own, so they overtake each other: no size gets two roots, and neither halts."""
+    url = await databases.fresh()
+    pens = new_pens()
+    machines = [Logs.over(await PostgresStore.open(Server(url)), tmp_path / name, pens) for name in "ab"]
+
+    async def work(machine: Logs, log: str) -> None:
+        for number in range(20):
+            await machine.append(log, 1 + number % 3)
+            await machine.publisher.publish_once()
+
+    for machine in machines:
+        await machine.publisher.start()
+    async with asyncio.TaskGroup() as tasks:
+        for machine in machines:
+            for log in LOGS:
+                tasks.create_task(work(machine, log))
+    for machine in machines:
+        assert machine.publisher.halted is None
+        await machine.append()
+        await machine.publisher.publish_once()
+        await machine.check(alone=False)
+        await machine.publisher.start()
+    await machines[0].store.halt("fork")
+    assert [(await machine.store.epochs()).state for machine in machines] == ["fork", "fork"]
+    [refused] = await asyncio.gather(machines[1].append(), return_exceptions=True)
+    assert isinstance(refused, Halted)
+    for machine in machines:
+        await machine.store.close()
 
 
 # --- reading from a standby ---
