@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from exchange.ledger.entry import LOGS
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
 from exchange.model.versions import Verdict
-from exchange.store.contract import CheckpointRow, Halted, Removal
+from exchange.store.contract import CheckpointRow, Halted, Removal, TreeRow
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_session import Server, migrate, prepare
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
@@ -237,6 +237,44 @@ async def test_publishers_of_two_machines_agree(databases: Databases, tmp_path: 
     [refused] = await asyncio.gather(machines[1].append(), return_exceptions=True)
     assert isinstance(refused, Halted)
     for machine in machines:
+        await machine.store.close()
+
+
+class Interrupted(PostgresStore):
+    """Lets something else happen right after it was asked for the trees."""
+
+    then: Callable[[], Awaitable[None]] | None = None
+
+    async def trees(self) -> dict[str, TreeRow]:
+        found = await super().trees()
+        if self.then is not None:
+            then, self.then = self.then, None
+            await then()
+        return found
+
+
+async def test_a_publisher_that_is_overtaken_does_not_take_it_for_a_rollback(
+    databases: Databases, tmp_path: Path
+) -> None:
+    url = await databases.fresh()
+    pens = new_pens()
+    store = await Interrupted.open(Server(url))
+    slow = Logs.over(store, tmp_path / "a", pens)
+    quick = Logs.over(await PostgresStore.open(Server(url)), tmp_path / "b", pens)
+    for machine in (slow, quick):
+        await machine.publisher.start()
+
+    async def overtake() -> None:
+        await quick.append()
+        await quick.publisher.publish_once()
+
+    await slow.append()
+    store.then = overtake
+    await slow.publisher.publish_once()
+    assert slow.publisher.halted is None
+    assert [row.size for row in await store.checkpoints("both", 1)] == [1, 2]
+    for machine in (slow, quick):
+        await machine.check(alone=False)
         await machine.store.close()
 
 
