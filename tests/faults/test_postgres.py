@@ -2,6 +2,7 @@
 falls, a standby that lags, rights that are missing."""
 
 import asyncio
+import re
 import signal
 import sys
 import time
@@ -21,7 +22,9 @@ from exchange.model.page import Filter
 from exchange.model.versions import Verdict
 from exchange.store.contract import CheckpointRow, Halted, Removal, TreeRow
 from exchange.store.postgres import PostgresStore
+from exchange.store.postgres_read import rows
 from exchange.store.postgres_session import Server, migrate, prepare
+from exchange.store.runs import PageQuery
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
 from tests.faults.logs import Logs, new_pens
 from tests.places import Place, open_at
@@ -312,6 +315,51 @@ async def test_a_walk_over_a_standby_never_goes_back(server: Cluster) -> None:
     assert len(await ticks(store)) == 3
     await store.close()
     await writer.close()
+
+
+# --- plans ---
+
+
+class Explaining:
+    """A connection that notes the plan of each question that it passes on."""
+
+    def __init__(self, db: asyncpg.Connection) -> None:
+        self._db = db
+        self.plan = ""
+
+    async def fetchrow(self, sql: str, *values: object) -> object:
+        return await self._db.fetchrow(sql, *values)
+
+    async def fetch(self, sql: str, *values: object) -> object:
+        self.plan += "\n".join(row[0] for row in await self._db.fetch(f"EXPLAIN {sql}", *values))
+        return await self._db.fetch(sql, *values)
+
+
+@pytest.mark.parametrize(
+    ("match", "labels", "ways"),
+    [
+        (Filter(ids=(made(5).id,)), 8, {"object_version", "placement_vid"}),
+        (Filter(ids=(made(5).id,), versions=("first", "last")), 1, {"object_version", "placement_vid"}),
+        (Filter(types=("indicator",)), 8, {"placement_pkey", "object_pkey", "object_version", "placement_vid"}),
+        (Filter(versions=("first",)), 1, {"placement_label", "object_pkey", "object_version", "placement_vid"}),
+    ],
+)
+async def test_plans_do_not_hang_on_statistics(
+    databases: Databases, match: Filter, labels: int, ways: set[str]
+) -> None:
+    """A table that grew in a minute has none. Left to itself the planner walked the collection until an id came by."""
+    url = await databases.fresh()
+    store = await PostgresStore.open(Server(url))
+    for part in range(8):
+        await done(store, act(*(new(made(1000 * part + n), label=f"{part}") for n in range(400))))
+    allowed = tuple([row.id for row in await store.labels()][:labels])
+    db = Explaining(await Server(url).connect())
+    found = await rows(db, PageQuery(COLLECTION, allowed, match, 0, 100, FOREVER), 0, 101)
+    assert found
+    assert set(re.findall(r"(?:using|on) (\w+_(?:version|vid|pkey|label|revoked))", db.plan)) == ways
+    assert not re.search(r"Seq Scan|Hash|Merge|Bitmap", db.plan), db.plan
+    await db._db.close()
+    await store.close()
 
 
 # --- what a server must be ---
