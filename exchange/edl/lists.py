@@ -306,16 +306,16 @@ class Lists:
         used = {one.tick: one for one in file.used}
         bodies: dict[int, bytes] = {}
         labels = sorted({one.label for one in file.used})
-        after, more = min(used, default=1) - 1, bool(used)
+        after, last, more = min(used, default=1) - 1, max(used, default=0), bool(used)
         while more:
-            spans = await self._store.spans(allowed.collection, labels, EVERY, after, ROWS_AT_ONCE)
+            spans = await self._store.spans(allowed.collection, labels, EVERY, after, ROWS_AT_ONCE, until_us=last)
             for span in spans.spans:
                 for number, obj in enumerate(orjson.loads(b"[%b]" % span.content)):
                     one = used.get(span.first_tick + number)
                     if one is not None:
                         bodies[one.tick] = _as_signed(obj, one)
                 after = span.last_tick
-            more = spans.more and after < max(used)
+            more = spans.more
         if len(bodies) < len(used):
             raise _held_back()  # the list is held, and some of what it held was taken out meanwhile
         return b"".join([bodies[tick] + b"\n" for tick in used])

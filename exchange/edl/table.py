@@ -77,12 +77,14 @@ class Table:
         labels = [row.id for row in await self._labelled() if row.last_tick > self._seen_tick]
         more = bool(labels)
         while more and self._seen_tick < last_tick:
-            spans = await self._store.spans(self._collection, labels, EVERY, self._seen_tick, ROWS_AT_ONCE)
+            spans = await self._store.spans(
+                self._collection, labels, EVERY, self._seen_tick, ROWS_AT_ONCE, until_us=last_tick
+            )
             read = await asyncio.to_thread(self._indicators, spans.spans)
-            self._take([one for one in read if one.tick <= last_tick])
+            self._take(read)
             self.version += bool(read)
             more = spans.more
-            self._seen_tick = min(read[-1].tick, last_tick) if read else last_tick
+            self._seen_tick = read[-1].tick if read else last_tick
         self._seen_tick = max(self._seen_tick, last_tick)
 
     async def _labelled(self) -> list[LabelRow]:

@@ -190,6 +190,9 @@ class PostgresStore:
     async def status(self, status_id: str) -> StatusRow | None:
         return await self._read(lambda db: postgres_read.status(db, status_id))
 
+    async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
+        return await self._read(lambda db: postgres_read.list_sizes(db, member, collection))
+
     # --- the ledger ---
 
     async def trees(self) -> dict[str, TreeRow]:

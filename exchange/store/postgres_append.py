@@ -152,6 +152,12 @@ class _Transaction:
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
         for change in act.changes:
             await self._change(change)
+        if act.sizes:
+            await self.db.executemany(
+                "INSERT INTO list_size (member, collection, kind, count) VALUES ($1, $2, $3, $4)"
+                " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
+                map(astuple, act.sizes),
+            )
         stamp = Stamp(self.time_us, placed, removed)
         record = act.record(stamp)
         leaves = self._append(act.req, record)
@@ -247,9 +253,9 @@ async def _put_member(db: Connection, m: Member) -> None:
 
 async def _put_credential(db: Connection, c: Credential) -> None:
     await db.execute(
-        "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        c.id, c.member, c.kind, c.digest, c.created_us, c.expires_us, c.ended_us, c.note, c.certificate,
+        "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        c.id, c.member, c.kind, c.digest, c.created_us, c.expires_us, c.ended_us, c.note, c.certificate, c.product,
     )  # fmt: skip
 
 

@@ -101,7 +101,11 @@ class Placing:
     def bears_on_others(self, act: Act) -> bool:
         """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
         ids = {new.object.id for new in act.objects}
-        return bool(act.removals or act.changes) or len(ids) < len(act.objects) or not ids.isdisjoint(self._touched)
+        return (
+            bool(act.removals or act.changes or act.sizes)
+            or len(ids) < len(act.objects)
+            or not ids.isdisjoint(self._touched)
+        )
 
     def mark(self) -> Mark:
         laid = self.laid

@@ -134,6 +134,13 @@ async def status(db: Connection, status_id: str) -> StatusRow | None:
     return StatusRow(*row) if row else None
 
 
+async def list_sizes(db: Connection, member: str, collection: str) -> dict[str, int]:
+    found = await db.fetch(
+        "SELECT kind, count FROM list_size WHERE member = $1 AND collection = $2", member, collection
+    )
+    return {row[0]: row[1] for row in found}
+
+
 async def labels(db: Connection) -> list[LabelRow]:
     found = await db.fetch("SELECT id, collection, facets, country, placements, last_tick FROM label ORDER BY id")
     return [LabelRow(*row) for row in found]
@@ -174,7 +181,7 @@ async def _members(db: Connection) -> list[Member]:
 
 async def _credentials(db: Connection) -> list[Credential]:
     found = await db.fetch(
-        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate FROM credential"
+        "SELECT id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product FROM credential"
     )
     return [Credential(*row) for row in found]
 

@@ -44,7 +44,7 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes)
+        writes = bool(act.objects or act.removals or act.changes or act.sizes)
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()

@@ -55,7 +55,7 @@ CREATE TABLE member (
 CREATE TABLE credential (
     id text COLLATE "C" PRIMARY KEY, member text NOT NULL REFERENCES member, kind text NOT NULL, digest bytea NOT NULL,
     created_us bigint NOT NULL, expires_us bigint NOT NULL, ended_us bigint, note text NOT NULL,
-    certificate bytea NOT NULL
+    certificate bytea NOT NULL, product text NOT NULL
 );
 CREATE TABLE signing_cert (
     thumbprint text COLLATE "C" PRIMARY KEY, member text NOT NULL REFERENCES member, certificate bytea NOT NULL,
@@ -104,5 +104,10 @@ ALTER TABLE run ALTER items SET STORAGE EXTERNAL,   -- as they are: unpacking wo
     ALTER bodies SET STORAGE EXTERNAL;
 CREATE INDEX run_collection ON run (collection, first_tick) INCLUDE (label, count, odd);
 CREATE INDEX run_label ON run (label, first_tick) INCLUDE (count, odd);
+
+CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
+    member text COLLATE "C" NOT NULL, collection text NOT NULL, kind text NOT NULL, count bigint NOT NULL,
+    PRIMARY KEY (member, collection, kind)
+);
 
 CREATE TABLE status (id text PRIMARY KEY, member text NOT NULL, created_us bigint NOT NULL, body bytea NOT NULL);
