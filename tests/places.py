@@ -35,6 +35,17 @@ async def ask(place: Place, sql: str) -> Any:
         await connection.close()
 
 
+async def order(place: Place, sql: str) -> None:
+    """Change something past the store."""
+    if isinstance(place, Path):
+        with contextlib.closing(sqlite3.connect(place)) as db, db:
+            db.execute(sql)
+        return
+    connection = await asyncpg.connect(place)
+    await connection.execute(sql)
+    await connection.close()
+
+
 async def emptied(place: Place) -> Place:
     """A place like a new one, quicker than a new one: for tests that need a hundred."""
     if isinstance(place, Path):

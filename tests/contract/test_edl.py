@@ -28,6 +28,7 @@ from exchange.model.stix import StixObject
 from exchange.rules import Caller
 from exchange.times import as_millis_text
 from policies.markings import PAP_EXTENSION
+from tests.places import order
 from tests.taxii import call, collection, leaves
 from tests.world import TLP2, World, make_world
 
@@ -37,9 +38,9 @@ DAY_US = 86_400_000_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     knobs: dict[str, Any] = {"assets": {"us-port-gulf": ["203.0.113.64/26", "puerto.example.org"]}}
-    async with make_world(tmp_path_factory.mktemp("edl"), clock=FixedClock(), **knobs) as made:
+    async with make_world(tmp_path_factory.mktemp("edl"), clock=FixedClock(), **knobs, **database) as made:
         yield made
 
 
@@ -367,24 +368,15 @@ async def test_a_fault_is_503_and_never_an_empty_list(world: World, fresh: str) 
     await put(world, "us-cyber", fresh, ip(1))
     assert await listed(world, "mx-ciber", f"{fresh}/ipv4.txt")
     await put(world, "us-cyber", fresh, ip(2))
-    store = world.hub.services.store
-    rows = await store._read(  # type: ignore[attr-defined]
-        lambda db: db.execute(
-            "SELECT first_tick, bodies FROM run WHERE collection = ?", (world.collections[fresh],)
-        ).fetchall()
-    )
-
-    async def write(values: list[tuple[bytes, int]]) -> None:
-        await store._transact(  # type: ignore[attr-defined]
-            lambda db: db.executemany("UPDATE run SET bodies = ? WHERE first_tick = ?", values)
-        )
-
-    await write([(b"{" + body[1:-9], tick) for tick, body in rows])
+    place = world.settings.database_url or world.settings.database
+    await order(place, "CREATE TABLE kept AS SELECT first_tick, bodies FROM run")
+    await order(place, "UPDATE run SET bodies = substr(bodies, 1, length(bodies) - 9) WHERE length(bodies) > 9")
     for file in KINDS_OF:
         status, body, headers = await fetch(world, "mx-ciber", f"{fresh}/{file}")
         assert (status, orjson.loads(body)["error_code"]) == (503, "list-fault"), file
         assert int(headers["Retry-After"]) > 0
-    await write([(body, tick) for tick, body in rows])
+    await order(place, "UPDATE run SET bodies = (SELECT bodies FROM kept WHERE kept.first_tick = run.first_tick)")
+    await order(place, "DROP TABLE kept")
     assert len(await listed(world, "mx-ciber", f"{fresh}/ipv4.txt")) == 2
 
 

@@ -71,7 +71,7 @@ async def test_a_hundred_kills(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 async def test_kills_of_hubs_and_falls_of_postgresql(tmp_path: Path, server: Cluster) -> None:
     """The same on PostgreSQL, whose server falls from time to time as if its power was cut."""
-    await _play(tmp_path, 30, server)
+    await _play(tmp_path, 20, server)
 
 
 async def _play(directory: Path, kills: int, server: Cluster | None = None) -> None:
