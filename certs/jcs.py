@@ -91,6 +91,11 @@ def _check_depth(data: bytes, max_depth: int) -> None:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = data.translate(_STEPS, _NEITHER).replace(b'""', b"")
     steps = b"".join(marks.split(b'"')[::2])
+    rest = steps
+    for _ in range(max_depth):
+        rest = rest.replace(b"\x01\xff", b"")  # the innermost pairs; all are gone after as many times as it is deep
+        if not rest:
+            return
     depth = 0
     for start in range(0, len(steps), _STEPS_AT_ONCE):
         depths = list(accumulate(array("b", steps[start : start + _STEPS_AT_ONCE]), initial=depth))

@@ -8,7 +8,8 @@ taken from a signature (RFC 8725, 3.10); `typ` keeps one kind of signature from 
 """
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -47,7 +48,10 @@ class Header(NamedTuple):
 
 def b64url(data: bytes) -> bytes:
     """RFC 7515, 2: base64url without padding."""
-    return urlsafe_b64encode(data).rstrip(b"=")
+    return b2a_base64(data, newline=False).translate(_URL_SIGNS).rstrip(b"=")
+
+
+_URL_SIGNS = bytes.maketrans(b"+/", b"-_")
 
 
 def encode_header(typ: str, certificate: x509.Certificate) -> str:

@@ -108,7 +108,8 @@ def warnings(obj: dict[str, Any]) -> Iterator[Finding]:
     kind = type_of(obj)
     if isinstance(kind, Finding):
         return
-    yield from unannounced(obj, kind)
+    if not obj.keys() <= kind.names or not kind.not_applicable.isdisjoint(obj):
+        yield from unannounced(obj, kind)
     version = obj["id"][-22]
     if kind.kind == "observable":
         yield from value_findings(obj)
@@ -118,8 +119,13 @@ def warnings(obj: dict[str, Any]) -> Iterator[Finding]:
         yield breach("stix-id-not-random", "id")
     if kind.name == "marking-definition":
         yield from definition_warnings(obj)
-    yield from language_findings(obj)
-    yield from reference_findings(obj)
+    if not _SPOKEN.isdisjoint(obj) or kind.name == "language-content":
+        yield from language_findings(obj)
+    if "external_references" in obj:
+        yield from reference_findings(obj)
+
+
+_SPOKEN = frozenset({"lang", "granular_markings"})
 
 
 def _computed_id(obj: dict[str, Any]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """STIX timestamps as text that sorts by time, at whatever precision they were written."""
 
 import re
+from functools import lru_cache
 
 _TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,40})?Z"
 _COMMON_DAY = re.compile(
@@ -10,6 +11,7 @@ _COMMON_DAY = re.compile(
 _LEAP_DAY = re.compile(r"([0-9]{4})-02-29" + _TIME).fullmatch
 
 
+@lru_cache(maxsize=4096)  # of short texts: an object's times are asked for at several steps, and most are another's too
 def instant(text: str) -> str:
     """The sortable key of a timestamp: comparing two keys as strings compares the instants.
 

@@ -230,3 +230,27 @@ def test_what_loads_has_a_canonical_form_that_loads_alike(text: str) -> None:
         return
     assert value == json.loads(text)
     assert json.loads(canonical(value)) == value
+
+
+@pytest.mark.parametrize("depth", [1, 2, 31, 32, 33, 34, 63, 64, 65, 200])
+@pytest.mark.parametrize("text", ["[{}]", '{{"a":{}}}', '[1,"]",{}]', "[[],[[]],{}]"])
+def test_exactly_as_deep_as_allowed(depth: int, text: str) -> None:
+    body = "1"
+    for _ in range(depth):
+        body = text.replace("{{", "{").replace("}}", "}").replace("{}", body, 1) if "{}" in text else body
+    data = body.encode()
+    deepest = levels = 0
+    inside = False
+    for sign in body:
+        inside ^= sign == '"'
+        if not inside and sign in "[{":
+            levels += 1
+            deepest = max(deepest, levels)
+        elif not inside and sign in "]}":
+            levels -= 1
+    if deepest <= 32:
+        load(data, max_bytes=10_000, max_depth=32)
+    else:
+        with pytest.raises(JsonError) as refused:
+            load(data, max_bytes=10_000, max_depth=32)
+        assert refused.value.code == "json-depth"
