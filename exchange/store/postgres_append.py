@@ -5,18 +5,13 @@ what a reader sees of append k+1 contains append k. A crash anywhere in here is 
 log has no entry, the objects are not there.
 """
 
-import secrets
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple
 from typing import Any
 
 import asyncpg
 
-from certs.jcs import canonical
 from exchange.clock import Clock
-from exchange.ledger.entry import Entry, commitment, encode
-from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.store.contract import (
@@ -26,21 +21,21 @@ from exchange.store.contract import (
     Done,
     EndCredential,
     Halted,
-    LeafRef,
     Outdated,
-    Record,
     RevokeSigningCert,
     Stamp,
     StatusRow,
     TrustListRow,
 )
+from exchange.store.leaves import Leaves
+from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_place import Mark as PlacingMark
 from exchange.store.postgres_place import Placing, arrays
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection
 
-_Mark = tuple[PlacingMark, int, int, str, int, int, int, int, dict[str, int]]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 _HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision FROM head WHERE k = 0 FOR UPDATE"
@@ -85,7 +80,7 @@ class _Transaction:
         self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
     ) -> None:
         self.db = db
-        state, last_tick, last_time, self.seq, self.agreement, self.pol, self.registry, self.revision = head
+        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision = head
         if state != "open":
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
@@ -94,11 +89,7 @@ class _Transaction:
         # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
-        self.sizes: dict[str, int] = {log: size for log, size, *_ in under_lock}
-        self.frontiers = {log: Frontier.decode(size, frontier) for log, size, frontier, *_ in under_lock}
-        self.added: dict[str, list[bytes]] = {log: [] for log in self.sizes}
-        self.leaf_rows: list[tuple[str, int, bytes, bytes]] = []
-        self.private_rows: list[tuple[str, int, bytes, bytes]] = []
+        self.leaves = Leaves(((log, size, frontier) for log, size, frontier, *_ in under_lock), seq)
         self.statuses: list[StatusRow] = []
 
     @classmethod
@@ -108,18 +99,14 @@ class _Transaction:
 
     def mark(self) -> _Mark:
         return (
-            self.placing.mark(), self.seq, self.agreement, self.pol, self.registry, len(self.leaf_rows),
-            len(self.private_rows), len(self.statuses), {log: len(hashes) for log, hashes in self.added.items()},
+            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses)
         )  # fmt: skip
 
     def reset(self, mark: _Mark) -> None:
-        placing, self.seq, self.agreement, self.pol, self.registry, leaves, private, statuses, added = mark
+        placing, leaves, self.agreement, self.pol, self.registry, statuses = mark
         self.placing.reset(placing)
-        del self.leaf_rows[leaves:]
-        del self.private_rows[private:]
+        self.leaves.reset(leaves)
         del self.statuses[statuses:]
-        for log, count in added.items():
-            del self.added[log][count:]
 
     async def take(self, act: Act) -> Done | Exception:
         """Apply one act. Its fault is told to its caller; the others go on."""
@@ -160,7 +147,7 @@ class _Transaction:
             )
         stamp = Stamp(self.time_us, placed, removed)
         record = act.record(stamp)
-        leaves = self._append(act.req, record)
+        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
             self.statuses.append(record.status)
         return Done(stamp, leaves)
@@ -185,40 +172,19 @@ class _Transaction:
         self.agreement = row.number
         self.pol = f"{row.name}@{row.number}"
 
-    # --- the logs ---
-
-    def _append(self, req: str, record: Record) -> tuple[LeafRef, ...]:
-        opened: dict[int, tuple[bytes, bytes, str]] = {}
-        return tuple(self._append_one(req, entry, opened) for entry in record.entries)
-
-    def _append_one(self, req: str, entry: Entry, opened: dict[int, tuple[bytes, bytes, str]]) -> LeafRef:
-        index = self.sizes[entry.log] + len(self.added[entry.log])
-        self.seq += 1
-        committed = None
-        if entry.private is not None:
-            # Entries of one act that share their private part share one commitment, opened once.
-            if id(entry.private) not in opened:
-                salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
-                opened[id(entry.private)] = (salt, payload, b64encode(commitment(salt, payload)).decode())
-                self.private_rows.append((entry.log, index, salt, payload))
-            committed = opened[id(entry.private)][2]
-        data = encode(entry, time_us=self.time_us, req=req, pol=self.pol, seq=self.seq, commitment_b64=committed)
-        digest = leaf_hash(data)
-        self.added[entry.log].append(digest)
-        self.leaf_rows.append((entry.log, index, data, digest))
-        return LeafRef(entry.log, index, digest)
+    # --- the end ---
 
     async def finish(self) -> None:
         await self.placing.flush()
         statuses = [astuple(one) for one in self.statuses]
         await self.db.execute(
-            _ROWS, *arrays(self.leaf_rows, 4), *arrays(statuses, 4), *arrays(self.private_rows, 4)
+            _ROWS, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4)
         )  # fmt: skip
-        grown = [self._grown(log, hashes) for log, hashes in self.added.items() if hashes]
+        grown = list(self.leaves.grown())
         laid = self.placing.laid
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
-            _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.seq, self.agreement, self.pol, self.registry,
+            _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
             self.revision + self.placing.changed, *arrays(grown, 5),
         )  # fmt: skip
         if changed != len(grown):
@@ -229,11 +195,6 @@ class _Transaction:
                 await self.db.execute(
                     "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
                 )
-
-    def _grown(self, log: str, hashes: list[bytes]) -> tuple[str, int, int, bytes, bytes]:
-        """log, old size, new size, root, frontier."""
-        old, frontier = self.sizes[log], self.frontiers[log].extend(hashes)
-        return log, old, old + len(hashes), frontier.root(), frontier.encode()
 
 
 def _words(words: Sequence[str]) -> str:

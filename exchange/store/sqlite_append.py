@@ -4,16 +4,11 @@ A crash anywhere in here is a rollback: the caller saw no answer, the log has no
 The frontier is read inside the transaction and never kept across commits, so several processes may append to one file.
 """
 
-import secrets
 import sqlite3
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
 
-from certs.jcs import canonical
-from exchange.ledger.entry import Entry, commitment, encode
-from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.store.contract import (
@@ -23,18 +18,18 @@ from exchange.store.contract import (
     Done,
     EndCredential,
     Halted,
-    LeafRef,
     Outdated,
-    Record,
     RevokeSigningCert,
     Stamp,
     TrustListRow,
 )
+from exchange.store.leaves import Grown, Leaves
+from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 
-_Mark = tuple[PlacingMark, int, int, str, int, int, int, dict[str, int]]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -69,34 +64,21 @@ class _Transaction:
         row = db.execute(
             "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision FROM head"
         ).fetchone()
-        state, last_tick, last_time, self.seq, self.agreement, self.pol, self.registry, self.revision = row
+        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision = row
         if state != "open":
             raise Halted(state)
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)
-        self.sizes: dict[str, int] = {}
-        self.frontiers: dict[str, Frontier] = {}
-        for log, size, frontier in db.execute("SELECT log, size, frontier FROM tree"):
-            self.sizes[log] = size
-            self.frontiers[log] = Frontier.decode(size, frontier)
-        self.added: dict[str, list[bytes]] = {log: [] for log in self.sizes}
-        self.leaf_rows: list[tuple[str, int, bytes, bytes]] = []
-        self.private_rows: list[tuple[str, int, bytes, bytes]] = []
+        self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
 
     def mark(self) -> _Mark:
-        return (
-            self.placing.mark(), self.seq, self.agreement, self.pol, self.registry, len(self.leaf_rows),
-            len(self.private_rows), {log: len(hashes) for log, hashes in self.added.items()},
-        )  # fmt: skip
+        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry
 
     def reset(self, mark: _Mark) -> None:
-        placing, self.seq, self.agreement, self.pol, self.registry, leaves, private, added = mark
+        placing, leaves, self.agreement, self.pol, self.registry = mark
         self.placing.reset(placing)
-        del self.leaf_rows[leaves:]
-        del self.private_rows[private:]
-        for log, count in added.items():
-            del self.added[log][count:]
+        self.leaves.reset(leaves)
 
     def apply(self, act: Act) -> Done:
         if act.agreement is not None and act.agreement != self.agreement:
@@ -113,7 +95,7 @@ class _Transaction:
             )
         stamp = Stamp(self.time_us, placed, removed)
         record = act.record(stamp)
-        leaves = self._append(act.req, record)
+        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
             self.db.execute(
                 "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
@@ -139,36 +121,16 @@ class _Transaction:
         self.agreement = row.number
         self.pol = f"{row.name}@{row.number}"
 
-    # --- the logs ---
-
-    def _append(self, req: str, record: Record) -> tuple[LeafRef, ...]:
-        opened: dict[int, tuple[bytes, bytes, str]] = {}
-        return tuple(self._append_one(req, entry, opened) for entry in record.entries)
-
-    def _append_one(self, req: str, entry: Entry, opened: dict[int, tuple[bytes, bytes, str]]) -> LeafRef:
-        index = self.sizes[entry.log] + len(self.added[entry.log])
-        self.seq += 1
-        committed = None
-        if entry.private is not None:
-            # Entries of one act that share their private part share one commitment, opened once.
-            if id(entry.private) not in opened:
-                salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
-                opened[id(entry.private)] = (salt, payload, b64encode(commitment(salt, payload)).decode())
-                self.private_rows.append((entry.log, index, salt, payload))
-            committed = opened[id(entry.private)][2]
-        data = encode(entry, time_us=self.time_us, req=req, pol=self.pol, seq=self.seq, commitment_b64=committed)
-        digest = leaf_hash(data)
-        self.added[entry.log].append(digest)
-        self.leaf_rows.append((entry.log, index, data, digest))
-        return LeafRef(entry.log, index, digest)
+    # --- the end ---
 
     def finish(self) -> None:
         db = self.db
-        db.executemany("INSERT INTO leaf (log, idx, data, hash) VALUES (?, ?, ?, ?)", self.leaf_rows)
-        db.executemany("INSERT INTO leaf_private (log, idx, salt, payload) VALUES (?, ?, ?, ?)", self.private_rows)
-        for log, hashes in self.added.items():
-            if hashes:
-                self._grow(log, hashes)
+        db.executemany("INSERT INTO leaf (log, idx, data, hash) VALUES (?, ?, ?, ?)", self.leaves.rows)
+        db.executemany(
+            "INSERT INTO leaf_private (log, idx, salt, payload) VALUES (?, ?, ?, ?)", self.leaves.private_rows
+        )
+        for one in self.leaves.grown():
+            self._grow(one)
         db.executemany(
             "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
             [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
@@ -178,7 +140,7 @@ class _Transaction:
             (
                 self.placing.last_tick,
                 self.time_us,
-                self.seq,
+                self.leaves.seq,
                 self.agreement,
                 self.pol,
                 self.registry,
@@ -186,18 +148,16 @@ class _Transaction:
             ),
         )
 
-    def _grow(self, log: str, hashes: list[bytes]) -> None:
-        old, new = self.sizes[log], self.sizes[log] + len(hashes)
-        frontier = self.frontiers[log].extend(hashes)
+    def _grow(self, one: Grown) -> None:
         changed = self.db.execute(
             "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
-            (new, frontier.root(), frontier.encode(), log, old),
+            (one.size, one.root, one.frontier, one.log, one.old_size),
         )
         if changed.rowcount != 1:
-            raise sqlite3.IntegrityError(f"log {log} is not at the size it was read at")
-        for level, n in full_tiles(old, new):
-            data = tile_from_leaves(self.db, log, level, n, 256)
-            self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (log, level, n, data))
+            raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
+        for level, n in full_tiles(one.old_size, one.size):
+            data = tile_from_leaves(self.db, one.log, level, n, 256)
+            self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
 
 
 def _words(words: Sequence[str]) -> str:
