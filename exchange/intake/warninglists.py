@@ -297,10 +297,17 @@ class _Index:
         return host in self._exact or host in self._below
 
 
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_DOTTED = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII).fullmatch
+"""The usual spelling of an IPv4 address, for which the library takes several times as long."""
+
+
 def _block(text: str) -> _Block | None:
     """An address or network in any of its spellings, host bits dropped; an IPv4 address within IPv6 as itself."""
     text = text.strip()
     try:
+        if _DOTTED(text) is not None:
+            return 4, int.from_bytes(bytes(map(int, text.split("."))), "big"), 32
         if "/" in text:
             network = ip_network(text, strict=False)
             version, first, length = network.version, int(network.network_address), network.prefixlen

@@ -33,8 +33,9 @@ T = TypeVar("T")
 _MIGRATIONS = Path(__file__).parent / "migrations" / "sqlite"
 _READERS = 2
 
-PAGE_BYTES = 8192
-"""Of a new database: five signed objects, or one full hash tile; a tenth cheaper to append to than 4,096."""
+PAGE_BYTES = 16_384
+"""Of a new database. Ids are random, so each new one soils a page of their index, and a page is written twice whatever its size:
+large ones are fewer, and a run is read in six. With 100,000 objects appending costs a quarter less than with 4,096."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

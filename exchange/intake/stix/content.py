@@ -136,11 +136,16 @@ def _extension_body(key: str, body: dict[str, Any], path: str) -> Iterator[Findi
     if key.startswith("extension-definition--") and body.get("extension_type") not in EXTENSION_TYPES:
         yield breach("stix-extension-type", path, allowed=", ".join(EXTENSION_TYPES))
     for name, value in body.items():
+        if name in _PLAIN_NAMES:
+            continue
         if _NAME(name) is None and name != "id":
             yield breach("stix-extension-name", f"{path}.{name[:80]}")
         elif not _suits_suffix(name, value):
             yield breach("stix-property-suffix", f"{path}.{name}")
 
+
+_PLAIN_NAMES = frozenset({"extension_type", "sig_version", "signed_at", "signature", "prev_sha256"})
+"""Of a signature, which most objects bear: well-formed, and none says what its value is."""
 
 _SUFFIXES = ("_ref", "_refs", "_hex", "_bin", "_enc")
 
