@@ -129,14 +129,17 @@ def serve(home: Path, workers: int) -> None:
 
 def _save_memory() -> None:
     """Before any thread begins: one heap for all of them, since glibc's heap for each keeps what a large envelope took.
-    And the values of such an envelope are no garbage yet when the collector first looks."""
+    It gives little back at once, since a page of a megabyte would be given back and asked for again with every answer.
+    And the values of a large envelope are no garbage yet when the collector first looks."""
     with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        libc = ctypes.CDLL(None)
+        for option, value in _MALLOC.items():
+            libc.mallopt(option, value)
     gc.set_threshold(200_000, 10, 50)
 
 
-_M_ARENA_MAX = -8
-"""From glibc's malloc.h; other C libraries have no mallopt, or ignore it."""
+_MALLOC = {-8: 1, -1: 32_000_000, -3: 16_000_000}
+"""M_ARENA_MAX, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h; other C libraries have no mallopt, or ignore it."""
 
 
 # --- members ---
