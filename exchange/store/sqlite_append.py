@@ -28,7 +28,6 @@ from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
-from exchange.store.sqlite_rows import insert_rows
 
 _Mark = tuple[PlacingMark, LeavesMark, int, str, int]
 """What `reset` needs to forget an act that failed."""
@@ -126,8 +125,10 @@ class _Transaction:
 
     def finish(self) -> None:
         db = self.db
-        insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
-        insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
+        db.executemany("INSERT INTO leaf (log, idx, data, hash) VALUES (?, ?, ?, ?)", self.leaves.rows)
+        db.executemany(
+            "INSERT INTO leaf_private (log, idx, salt, payload) VALUES (?, ?, ?, ?)", self.leaves.private_rows
+        )
         for one in self.leaves.grown():
             self._grow(one)
         db.executemany(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from exchange.store.contract import NewObject, Placed, Removal, Withdrawn
 from exchange.store.placing import Going, Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.sqlite_rows import insert_rows
 from exchange.store.sqlite_runs import blank, insert
 
 _IDS_AT_ONCE = 500
@@ -83,12 +82,15 @@ class Placing:
         laid = Laid(self.last_tick, next_vid, label_news=self.label_news)
         lay(judged, {name: self._label(name, going[0]) for name, going in judged.going.items()}, self._time_us, laid)
         self.last_tick = laid.last_tick
-        insert_rows(
-            self._db,
-            "object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item)",
+        self._db.executemany(
+            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             laid.versions,
         )
-        insert_rows(self._db, "placement (collection, tick, label, vid, newer, run)", laid.placements)
+        self._db.executemany(
+            "INSERT INTO placement (collection, tick, label, vid, newer, run) VALUES (?, ?, ?, ?, ?, ?)",
+            laid.placements,
+        )
         insert(self._db, laid.runs)
 
     def _held(self, objects: Sequence[NewObject]) -> dict[str, list[Held]]:
