@@ -4,6 +4,7 @@ import asyncio
 import os
 import queue
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 _MIGRATIONS = Path(__file__).parent / "migrations" / "sqlite"
 _READERS = 2
+_WAIT_SECONDS = 10
 
 PAGE_BYTES = 16_384
 """Of a new database. Ids are random, so each new one soils a page of their index, and a page is written twice whatever its size:
@@ -44,14 +46,28 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute(f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}")
     if not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{4_000 if read_only else 16_000}")  # in KiB
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """A neighbour that opens the file first, or closes it last, has it for itself for a moment, and here SQLite does not
+    wait as `busy_timeout` says, but fails at once."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Path = _MIGRATIONS) -> None:

@@ -117,7 +117,7 @@ def test_a_ledger_that_will_not_go_on_ends_all_with_its_status(home: setup.Home)
     Anchors(home.settings().anchors).write("both", Anchor(1000, b"a" * 32))
     with serving(home, "--workers", "2") as process:
         said, _ = process.communicate(timeout=30)
-    assert process.returncode == 3
+    assert process.returncode == 3, said
     assert "rollback: log both has 0 leaves" in said
 
 
