@@ -5,10 +5,11 @@ Runs inside the append transaction (sqlite_append.py); a crash in here is its ro
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from exchange.store.contract import NewObject, Placed, Removal, Withdrawn
 from exchange.store.placing import Going, Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
+from exchange.store.sqlite_read import id_key
 from exchange.store.sqlite_runs import blank, insert
 
 _IDS_AT_ONCE = 500
@@ -17,16 +18,19 @@ _COLUMNS = (
     "id, vid, instant, created, revoked, owner, holder, sha256,"
     " EXISTS (SELECT 1 FROM placement p WHERE p.vid = object.vid AND p.collection = :collection)"
 )
-# As store.placing.Held says: these speak for all.
-_THAT_MATTER = " UNION ".join(
-    f"SELECT * FROM (SELECT {_COLUMNS} FROM object WHERE id = :id {rest})"
-    for rest in (
-        "AND instant = :instant",
-        "AND holder = :holder ORDER BY instant LIMIT 1",
-        "AND holder = '' ORDER BY instant LIMIT 1",
-        "AND holder = :holder AND instant < :instant ORDER BY instant DESC LIMIT 1",
-        "AND holder = :holder AND revoked = 1 ORDER BY instant LIMIT 1",
-        "AND instant = (SELECT max(instant) FROM object WHERE id = :id)",
+# As store.placing.Held says: these speak for all. The first that came is asked for whatever it is.
+_THAT_MATTER = (
+    f"SELECT {_COLUMNS} FROM object INDEXED BY object_key WHERE id_key = :key AND again = 0 AND id = :id"
+    + "".join(
+        f" UNION SELECT * FROM (SELECT {_COLUMNS} FROM object WHERE id = :id AND again = 1 {rest})"
+        for rest in (
+            "AND instant = :instant",
+            "AND holder = :holder ORDER BY instant LIMIT 1",
+            "AND holder = '' ORDER BY instant LIMIT 1",
+            "AND holder = :holder AND instant < :instant ORDER BY instant DESC LIMIT 1",
+            "AND holder = :holder AND revoked = 1 ORDER BY instant LIMIT 1",
+            "AND instant = (SELECT max(instant) FROM object WHERE id = :id AND again = 1)",
+        )
     )
 )
 
@@ -62,10 +66,12 @@ class Placing:
         return tuple(placed for part in apart(objects) for placed in self._place(part))
 
     def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
-        judged = judge_all(objects, self._held(objects))
+        keys = {new.object.id: id_key(new.object.id) for new in objects}
+        held = self._held(objects, keys)
+        judged = judge_all(objects, held)
         self._mark(judged)
         if judged.going:
-            self._store(judged)
+            self._store(judged, keys, held)
         return judged.placed
 
     def _mark(self, judged: Judged) -> None:
@@ -77,15 +83,15 @@ class Placing:
                 f"UPDATE run SET odd = 1 WHERE first_tick IN (SELECT run FROM placement WHERE vid IN ({vids}))"
             )
 
-    def _store(self, judged: Judged) -> None:
+    def _store(self, judged: Judged, keys: Mapping[str, int], held: Container[str]) -> None:
         next_vid: int = self._db.execute("SELECT coalesce(max(vid), 0) + 1 FROM object").fetchone()[0]
         laid = Laid(self.last_tick, next_vid, label_news=self.label_news)
         lay(judged, {name: self._label(name, going[0]) for name, going in judged.going.items()}, self._time_us, laid)
         self.last_tick = laid.last_tick
         self._db.executemany(
-            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            laid.versions,
+            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item, id_key, again)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*row, keys[row[1]], row[1] in held) for row in laid.versions],
         )
         self._db.executemany(
             "INSERT INTO placement (collection, tick, label, vid, newer, run) VALUES (?, ?, ?, ?, ?, ?)",
@@ -93,25 +99,25 @@ class Placing:
         )
         insert(self._db, laid.runs)
 
-    def _held(self, objects: Sequence[NewObject]) -> dict[str, list[Held]]:
+    def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> dict[str, list[Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
         known: set[str] = set()
         for start in range(0, len(objects), _IDS_AT_ONCE):
             part = [new.object.id for new in objects[start : start + _IDS_AT_ONCE]]
-            marks = ",".join(["(?)"] * len(part))
+            marks = ",".join(["(?, ?)"] * len(part))
             known.update(
                 row[0]
                 for row in self._db.execute(
-                    f"WITH asked (id) AS (VALUES {marks})"
-                    " SELECT id FROM asked WHERE EXISTS (SELECT 1 FROM object WHERE object.id = asked.id)",
-                    part,
+                    f"WITH asked (id, id_key) AS (VALUES {marks}) SELECT id FROM asked WHERE EXISTS (SELECT 1 FROM object"
+                    " INDEXED BY object_key WHERE object.id_key = asked.id_key AND object.id = asked.id)",
+                    [value for id_ in part for value in (id_, keys[id_])],
                 )
             )
-        return {new.object.id: self._that_matter(new) for new in objects if new.object.id in known}
+        return {new.object.id: self._that_matter(new, keys[new.object.id]) for new in objects if new.object.id in known}
 
-    def _that_matter(self, new: NewObject) -> list[Held]:
+    def _that_matter(self, new: NewObject, key: int) -> list[Held]:
         asked = {
-            "id": new.object.id, "instant": new.object.instant, "holder": new.holder, "collection": new.collection
+            "id": new.object.id, "key": key, "instant": new.object.instant, "holder": new.holder, "collection": new.collection
         }  # fmt: skip
         return list(map(Held._make, self._db.execute(_THAT_MATTER, asked)))
 
@@ -132,10 +138,10 @@ class Placing:
     def remove(self, removal: Removal) -> tuple[Withdrawn, ...] | None:
         """See Stamp.removed."""
         lying = self._db.execute(
-            "SELECT o.vid, o.instant, o.owner, o.version, p.label, p.run, p.tick, l.facets FROM object o"
+            "SELECT o.vid, o.instant, o.owner, o.version, p.label, p.run, p.tick, l.facets FROM object o INDEXED BY object_key"
             " JOIN placement p ON p.vid = o.vid JOIN label l ON l.id = p.label"
-            " WHERE o.id = ? AND p.collection = ? ORDER BY o.instant",
-            (removal.id, removal.collection),
+            " WHERE o.id_key = ? AND o.id = ? AND p.collection = ? ORDER BY o.instant",
+            (id_key(removal.id), removal.id, removal.collection),
         )
         going = chosen(removal, list(map(Lying._make, lying)))
         if going is None:

@@ -8,7 +8,7 @@ from itertools import groupby
 from exchange.model.page import Row, Span, Spans
 from exchange.store.contract import HeldObject
 from exchange.store.runs import RUN_OBJECTS, NewRun, PageQuery, Run, is_usual, neighbours
-from exchange.store.sqlite_read import is_dense, rows
+from exchange.store.sqlite_read import id_key, is_dense, rows
 
 
 def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
@@ -37,9 +37,9 @@ def blank(db: sqlite3.Connection, first_tick: int, tick: int) -> None:
 def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
     """See Store.held."""
     versions = db.execute(
-        "SELECT vid, version, type, owner, sha256 FROM object WHERE id = ?"
+        "SELECT vid, version, type, owner, sha256 FROM object INDEXED BY object_key WHERE id_key = ? AND id = ?"
         " AND EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid) ORDER BY instant, holder",
-        (object_id,),
+        (id_key(object_id), object_id),
     ).fetchall()
     return [_held(db, object_id, *version) for version in versions]
 

@@ -36,8 +36,9 @@ from exchange.store.contract import (
     Store,
     Withdrawn,
 )
+from exchange.store.sqlite_read import id_key
 from exchange.times import as_text
-from tests.places import Place, ask, emptied, open_at
+from tests.places import Place, ask, emptied, open_at, order
 from tests.postgres import Databases
 
 FOREVER = 2**62
@@ -251,6 +252,23 @@ def versioned(number: int) -> StixObject:
         "modified": f"2026-01-01T00:00:00.{number:06d}Z",
     }
     return StixObject.of(value, canonical(value))
+
+
+async def test_ids_that_share_their_key_are_two_ids(tmp_path: Path) -> None:
+    """SQLite finds ids by half a hash; that two share it is rare, not impossible."""
+    place = tmp_path / "hub.sqlite"
+    store = await open_at(place)
+    await done(store, act(new(made(1)), new(made(2), owner="mx-ciber")))
+    await order(place, f"UPDATE object SET id_key = {id_key(made(2).id)}")
+    [found] = (await store.page(COLLECTION, [1], Filter(ids=(made(2).id,)), 0, 9, until_us=FOREVER)).rows
+    assert found.id == made(2).id
+    assert [one.id for one in await store.held(made(2).id)] == [made(2).id]
+    again = (await done(store, act(new(made(2, 1), owner="mx-ciber")))).stamp.placed
+    assert [one.verdict for one in again] == [Verdict.STORED]
+    removal = Removal(COLLECTION, made(2).id, "mx-ciber")
+    assert [len(one or ()) for one in (await done(store, act(removals=(removal,)))).stamp.removed] == [2]
+    assert not await store.has_object(COLLECTION, [1], made(2).id)
+    await store.close()
 
 
 @pytest.mark.rule("ADD-17")

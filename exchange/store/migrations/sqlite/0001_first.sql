@@ -74,10 +74,13 @@ CREATE TABLE label (
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
-    sha256 BLOB NOT NULL, item BLOB NOT NULL
+    sha256 BLOB NOT NULL, item BLOB NOT NULL,
+    id_key INTEGER NOT NULL,        -- the first 64 bits of the id's SHA-256: ids are found by a seventh of their length
+    again INTEGER NOT NULL          -- 1: the id was here before
 );
-CREATE UNIQUE INDEX object_version ON object (id, instant, holder);
-CREATE INDEX object_revoked ON object (id, instant) WHERE revoked = 1;
+CREATE INDEX object_key ON object (id_key, again);
+CREATE UNIQUE INDEX object_version ON object (id, instant, holder) WHERE again = 1;
+CREATE INDEX object_revoked ON object (id, instant) WHERE revoked = 1 AND again = 1;
 
 CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
     collection TEXT NOT NULL, tick INTEGER NOT NULL, label INTEGER NOT NULL, vid INTEGER NOT NULL,
