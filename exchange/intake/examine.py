@@ -12,11 +12,12 @@ This module reads no clock, file or database, so it can run in slices off the ev
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -68,14 +69,13 @@ class Failure:
     sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """An object that may be placed, with what its ledger entry will say of it. `builtin` ones are known to everybody."""
 
     new: NewObject | None
     id: str
     version: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[Note, ...] = ()
 
 
@@ -183,7 +183,7 @@ def examine(value: Any, desk: Desk) -> Examined | Failure:
     obj = StixObject.of(value, body)
     # 3 to 6
     outcome = _future(value, obj, desk) or _signature_and_label(value, obj, desk)
-    return replace(outcome, notes=tuple(notes[:NOTES_AT_MOST])) if notes and isinstance(outcome, Examined) else outcome
+    return outcome._replace(notes=tuple(notes[:NOTES_AT_MOST])) if notes and isinstance(outcome, Examined) else outcome
 
 
 def _named(value: Any) -> tuple[str, str]:
@@ -297,8 +297,7 @@ def _known_good(hit: Hit) -> Text:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Proof:
+class _Proof(NamedTuple):
     assurance: str
     thumbprint: str
     markings: tuple[str, ...] = ()

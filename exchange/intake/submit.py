@@ -310,7 +310,7 @@ class _Draft:
                 if placed.verdict is Verdict.STORED:
                     entries.append(self._submit_entry(new, one, private, gap=placed.gap))
                     published.setdefault((log, new.collection), []).append((new, placed))
-                one = replace(one, notes=(*one.notes, GAP)) if placed.gap else one
+                one = one._replace(notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
         entries += self._refusals(failures, private)

@@ -1,10 +1,10 @@
 """The one encoding of each auditable event: canonical JSON, salted commitments, and which log it goes to."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from certs.jcs import canonical
 from exchange.times import as_text
@@ -18,15 +18,14 @@ LEAF_LIMIT_BYTES = 4096
 _COMMIT_DOMAIN = b"hub-commit-v1\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One event before it has a place in a log. It names organisations and accounts, never people."""
 
     log: str
     t: str
     actor: str
     on: str
-    pub: Mapping[str, Any] = field(default_factory=dict)
+    pub: Mapping[str, Any] = MappingProxyType({})
     out: str = "ok"
     private: Mapping[str, Any] | None = None
     """What only a commitment of goes into the log; the opening lies in a table that can be erased."""

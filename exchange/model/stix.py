@@ -1,8 +1,7 @@
 """A STIX object as the hub keeps it: the canonical bytes its originator signed, and the few fields that are indexed."""
 
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchange.model.instant import instant
 
@@ -16,8 +15,7 @@ SCO_TYPES = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StixObject:
+class StixObject(NamedTuple):
     """One version of one object. `body` is its RFC 8785 form; it is stored and served as these bytes."""
 
     id: str

@@ -7,7 +7,7 @@ durable.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from exchange.ledger.entry import Entry
 from exchange.model.member import Collection, Credential, Member, SigningCert
@@ -18,8 +18,7 @@ from exchange.model.versions import Verdict
 # --- what is written ---
 
 
-@dataclass(frozen=True, slots=True)
-class NewObject:
+class NewObject(NamedTuple):
     """An object version to be placed in a collection under a label."""
 
     object: StixObject
@@ -107,8 +106,7 @@ class StatusRow:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """What became of one NewObject: its verdict, and its tick when it was stored. Objects of one label get neighbouring
     ticks, so an act's ticks need not rise in the order its objects were given in."""
 

@@ -187,7 +187,7 @@ async def test_a_gap_between_versions_is_seen_and_stops_nothing(store: Store) ->
     first, second, third = (made(1, version) for version in (1, 3, 5))
 
     async def gap(obj: StixObject, previous: StixObject | None) -> bool:
-        named = replace(new(obj), previous=previous.sha256 if previous else b"")
+        named = new(obj)._replace(previous=previous.sha256 if previous else b"")
         placed = (await done(store, act(named))).stamp.placed[0]
         assert placed.verdict is Verdict.STORED
         return placed.gap
@@ -223,7 +223,7 @@ async def test_a_few_versions_speak_for_all_of_them(store: Store, place: Place, 
             here = (obj, owner, holder, collection) in rows
             expected = Verdict.DUPLICATE if here else Verdict.STORED
         [placed] = (
-            await done(store, act(replace(new(obj, owner=owner, holder=holder), collection=collection)))
+            await done(store, act(new(obj, owner=owner, holder=holder)._replace(collection=collection)))
         ).stamp.placed
         assert placed.verdict is expected
         if placed.verdict is Verdict.STORED:
