@@ -22,6 +22,7 @@ from exchange.cli.workers import share
 from exchange.clock import SystemClock
 from exchange.errors import Conflict, NotFound
 from exchange.hub import open_store, running, working
+from exchange.intake.validate import prepare
 from exchange.model.member import Collection, Country, Member, Status
 from exchange.settings import Settings
 from exchange.web.services import Services
@@ -110,6 +111,7 @@ def serve(home: Path, workers: int) -> None:
     """Run the hub until it is told to stop; what it accepted is finished first."""
     observe.configure()
     settings = setup.Home(home).settings()
+    prepare()
     if workers > 1:
         share(workers, settings)
     _save_memory()

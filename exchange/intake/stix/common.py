@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, NotRequired, Required, cast
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, with_config
@@ -102,14 +103,13 @@ NOT_FOR_OBSERVABLES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StixType:
     """One object type: the model of its properties, the names it defines, and the rules between them."""
 
     name: str
     kind: Literal["domain", "relationship", "observable", "meta"]
-    check: Callable[[Any], dict[str, Any]]
-    """Returns the validated copy; raises pydantic's ValidationError."""
+    model: Any
     names: frozenset[str]
     row: str
     """The requirement row that says what this type must have."""
@@ -118,6 +118,13 @@ class StixType:
     """Common properties that are modelled but do not belong to the type (COM-02)."""
     own: bool = True
     """False for a type that the Standard does not know: its properties are all its own."""
+
+    @cached_property
+    def check(self) -> Callable[[Any], dict[str, Any]]:
+        """Returns the validated copy; raises pydantic's ValidationError. Made when first asked for: all of them take half a
+        second, and most commands judge no object."""
+        # The validator itself, not the adapter's method around it: a third of the time of a small object.
+        return cast("Callable[[Any], dict[str, Any]]", TypeAdapter(self.model).validator.validate_python)
 
 
 def domain_type(name: str, model: Any, *rules: Rule, row: str = "COM-01") -> StixType:
@@ -150,7 +157,5 @@ def _declare(
     row: str,
     not_applicable: frozenset[str] = frozenset(),
 ) -> StixType:
-    # The validator itself, not the adapter's method around it: a third of the time of a small object.
-    check = cast("Callable[[Any], dict[str, Any]]", TypeAdapter(model).validator.validate_python)
     names = model.__required_keys__ | model.__optional_keys__
-    return StixType(name, kind, check, frozenset(names), row, rules, not_applicable)
+    return StixType(name, kind, model, frozenset(names), row, rules, not_applicable)
