@@ -192,7 +192,7 @@ async def test_what_the_standard_leaves_open_is_taken_as_it_is(world: World) -> 
     assert {relationship["id"], sigma["id"]} <= set(await world.pull("us-customs"))
 
 
-@pytest.mark.rule("MRK-09")
+@pytest.mark.rule("MRK-09", "CNF-03")
 async def test_one_marked_property_holds_the_whole_object_back(world: World) -> None:
     """3.5: cutting the field out would need a new id; an object goes out whole, or not at all."""
     marks = [{"selectors": ["name"], "marking_ref": NOFORN}]

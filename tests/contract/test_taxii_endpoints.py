@@ -330,7 +330,7 @@ async def test_malformed_queries_are_400_everywhere(world: World, fresh: str, qu
         assert ids(await get(world, f"collections/{fresh}/objects/")) == [obj["id"]], "DEL-10"
 
 
-@pytest.mark.rule("TIM-07", "TIM-08")
+@pytest.mark.rule("TIM-07", "TIM-08", "CNF-02")
 @pytest.mark.rule("FLT-28", "FLT-29", "FLT-30", "FLT-31", "FLT-32", "FLT-33", "FLT-38", "FLT-43", "FLT-46")
 @pytest.mark.rule("ONE-01", "ONE-02", "ONE-03", "ONE-04", "ONE-05", "ONE-07", "ONE-08", "VER-01", "VER-03")
 @pytest.mark.rule("VER-04", "VER-05", "VER-07", "VER-08", "ADD-12", "MAN-07", "SER-16", "PAG-18", "EP-10")

@@ -199,7 +199,7 @@ async def test_deleting_hundreds_of_versions_by_name(world: World, fresh: str) -
 
 
 @pytest.mark.rule("ADD-14", "ADD-15", "OBJ-05", "SER-11", "FLT-36", "VER-02", "MAN-02", "MAN-03", "STA-08")
-@pytest.mark.rule("STA-07", "SER-16", "FLT-24")
+@pytest.mark.rule("STA-07", "SER-16", "FLT-24", "CNF-01")
 async def test_every_type_is_taken_and_comes_back_as_it_was(world: World, fresh: str) -> None:
     """Also those without `modified`, which go by `created`, and those without either, which have one fixed version."""
     provenance = Provenance("vendor", "https://feed.example/", "2026-11-01T00:00:00Z")
