@@ -1,4 +1,4 @@
-"""The exchange, end to end: a whole hub over TLS, members of two countries, and clients nobody here wrote."""
+"""The exchange, end to end: a whole hub over TLS and members of two countries."""
 
 import asyncio
 import ssl
@@ -11,9 +11,6 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-import stix2
-from taxii2client.common import _HTTPConnection
-from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
 
 from certs.jcs import canonical
 from certs.keys import thumbprint
@@ -26,7 +23,6 @@ from exchange.model.member import Status
 from exchange.model.stix import StixObject
 from exchange.times import as_datetime, as_millis_text
 from policies.markings import CAVEAT_MARKINGS
-from tests.taxii import connection
 from tests.world import TLP2, World, make_world
 
 NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
@@ -240,52 +236,6 @@ async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: W
     [mine] = [c for c in rules.registry.credentials.values() if c.member == "mx-marina" and c.kind == "certificate"]
     await world.hub.services.governance.end_credential(OPERATOR, mine.id)
     assert await _with_certificate(world, "mx-marina") == 401
-
-
-# --- clients nobody here wrote ---
-
-
-def _collection(world: World, connection: _HTTPConnection) -> Collection:
-    return Collection(f"{world.root}collections/{world.collections['indicators']}/", conn=connection)
-
-
-@pytest.mark.rule("CLI-01", "CLI-02", "CLI-03", "CLI-04", "NEG-20", "PAG-06")
-async def test_taxii2_client_walks_submits_and_pulls(world: World) -> None:
-    sent = [world.signed("us-cyber") for _ in range(5)]
-
-    def walk() -> tuple[list[str], list[str], int]:
-        with connection(world, "mx-ciber") as reading, connection(world, "us-cyber") as writing:
-            assert Server(f"{world.hub.url}/taxii2/", conn=reading).default.url == world.root
-            titles = [one.title for one in ApiRoot(world.root, conn=reading).collections]
-            status = _collection(world, writing).add_objects({"objects": sent}, wait_for_completion=True)
-            reader = _collection(world, reading)
-            pulled = [o["id"] for page in as_pages(reader.get_objects, per_request=3) for o in page.get("objects", [])]
-            listed = [o["id"] for page in as_pages(reader.get_manifest, per_request=4) for o in page.get("objects", [])]
-            assert pulled == listed
-            assert reader.get_object(sent[0]["id"])["objects"] == [sent[0]]
-            assert reader.object_versions(sent[0]["id"])["versions"] == [sent[0]["modified"]]
-            return titles, pulled, status.success_count
-
-    titles, pulled, succeeded = await asyncio.to_thread(walk)
-    assert "Border indicators" in titles
-    assert succeeded == 5
-    assert {one["id"] for one in sent} <= set(pulled)
-    assert len(pulled) == len(set(pulled))
-
-
-@pytest.mark.rule("CLI-06", "ADD-07")
-async def test_stix2_source_and_sink(world: World) -> None:
-    """A signed object survives python-stix2's own parsing on the way in."""
-    sent = world.signed("us-cyber", name="through stix2")
-
-    def through() -> Any:
-        with connection(world, "us-cyber") as writing:
-            store = stix2.TAXIICollectionStore(_collection(world, writing), allow_custom=True)
-            store.add(stix2.parse(sent, allow_custom=True))
-            return store.get(sent["id"])
-
-    found = await asyncio.to_thread(through)
-    assert found.name == "through stix2"
 
 
 # --- what auditors see ---

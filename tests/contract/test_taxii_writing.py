@@ -20,6 +20,7 @@ from exchange.hub import running
 from exchange.model.stix import SCO_TYPES, UNVERSIONED
 from exchange.settings import Settings
 from exchange.times import as_millis_text, parse_us
+from tests.places import Place, knobs_of
 from tests.stix_examples import EXAMPLES
 from tests.taxii import add, call, collection, get, ids, leaves, times, version
 from tests.world import World, make_world
@@ -277,10 +278,10 @@ async def test_no_date_added_lies_before_its_objects_modified(world: World, fres
 
 
 @pytest.mark.rule("PAG-20", "ADD-24", "STA-10", "STA-11", "STA-20", "ADD-11")
-async def test_cursors_statuses_and_objects_outlive_the_process(tmp_path: Path) -> None:
+async def test_cursors_statuses_and_objects_outlive_the_process(tmp_path: Path, place: Place) -> None:
     """A walk begun before a restart ends after it; a status reads the same a day later."""
     clock = FixedClock()
-    async with make_world(tmp_path, clock=clock) as world:
+    async with make_world(tmp_path / "home", clock=clock, **knobs_of(place)) as world:
         sent = [world.signed("us-cyber") for _ in range(5)]
         status = await world.post("us-cyber", *sent)
         path = f"collections/{world.collections['indicators']}"
