@@ -56,7 +56,7 @@ def sections(name: str) -> dict[str, list[Row]]:
     for line in (TESTS / "vectors" / name / "requirements.txt").read_text("utf-8").splitlines():
         if line.startswith("["):
             found[line.strip("[]")] = []
-        elif not line.startswith("#"):
+        elif line and not line.startswith("#"):
             found[list(found)[-1]].append(Row(*line.split("\t")))
     return found
 

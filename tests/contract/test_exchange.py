@@ -54,6 +54,7 @@ async def test_a_signed_indicator_crosses_the_border(world: World) -> None:
 
 
 @pytest.mark.rule("AUT-09")
+@pytest.mark.peer("OCT-5")
 async def test_domestic_and_noforn_stay_and_explain_names_the_clause(world: World) -> None:
     home = world.signed("us-cyber")
     noforn = world.signed("us-cyber", object_marking_refs=[TLP2["amber"], NOFORN])
@@ -77,11 +78,13 @@ async def test_the_other_country_does_not_learn_that_a_collection_exists(world: 
     assert status == 404
 
 
+@pytest.mark.peer("MSP-1")
 async def test_a_tampered_object_is_refused(world: World) -> None:
     tampered = world.signed("us-cyber") | {"name": "other"}
     assert failure(await world.post("us-cyber", tampered))["x_code"] == "signature-invalid"
 
 
+@pytest.mark.peer("MSP-4b")
 async def test_a_signature_by_another_members_key_is_refused(world: World) -> None:
     stolen = world.sign("us-customs", world.indicator("us-cyber"))
     assert failure(await world.post("us-cyber", stolen))["x_code"] == "signature-author"
@@ -99,6 +102,7 @@ async def test_a_certificate_of_the_wrong_country_is_refused(world: World) -> No
     assert failure(await world.post("us-customs", sent))["x_code"] == "signature-wrong-country"
 
 
+@pytest.mark.peer("MSP-3b")
 async def test_a_revoked_certificate_is_refused_from_the_next_request(world: World) -> None:
     sent = world.signed("us-maritime")
     key = world.home.signer("us-maritime", "").certificate
@@ -106,6 +110,7 @@ async def test_a_revoked_certificate_is_refused_from_the_next_request(world: Wor
     assert failure(await world.post("us-maritime", sent))["x_code"] == "signature-revoked"
 
 
+@pytest.mark.peer("MED-5c")
 async def test_ids_belong_to_their_originator_and_versions_do_not_change(world: World) -> None:
     first = world.indicator("us-cyber")
     await world.post("us-cyber", world.sign("us-cyber", first))
@@ -208,6 +213,7 @@ async def test_a_suspended_member_is_refused_on_its_next_request(world: World) -
     assert status == 200
 
 
+@pytest.mark.peer("FRE-2")
 async def test_no_credential_no_answer(world: World) -> None:
     async with world.session.get(f"{world.hub.url}/taxii2/") as answer:
         assert answer.status == 401
@@ -241,6 +247,7 @@ async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: W
 # --- what auditors see ---
 
 
+@pytest.mark.peer("MSP-4b")
 async def test_submission_and_release_can_be_proved_without_the_hub(world: World, tmp_path: Path) -> None:
     sent = world.signed("us-cyber", name="proved")
     url = f"{world.hub.url}/api/v1/submissions?collection=indicators"

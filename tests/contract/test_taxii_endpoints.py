@@ -88,6 +88,7 @@ async def test_no_two_collections_have_a_title_or_alias_in_common(world: World, 
 
 
 @pytest.mark.rule("NEG-01", "NEG-02", "NEG-03", "NEG-05", "NEG-10", "NEG-22", "SER-01", "SER-03", "EP-03", "DSC-09")
+@pytest.mark.peer("MED-6a", "MED-6b", "MED-6c")
 async def test_every_endpoint_negotiates_alike(world: World, fresh: str) -> None:
     """No version, `*/*` and no Accept at all get TAXII 2.1, labelled so; only what it is not gets 406."""
     [obj] = await add(world, fresh, 1)
@@ -106,7 +107,8 @@ async def test_every_endpoint_negotiates_alike(world: World, fresh: str) -> None
     }
     for path, names in required.items():
         url = path if path.startswith("https:") else world.root + path
-        for accept in (TAXII, "application/taxii+json", "*/*", f"{TAXII},application/stix+json;version=2.1", ""):
+        both = f"{TAXII},application/stix+json;version=2.1"
+        for accept in (TAXII, "application/taxii+json", "*/*", both, f"{TAXII};q=0.9", ""):
             headers = world.headers("us-cyber", Accept=accept)
             async with world.session.get(url, headers=headers) as answer:
                 assert (answer.status, answer.headers["Content-Type"]) == (200, TAXII), (path, accept)
@@ -122,6 +124,7 @@ PATHS = ("", "manifest/", "objects/", f"objects/{UNKNOWN}/", f"objects/{UNKNOWN}
 
 @pytest.mark.rule("COL-08", "COL-09", "COL-10", "AUT-16", "AUT-17", "ADD-02", "ADD-18", "OBJ-04", "MAN-08")
 @pytest.mark.rule("ONE-06", "VER-06", "DEL-04", "DEL-05", "DEL-06", "INT-3.5.2", "INT-3.5.3")
+@pytest.mark.peer("MED-8a", "OTX-6b")
 async def test_the_permission_table(world: World) -> None:
     """For each of the four kinds of collection."""
     mine = ("member:us-cyber",)
@@ -164,6 +167,7 @@ async def test_the_permission_table(world: World) -> None:
 @pytest.mark.rule("PAG-01", "PAG-02", "PAG-03", "PAG-04", "PAG-06", "PAG-07", "PAG-11", "PAG-12", "PAG-15")
 @pytest.mark.rule("PAG-16", "PAG-18", "PAG-22", "SRT-01", "MAN-09", "FLT-10", "FLT-12", "FLT-14", "INT-3.14")
 @pytest.mark.rule("CLI-14")
+@pytest.mark.peer("OTX-3a", "OTX-7", "ARA-1")
 async def test_walks_are_whole_and_in_order(world: World, fresh: str, kind: str, keep: bool) -> None:
     sent = [one["id"] for one in await add(world, fresh, 20)]
     path = f"collections/{fresh}/{kind}/"
@@ -177,6 +181,7 @@ async def test_walks_are_whole_and_in_order(world: World, fresh: str, kind: str,
 
 @pytest.mark.rule("SRT-02", "SRT-03", "SRT-04", "SRT-05", "SRT-07", "PAG-05", "FLT-01", "FLT-02", "FLT-03")
 @pytest.mark.rule("FLT-07", "OBJ-03", "INT-3.7")
+@pytest.mark.peer("ARA-1")
 async def test_headers_page_without_loss(world: World, fresh: str) -> None:
     sent = [one["id"] for one in await add(world, fresh, 10)]
     path = f"collections/{fresh}/objects/"
@@ -206,6 +211,7 @@ async def test_headers_page_without_loss(world: World, fresh: str) -> None:
 
 
 @pytest.mark.rule("PAG-08", "PAG-09", "PAG-10", "PAG-14")
+@pytest.mark.peer("MED-2a", "MED-4b", "AWB-2")
 async def test_deleting_and_adding_while_paging(world: World, fresh: str) -> None:
     sent = [one["id"] for one in await add(world, fresh, 6)]
     path = f"collections/{fresh}/objects/"
@@ -220,6 +226,7 @@ async def test_deleting_and_adding_while_paging(world: World, fresh: str) -> Non
 
 
 @pytest.mark.rule("PAG-13", "PAG-19", "FLT-17", "ONE-08")
+@pytest.mark.peer("DAR-2")
 async def test_misused_tokens(world: World, fresh: str) -> None:
     """Every row of the table “never lose”."""
     sent = [one["id"] for one in await add(world, fresh, 4)]
@@ -251,6 +258,7 @@ async def test_misused_tokens(world: World, fresh: str) -> None:
 
 
 @pytest.mark.rule("PAG-21", "SRT-08", "ADD-23")
+@pytest.mark.peer("MED-4b", "OTX-4")
 async def test_a_poller_sees_everything_once_while_others_write(world: World, fresh: str) -> None:
     path = f"collections/{fresh}/objects/"
     sent: list[str] = []
@@ -335,6 +343,7 @@ async def test_malformed_queries_are_400_everywhere(world: World, fresh: str, qu
 @pytest.mark.rule("ONE-01", "ONE-02", "ONE-03", "ONE-04", "ONE-05", "ONE-07", "ONE-08", "VER-01", "VER-03")
 @pytest.mark.rule("VER-04", "VER-05", "VER-07", "VER-08", "ADD-12", "MAN-07", "SER-16", "PAG-18", "EP-10")
 @pytest.mark.rule("INT-3.8", "INT-3.9")
+@pytest.mark.peer("OTX-7", "DAR-3")
 async def test_versions(world: World, fresh: str) -> None:
     [first] = await add(world, fresh, 1)
     early, middle, late = times(first, 3)
@@ -439,6 +448,7 @@ async def test_a_credential_made_for_a_product_meets_its_habits_and_shows_no_mor
 
 
 @pytest.mark.rule("OBJ-02", "OBJ-07", "SER-09", "SER-10", "TIM-15", "COM-13")
+@pytest.mark.peer("MED-7")
 async def test_objects_come_back_byte_for_byte(world: World, fresh: str) -> None:
     """The RFC 8785 form of what was signed."""
     [obj] = await add(world, fresh, 1, name="señal \U0001f6a2 e\u0301", valid_from="2026-01-01T00:00:00.125Z")

@@ -48,6 +48,7 @@ async def fresh(world: World) -> str:
 @pytest.mark.rule("STA-17", "STA-18", "STA-19", "SER-05", "SER-06", "SER-08", "EP-07", "INT-3.10", "INT-3.11")
 @pytest.mark.rule("EP-06", "INT-3.15")
 @pytest.mark.rule("CNF-05")
+@pytest.mark.peer("MED-8b", "ARA-3", "OCT-2")
 async def test_a_status_adds_up_and_is_its_submitters_and_auditors(world: World, fresh: str) -> None:
     good = world.signed("us-cyber")
     envelope = orjson.dumps({"objects": [good, good, {"type": "indicator"}], "x_more": 1})
@@ -118,6 +119,7 @@ async def test_a_bundle_and_a_bare_object_are_taken(world: World, fresh: str) ->
 
 
 @pytest.mark.rule("DEL-01", "DEL-02", "DEL-03", "DEL-07", "DEL-08", "DEL-09", "DEL-12", "DEL-14", "INT-3.12")
+@pytest.mark.peer("DAR-1")
 async def test_deleting(world: World, fresh: str) -> None:
     [obj] = await add(world, fresh, 1)
     early, late = times(obj, 2)
@@ -232,12 +234,14 @@ async def test_every_type_is_taken_and_comes_back_as_it_was(world: World, fresh:
 
 
 @pytest.mark.rule("ADD-08", "ADD-09", "ADD-16", "STA-13", "STA-19")
+@pytest.mark.peer("MED-5a", "MED-5b", "OTX-6c")
 async def test_one_objects_fault_is_its_own(world: World, fresh: str) -> None:
     good = world.indicator("us-cyber")
     bad = {
         "no id": {key: value for key, value in good.items() if key != "id"},
         "no type": {key: value for key, value in good.items() if key != "type"},
         "id": good | {"id": "indicator--1"},
+        "text": good | {"id": "not-a-stix-id"},
         "spec": good | {"spec_version": "2.0"},
         "type": good | {"type": "x-unknown", "id": "x-unknown--" + good["id"][11:]},
         "order": good | {"modified": "2001-01-01T00:00:00Z"},
@@ -245,12 +249,13 @@ async def test_one_objects_fault_is_its_own(world: World, fresh: str) -> None:
     }
     fine = world.signed("us-cyber")
     status = await world.post("us-cyber", *bad.values(), "no object", 7, None, fine, to=fresh)  # type: ignore[arg-type]
-    assert (status["total_count"], status["success_count"], status["failure_count"]) == (11, 1, 10)
+    assert (status["total_count"], status["success_count"], status["failure_count"]) == (12, 1, 11)
     assert all(one["message"] and one["x_code"] and one["id"] and one["version"] for one in status["failures"])
     assert ids(await get(world, f"collections/{fresh}/objects/")) == [fine["id"]]
 
 
 @pytest.mark.rule("ADD-04", "ADD-22", "ADD-23")
+@pytest.mark.peer("OTX-5a")
 async def test_many_writers_of_one_object_all_succeed_and_store_it_once(world: World, fresh: str) -> None:
     obj = world.signed("us-cyber")
     others = [world.signed("us-cyber") for _ in range(8)]
@@ -281,7 +286,7 @@ async def test_no_date_added_lies_before_its_objects_modified(world: World, fres
 async def test_cursors_statuses_and_objects_outlive_the_process(tmp_path: Path, place: Place) -> None:
     """A walk begun before a restart ends after it; a status reads the same a day later."""
     clock = FixedClock()
-    async with make_world(tmp_path / "home", clock=clock, **knobs_of(place)) as world:
+    async with make_world(tmp_path, clock=clock, **knobs_of(place)) as world:
         sent = [world.signed("us-cyber") for _ in range(5)]
         status = await world.post("us-cyber", *sent)
         path = f"collections/{world.collections['indicators']}"

@@ -206,6 +206,7 @@ async def test_opencti_and_splunk_post_bundles(world: World) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.rule("CLI-01", "CLI-02", "CLI-03", "CLI-04", "NEG-20", "PAG-06")
+@pytest.mark.peer("OTX-7")
 async def test_taxii2_client_finds_adds_walks_and_deletes(world: World) -> None:
     """From the server's URL to the collection, as its manual does; `as_pages` over objects and over the manifest."""
     sent = [world.signed("us-cyber") for _ in range(5)]

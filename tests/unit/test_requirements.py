@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.requirements import DESIGN, DOCS, PAGES, divergences, document, holders, rows
+from tests.requirements import DESIGN, DOCS, PAGES, cited, divergences, document, holders, rows
 
 both = pytest.mark.parametrize("name", PAGES)
 
@@ -35,3 +35,8 @@ def test_the_lists_are_the_design_pages(name: str) -> None:
         pytest.skip("no design pages beside this clone")
     listed = [f"| {' | '.join(filter(None, row))} |" for row in rows(name).values()]
     assert listed == re.findall(r"^\| [A-Z]{2,4}-\d.*$", page.read_text("utf-8"), re.MULTILINE)
+
+
+def test_what_peers_do_wrong_is_all_tried_on_the_hub() -> None:
+    """tests/interop/test_peers.py, and the tests elsewhere that bear the same mark."""
+    assert cited("peer").keys() == rows("peers").keys()
