@@ -15,6 +15,7 @@ import pytest_asyncio
 from certs.jcs import canonical
 from certs.keys import thumbprint
 from certs.signature import Signer
+from exchange.cli import setup
 from exchange.cli.ledger import HubCopy, read_policies
 from exchange.cli.setup import OPERATOR
 from exchange.ledger.audit import verify_copy, write_copy
@@ -111,6 +112,7 @@ async def test_a_revoked_certificate_is_refused_from_the_next_request(world: Wor
 
 
 @pytest.mark.peer("MED-5c")
+@pytest.mark.rule("ADD-13")
 async def test_ids_belong_to_their_originator_and_versions_do_not_change(world: World) -> None:
     first = world.indicator("us-cyber")
     await world.post("us-cyber", world.sign("us-cyber", first))
@@ -223,10 +225,7 @@ async def test_no_credential_no_answer(world: World) -> None:
 # --- certificates instead of tokens ---
 
 
-async def _with_certificate(world: World, slug: str) -> int:
-    context = ssl.create_default_context(cafile=str(world.home.ca_file))
-    directory = world.home.member(slug)
-    context.load_cert_chain(directory / "tls.pem", directory / "tls.key")
+async def _with_certificate(world: World, context: ssl.SSLContext) -> int:
     url = f"https://localhost:{world.hub.mtls_port}/taxii2/us-mx/collections/"
     headers = {"Accept": "application/taxii+json;version=2.1"}
     connector = aiohttp.TCPConnector(ssl=context)
@@ -234,14 +233,30 @@ async def _with_certificate(world: World, slug: str) -> int:
         return answer.status
 
 
+@pytest.mark.rule("TRN-06")
+async def test_a_certificate_of_another_authority_opens_nothing(world: World, tmp_path: Path) -> None:
+    """Of a second exchange, whose root has the same name as ours: it fails in the handshake. Without one it does too."""
+    other = setup.create(tmp_path / "other", world.clock).authority("MX")
+    issued = other.issue("member-tls", "mx-marina", now=as_datetime(world.clock.now_us()))
+    for certificate in (issued.save(tmp_path, "tls"), None):
+        context = ssl.create_default_context(cafile=str(world.home.ca_file))
+        if certificate is not None:
+            context.load_cert_chain(*certificate)
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await _with_certificate(world, context)
+
+
 @pytest.mark.rule("AUT-07", "TRN-06")
 @pytest.mark.rule("TRN-07")
 async def test_a_client_certificate_is_a_credential_until_it_is_revoked(world: World) -> None:
-    assert await _with_certificate(world, "mx-marina") == 200
+    context = ssl.create_default_context(cafile=str(world.home.ca_file))
+    directory = world.home.member("mx-marina")
+    context.load_cert_chain(directory / "tls.pem", directory / "tls.key")
+    assert await _with_certificate(world, context) == 200
     rules = await world.hub.services.rulebook.current()
     [mine] = [c for c in rules.registry.credentials.values() if c.member == "mx-marina" and c.kind == "certificate"]
     await world.hub.services.governance.end_credential(OPERATOR, mine.id)
-    assert await _with_certificate(world, "mx-marina") == 401
+    assert await _with_certificate(world, context) == 401
 
 
 # --- what auditors see ---

@@ -123,8 +123,10 @@ async def test_a_bundle_and_a_bare_object_are_taken(world: World, fresh: str) ->
 async def test_deleting(world: World, fresh: str) -> None:
     [obj] = await add(world, fresh, 1)
     early, late = times(obj, 2)
-    for name in (early, late):
-        await world.post("us-cyber", version(world, obj, name), to=fresh)
+    others = [
+        version(world, obj, name) for name in (early, late)
+    ]  # signed once: in another second they would be others
+    await world.post("us-cyber", *others, to=fresh)
     one = f"collections/{fresh}/objects/{obj['id']}/"
 
     async def delete(query: str = "", slug: str = "us-cyber") -> int:
@@ -138,7 +140,7 @@ async def test_deleting(world: World, fresh: str) -> None:
     assert [o["modified"] for o in (await get(world, one))["objects"]] == [early]
     assert await delete("?match[version]=first") == 200
     assert (await get(world, f"{one}versions/"))["versions"] == [early]
-    await world.post("us-cyber", version(world, obj, late), to=fresh)
+    await world.post("us-cyber", others[1], to=fresh)
     assert await delete() == 200, "DEL-09: without a version, all of them"
     for path in (one, f"{one}versions/"):
         assert (await call(world, "us-cyber", "GET", path))[0] == 404
@@ -147,6 +149,12 @@ async def test_deleting(world: World, fresh: str) -> None:
     assert await delete() == 404
     await world.post("us-cyber", obj, to=fresh)
     assert len((await get(world, f"collections/{fresh}/manifest/"))["objects"]) == 1, "DEL-12"
+    for query, left in (("last", [obj["modified"], early]), ("all", [])):
+        status = await world.post("us-cyber", *others, to=fresh)
+        assert status["success_count"] == 2
+        assert await delete(f"?match[version]={query}") == 200
+        listed = await get(world, f"collections/{fresh}/manifest/?match[version]=all")
+        assert [row["version"] for row in listed.get("objects", [])] == left, "DEL-08, DEL-14"
 
 
 @pytest.mark.rule("DEL-13", "DEL-12", "ADD-13", "SRT-06")

@@ -109,6 +109,7 @@ async def test_a_page_costs_the_same_however_much_there_is(world: World, fresh: 
 
 
 @pytest.mark.peer("MED-2a", "MED-2b", "AWB-2", "OTX-1c")
+@pytest.mark.rule("PAG-14", "PAG-20")
 async def test_a_walk_goes_on_at_any_hub_at_any_time_and_each_page_can_be_had_again(hubs: Hubs, fresh: str) -> None:
     """Each page from the other hub than the one before, an hour later and twice; what comes in meanwhile is at the end."""
     path = f"collections/{fresh}/objects/?limit=2"
@@ -135,6 +136,7 @@ async def test_a_token_needs_nothing_beside_it(world: World, fresh: str) -> None
 
 
 @pytest.mark.peer("AWB-1a", "AWB-1b", "OCT-1")
+@pytest.mark.rule("FLT-03", "SRT-04", "SRT-06")
 async def test_what_is_old_is_new_to_who_polls(world: World, fresh: str) -> None:
     """Years after it was made; and its next version is too, which dates nothing else anew."""
     old = {"created": "2015-03-01T12:00:00.000Z", "modified": "2015-03-01T12:00:00.000Z"}
@@ -174,6 +176,7 @@ async def test_answers_do_not_cross(world: World) -> None:
 
 
 @pytest.mark.peer("ANY-1")
+@pytest.mark.rule("SRT-02", "SRT-05", "FLT-07")
 async def test_empty_answers_are_dated_too(world: World, fresh: str) -> None:
     """All four endpoints of objects: a client that keeps the header keeps its place."""
     [obj] = await add(world, fresh, 1)
@@ -190,6 +193,7 @@ async def test_empty_answers_are_dated_too(world: World, fresh: str) -> None:
 
 
 @pytest.mark.peer("OTX-2a", "OTX-2b")
+@pytest.mark.rule("ADD-15")
 async def test_no_valid_stix_is_a_fault(world: World, fresh: str) -> None:
     """An observable need not say its spec_version. A `modified` without fraction is not as precise as 3.2 asks: it is a
     failure that says so, beside a success; where 2.1 lets it pass, in a marking-definition's `created`, it is taken."""
@@ -212,6 +216,7 @@ async def test_no_valid_stix_is_a_fault(world: World, fresh: str) -> None:
 
 
 @pytest.mark.peer("OTX-5a")
+@pytest.mark.rule("ADD-22", "ADD-23")
 async def test_two_hubs_given_one_object_at_once_store_it_once(hubs: Hubs, fresh: str) -> None:
     sent = [hubs.here.signed("us-cyber") for _ in range(10)]
     posts = (hub.post("us-cyber", one, to=fresh) for one in sent for hub in (hubs.here, hubs.there) * 2)
@@ -258,6 +263,7 @@ async def test_nobody_is_spared_the_signature(world: World) -> None:
 
 
 @pytest.mark.peer("OTX-6a", "OTX-2c", "OTX-2d", "OTX-2e", "OTX-3b", "OCT-3", "OCT-4", "MED-3b")
+@pytest.mark.rule("ERR-01", "ERR-02", "ERR-03", "ERR-04", "NEG-04", "EP-04", "ADD-21", "FLT-37", "ROOT-07")
 async def test_every_refusal_is_an_error_with_a_title(world: World, fresh: str) -> None:
     """TAXII 2.1, 3.6.1, with the status that the tables name, in either language."""
     objects = f"collections/{fresh}/objects/"
@@ -296,6 +302,7 @@ async def test_every_refusal_is_an_error_with_a_title(world: World, fresh: str) 
 
 
 @pytest.mark.peer("OTX-1a", "OTX-1c")
+@pytest.mark.rule("AUT-03")
 async def test_a_token_ends_at_its_second_or_when_it_is_ended(hubs: Hubs) -> None:
     """At every hub, from the next request on."""
     governance = hubs.here.hub.services.governance

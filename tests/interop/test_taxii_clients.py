@@ -185,8 +185,10 @@ async def test_misp_pushes_in_parts_that_fit(world: World) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.rule("ADD-07", "NEG-13", "NEG-14")
+@pytest.mark.rule("CLI-11")
 async def test_opencti_and_splunk_post_bundles(world: World) -> None:
-    """OpenCTI's taxii-post: one object a POST, as a STIX bundle; Splunk's CTIS app: a bundle, then the status."""
+    """OpenCTI's taxii-post: one object a POST, as a STIX bundle; Splunk's CTIS app: a bundle, then the status. Cyware's
+    inbox_request posts as Splunk does."""
     url = f"{world.root}collections/{world.collections['vulnerabilities']}/objects/"
     for content_type in ("application/stix+json; version=2.1", TAXII):
         obj = world.signed("us-cyber")
