@@ -16,6 +16,11 @@ from exchange.store.sqlite import SqliteStore
 Place = Path | str
 
 
+def knobs_of(place: Place) -> dict[str, Any]:
+    """What the settings of a hub say, for its database to be there. A hub's own file lies in its home."""
+    return {"database_url": place} if isinstance(place, str) else {}
+
+
 async def open_at(place: Place, clock: Clock | None = None) -> Store:
     """The store at a place, at a fixed time unless told otherwise; several may be open at once."""
     if isinstance(place, Path):

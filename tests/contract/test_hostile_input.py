@@ -231,6 +231,7 @@ def noise(dice: random.Random, world: World) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.rule("ERR-01", "ERR-02", "ERR-05", "EP-10", "ADD-19", "NEG-04")
 async def test_no_request_makes_the_hub_fail(world: World, wire: Wire, seed: int) -> None:
     dice = random.Random(seed)
     every = [*TAXII_ROUTES, *API_ROUTES]

@@ -132,6 +132,7 @@ async def test_ticks_rise_when_the_clock_steps_back(place: Place) -> None:
     await store.close()
 
 
+@pytest.mark.peer("DAR-4")
 async def test_a_failing_act_leaves_no_trace_and_does_not_stop_its_group(store: Store) -> None:
     def refuse(stamp: Stamp) -> Record:
         raise RuntimeError("no")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
@@ -65,11 +66,18 @@ async def test_discovery_and_root(world: World) -> None:
         assert answer.status == 404, "ROOT-07"
 
 
-@pytest.mark.rule("COL-01", "COL-02", "COL-03", "COL-07", "COL-15", "INT-3.4", "INT-3.4.2")
+@pytest.mark.rule("COL-01", "COL-02", "COL-03", "COL-06", "COL-07", "COL-13", "COL-15", "INT-3.4", "INT-3.4.2")
+@pytest.mark.rule("SER-02", "SER-06")
 async def test_collections_are_as_their_own_resources(world: World) -> None:
     """The same by alias, always with the real id, and sorted by it."""
     listed = (await get(world, "collections/"))["collections"]
     assert listed == sorted(listed, key=lambda one: one["id"])
+    assert listed == (await get(world, "collections/"))["collections"]
+    for one in listed:
+        assert uuid.UUID(one["id"]).version == 4
+        assert {type(one[name]) for name in one.keys() & {"title", "description", "alias"}} == {str}
+        assert type(one["can_read"]) is type(one["can_write"]) is bool
+        assert one["media_types"] == ["application/stix+json;version=2.1"]
     for one in listed:
         assert await get(world, f"collections/{one['id']}/") == one
         assert await get(world, f"collections/{one['alias']}") == one
@@ -88,6 +96,8 @@ async def test_no_two_collections_have_a_title_or_alias_in_common(world: World, 
 
 
 @pytest.mark.rule("NEG-01", "NEG-02", "NEG-03", "NEG-05", "NEG-10", "NEG-22", "SER-01", "SER-03", "EP-03", "DSC-09")
+@pytest.mark.peer("MED-6a", "MED-6b", "MED-6c")
+@pytest.mark.rule("SER-04")
 async def test_every_endpoint_negotiates_alike(world: World, fresh: str) -> None:
     """No version, `*/*` and no Accept at all get TAXII 2.1, labelled so; only what it is not gets 406."""
     [obj] = await add(world, fresh, 1)
@@ -106,7 +116,8 @@ async def test_every_endpoint_negotiates_alike(world: World, fresh: str) -> None
     }
     for path, names in required.items():
         url = path if path.startswith("https:") else world.root + path
-        for accept in (TAXII, "application/taxii+json", "*/*", f"{TAXII},application/stix+json;version=2.1", ""):
+        both = f"{TAXII},application/stix+json;version=2.1"
+        for accept in (TAXII, "application/taxii+json", "*/*", both, f"{TAXII};q=0.9", ""):
             headers = world.headers("us-cyber", Accept=accept)
             async with world.session.get(url, headers=headers) as answer:
                 assert (answer.status, answer.headers["Content-Type"]) == (200, TAXII), (path, accept)
@@ -122,6 +133,8 @@ PATHS = ("", "manifest/", "objects/", f"objects/{UNKNOWN}/", f"objects/{UNKNOWN}
 
 @pytest.mark.rule("COL-08", "COL-09", "COL-10", "AUT-16", "AUT-17", "ADD-02", "ADD-18", "OBJ-04", "MAN-08")
 @pytest.mark.rule("ONE-06", "VER-06", "DEL-04", "DEL-05", "DEL-06", "INT-3.5.2", "INT-3.5.3")
+@pytest.mark.peer("MED-8a", "OTX-6b")
+@pytest.mark.rule("COL-12")
 async def test_the_permission_table(world: World) -> None:
     """For each of the four kinds of collection."""
     mine = ("member:us-cyber",)
@@ -164,6 +177,7 @@ async def test_the_permission_table(world: World) -> None:
 @pytest.mark.rule("PAG-01", "PAG-02", "PAG-03", "PAG-04", "PAG-06", "PAG-07", "PAG-11", "PAG-12", "PAG-15")
 @pytest.mark.rule("PAG-16", "PAG-18", "PAG-22", "SRT-01", "MAN-09", "FLT-10", "FLT-12", "FLT-14", "INT-3.14")
 @pytest.mark.rule("CLI-14")
+@pytest.mark.peer("OTX-3a", "OTX-7", "ARA-1")
 async def test_walks_are_whole_and_in_order(world: World, fresh: str, kind: str, keep: bool) -> None:
     sent = [one["id"] for one in await add(world, fresh, 20)]
     path = f"collections/{fresh}/{kind}/"
@@ -176,7 +190,8 @@ async def test_walks_are_whole_and_in_order(world: World, fresh: str, kind: str,
 
 
 @pytest.mark.rule("SRT-02", "SRT-03", "SRT-04", "SRT-05", "SRT-07", "PAG-05", "FLT-01", "FLT-02", "FLT-03")
-@pytest.mark.rule("FLT-07", "OBJ-03", "INT-3.7")
+@pytest.mark.rule("FLT-07", "OBJ-03", "INT-3.7", "MAN-09")
+@pytest.mark.peer("ARA-1")
 async def test_headers_page_without_loss(world: World, fresh: str) -> None:
     sent = [one["id"] for one in await add(world, fresh, 10)]
     path = f"collections/{fresh}/objects/"
@@ -190,7 +205,12 @@ async def test_headers_page_without_loss(world: World, fresh: str) -> None:
             assert body == {}
             break
         found += ids(body)
-        manifest = (await get(world, f"collections/{fresh}/manifest/?limit=4&added_after={after}"))["objects"]
+        listing = f"collections/{fresh}/manifest/?limit=4&added_after={after}"
+        _, listed, beside = await call(world, "us-cyber", "GET", listing)
+        manifest = listed["objects"]
+        assert ids(listed) == ids(body)
+        for name in ("X-TAXII-Date-Added-First", "X-TAXII-Date-Added-Last"):
+            assert beside[name] == headers[name], "MAN-09"
         assert headers["X-TAXII-Date-Added-First"] == manifest[0]["date_added"]
         assert headers["X-TAXII-Date-Added-Last"] == manifest[-1]["date_added"]
         after = headers["X-TAXII-Date-Added-Last"]
@@ -205,7 +225,8 @@ async def test_headers_page_without_loss(world: World, fresh: str) -> None:
     assert (body, headers["X-TAXII-Date-Added-First"]) == ({}, "1970-01-01T00:00:00.000000Z")
 
 
-@pytest.mark.rule("PAG-08", "PAG-09", "PAG-10", "PAG-14")
+@pytest.mark.rule("PAG-08", "PAG-09", "PAG-10", "PAG-11", "PAG-14")
+@pytest.mark.peer("MED-2a", "MED-4b", "AWB-2")
 async def test_deleting_and_adding_while_paging(world: World, fresh: str) -> None:
     sent = [one["id"] for one in await add(world, fresh, 6)]
     path = f"collections/{fresh}/objects/"
@@ -216,10 +237,14 @@ async def test_deleting_and_adding_while_paging(world: World, fresh: str) -> Non
         assert (await call(world, "us-cyber", "DELETE", f"{path}{gone}/"))[0] == 200
     late = [one["id"] for one in await add(world, fresh, 2)]
     found = ids(await get(world, f"{path}?limit=9&next={first['next']}"))
-    assert found == [sent[3], sent[4], sent[5], *late]
+    assert found == [sent[3], sent[4], sent[5], *late], "PAG-11: with another limit than before"
+    for gone in (sent[1], *found):
+        assert (await call(world, "us-cyber", "DELETE", f"{path}{gone}/"))[0] == 200
+    assert await get(world, f"{path}?limit=2&next={first['next']}") == {}, "PAG-08: there was more, and it is gone"
 
 
 @pytest.mark.rule("PAG-13", "PAG-19", "FLT-17", "ONE-08")
+@pytest.mark.peer("DAR-2")
 async def test_misused_tokens(world: World, fresh: str) -> None:
     """Every row of the table “never lose”."""
     sent = [one["id"] for one in await add(world, fresh, 4)]
@@ -251,6 +276,7 @@ async def test_misused_tokens(world: World, fresh: str) -> None:
 
 
 @pytest.mark.rule("PAG-21", "SRT-08", "ADD-23")
+@pytest.mark.peer("MED-4b", "OTX-4")
 async def test_a_poller_sees_everything_once_while_others_write(world: World, fresh: str) -> None:
     path = f"collections/{fresh}/objects/"
     sent: list[str] = []
@@ -330,11 +356,12 @@ async def test_malformed_queries_are_400_everywhere(world: World, fresh: str, qu
         assert ids(await get(world, f"collections/{fresh}/objects/")) == [obj["id"]], "DEL-10"
 
 
-@pytest.mark.rule("TIM-07", "TIM-08")
+@pytest.mark.rule("TIM-07", "TIM-08", "CNF-02")
 @pytest.mark.rule("FLT-28", "FLT-29", "FLT-30", "FLT-31", "FLT-32", "FLT-33", "FLT-38", "FLT-43", "FLT-46")
 @pytest.mark.rule("ONE-01", "ONE-02", "ONE-03", "ONE-04", "ONE-05", "ONE-07", "ONE-08", "VER-01", "VER-03")
 @pytest.mark.rule("VER-04", "VER-05", "VER-07", "VER-08", "ADD-12", "MAN-07", "SER-16", "PAG-18", "EP-10")
 @pytest.mark.rule("INT-3.8", "INT-3.9")
+@pytest.mark.peer("OTX-7", "DAR-3")
 async def test_versions(world: World, fresh: str) -> None:
     [first] = await add(world, fresh, 1)
     early, middle, late = times(first, 3)
@@ -356,11 +383,17 @@ async def test_versions(world: World, fresh: str) -> None:
     assert await versions(f"match[version]={created.replace('Z', '000Z')}") == [created], "FLT-38"
     assert await versions("match[version]=2001-01-01T00:00:00Z") == [], "ONE-04: known id, nothing matches"
     assert await versions("match[version]=all&limit=2") == [created, late]
+    half = await get(world, f"{one}?match[version]=all&limit=2")
+    assert await versions(f"limit=2&next={half['next']}") == [early, middle], "ONE-05"
+    assert await versions("match[version]=all&match[spec_version]=2.1") == [created, late, early, middle]
+    assert await versions("match[spec_version]=2.0") == []
     assert ids(await get(world, f"collections/{fresh}/objects/")) == [first["id"]], "FLT-28"
     manifest = (await get(world, f"collections/{fresh}/manifest/?match[version]=all"))["objects"]
     assert [row["version"] for row in manifest] == [created, late, early, middle]
     added = [row["date_added"] for row in manifest]
     assert added == sorted(set(added))
+    assert await versions(f"match[version]=all&added_after={added[1]}") == [early, middle], "ONE-05"
+    assert await versions(f"added_after={added[1]}") == [middle], "FLT-43: the latest of those that were added after it"
 
     assert await get(world, f"{one}versions/") == {"more": False, "versions": [created, late, early, middle]}
     page = await get(world, f"{one}versions/?limit=3")
@@ -439,6 +472,7 @@ async def test_a_credential_made_for_a_product_meets_its_habits_and_shows_no_mor
 
 
 @pytest.mark.rule("OBJ-02", "OBJ-07", "SER-09", "SER-10", "TIM-15", "COM-13")
+@pytest.mark.peer("MED-7")
 async def test_objects_come_back_byte_for_byte(world: World, fresh: str) -> None:
     """The RFC 8785 form of what was signed."""
     [obj] = await add(world, fresh, 1, name="señal \U0001f6a2 e\u0301", valid_from="2026-01-01T00:00:00.125Z")

@@ -183,6 +183,7 @@ async def test_methods_and_slashes_of_every_endpoint(world: World) -> None:
 
 
 @pytest.mark.rule("AUT-01", "AUT-14", "ROOT-07", "COL-11", "INT-3.1")
+@pytest.mark.peer("FRE-2")
 async def test_strangers_learn_nothing_of_what_there_is(world: World) -> None:
     known = f"/taxii2/us-mx/collections/{world.collections['indicators']}/objects/"
     for path in ("/taxii2/", "/taxii2/us-mx/", "/taxii2/other/", known, known.replace("-", "0")):

@@ -20,6 +20,7 @@ from exchange.hub import running
 from exchange.model.stix import SCO_TYPES, UNVERSIONED
 from exchange.settings import Settings
 from exchange.times import as_millis_text, parse_us
+from tests.places import Place, knobs_of
 from tests.stix_examples import EXAMPLES
 from tests.taxii import add, call, collection, get, ids, leaves, times, version
 from tests.world import World, make_world
@@ -47,6 +48,7 @@ async def fresh(world: World) -> str:
 @pytest.mark.rule("STA-17", "STA-18", "STA-19", "SER-05", "SER-06", "SER-08", "EP-07", "INT-3.10", "INT-3.11")
 @pytest.mark.rule("EP-06", "INT-3.15")
 @pytest.mark.rule("CNF-05")
+@pytest.mark.peer("MED-8b", "ARA-3", "OCT-2")
 async def test_a_status_adds_up_and_is_its_submitters_and_auditors(world: World, fresh: str) -> None:
     good = world.signed("us-cyber")
     envelope = orjson.dumps({"objects": [good, good, {"type": "indicator"}], "x_more": 1})
@@ -117,11 +119,14 @@ async def test_a_bundle_and_a_bare_object_are_taken(world: World, fresh: str) ->
 
 
 @pytest.mark.rule("DEL-01", "DEL-02", "DEL-03", "DEL-07", "DEL-08", "DEL-09", "DEL-12", "DEL-14", "INT-3.12")
+@pytest.mark.peer("DAR-1")
 async def test_deleting(world: World, fresh: str) -> None:
     [obj] = await add(world, fresh, 1)
     early, late = times(obj, 2)
-    for name in (early, late):
-        await world.post("us-cyber", version(world, obj, name), to=fresh)
+    others = [
+        version(world, obj, name) for name in (early, late)
+    ]  # signed once: in another second they would be others
+    await world.post("us-cyber", *others, to=fresh)
     one = f"collections/{fresh}/objects/{obj['id']}/"
 
     async def delete(query: str = "", slug: str = "us-cyber") -> int:
@@ -135,7 +140,7 @@ async def test_deleting(world: World, fresh: str) -> None:
     assert [o["modified"] for o in (await get(world, one))["objects"]] == [early]
     assert await delete("?match[version]=first") == 200
     assert (await get(world, f"{one}versions/"))["versions"] == [early]
-    await world.post("us-cyber", version(world, obj, late), to=fresh)
+    await world.post("us-cyber", others[1], to=fresh)
     assert await delete() == 200, "DEL-09: without a version, all of them"
     for path in (one, f"{one}versions/"):
         assert (await call(world, "us-cyber", "GET", path))[0] == 404
@@ -144,6 +149,12 @@ async def test_deleting(world: World, fresh: str) -> None:
     assert await delete() == 404
     await world.post("us-cyber", obj, to=fresh)
     assert len((await get(world, f"collections/{fresh}/manifest/"))["objects"]) == 1, "DEL-12"
+    for query, left in (("last", [obj["modified"], early]), ("all", [])):
+        status = await world.post("us-cyber", *others, to=fresh)
+        assert status["success_count"] == 2
+        assert await delete(f"?match[version]={query}") == 200
+        listed = await get(world, f"collections/{fresh}/manifest/?match[version]=all")
+        assert [row["version"] for row in listed.get("objects", [])] == left, "DEL-08, DEL-14"
 
 
 @pytest.mark.rule("DEL-13", "DEL-12", "ADD-13", "SRT-06")
@@ -199,7 +210,7 @@ async def test_deleting_hundreds_of_versions_by_name(world: World, fresh: str) -
 
 
 @pytest.mark.rule("ADD-14", "ADD-15", "OBJ-05", "SER-11", "FLT-36", "VER-02", "MAN-02", "MAN-03", "STA-08")
-@pytest.mark.rule("STA-07", "SER-16", "FLT-24")
+@pytest.mark.rule("STA-07", "SER-16", "FLT-24", "CNF-01")
 async def test_every_type_is_taken_and_comes_back_as_it_was(world: World, fresh: str) -> None:
     """Also those without `modified`, which go by `created`, and those without either, which have one fixed version."""
     provenance = Provenance("vendor", "https://feed.example/", "2026-11-01T00:00:00Z")
@@ -231,12 +242,14 @@ async def test_every_type_is_taken_and_comes_back_as_it_was(world: World, fresh:
 
 
 @pytest.mark.rule("ADD-08", "ADD-09", "ADD-16", "STA-13", "STA-19")
+@pytest.mark.peer("MED-5a", "MED-5b", "OTX-6c")
 async def test_one_objects_fault_is_its_own(world: World, fresh: str) -> None:
     good = world.indicator("us-cyber")
     bad = {
         "no id": {key: value for key, value in good.items() if key != "id"},
         "no type": {key: value for key, value in good.items() if key != "type"},
         "id": good | {"id": "indicator--1"},
+        "text": good | {"id": "not-a-stix-id"},
         "spec": good | {"spec_version": "2.0"},
         "type": good | {"type": "x-unknown", "id": "x-unknown--" + good["id"][11:]},
         "order": good | {"modified": "2001-01-01T00:00:00Z"},
@@ -244,12 +257,13 @@ async def test_one_objects_fault_is_its_own(world: World, fresh: str) -> None:
     }
     fine = world.signed("us-cyber")
     status = await world.post("us-cyber", *bad.values(), "no object", 7, None, fine, to=fresh)  # type: ignore[arg-type]
-    assert (status["total_count"], status["success_count"], status["failure_count"]) == (11, 1, 10)
+    assert (status["total_count"], status["success_count"], status["failure_count"]) == (12, 1, 11)
     assert all(one["message"] and one["x_code"] and one["id"] and one["version"] for one in status["failures"])
     assert ids(await get(world, f"collections/{fresh}/objects/")) == [fine["id"]]
 
 
 @pytest.mark.rule("ADD-04", "ADD-22", "ADD-23")
+@pytest.mark.peer("OTX-5a")
 async def test_many_writers_of_one_object_all_succeed_and_store_it_once(world: World, fresh: str) -> None:
     obj = world.signed("us-cyber")
     others = [world.signed("us-cyber") for _ in range(8)]
@@ -277,10 +291,10 @@ async def test_no_date_added_lies_before_its_objects_modified(world: World, fres
 
 
 @pytest.mark.rule("PAG-20", "ADD-24", "STA-10", "STA-11", "STA-20", "ADD-11")
-async def test_cursors_statuses_and_objects_outlive_the_process(tmp_path: Path) -> None:
+async def test_cursors_statuses_and_objects_outlive_the_process(tmp_path: Path, place: Place) -> None:
     """A walk begun before a restart ends after it; a status reads the same a day later."""
     clock = FixedClock()
-    async with make_world(tmp_path, clock=clock) as world:
+    async with make_world(tmp_path, clock=clock, **knobs_of(place)) as world:
         sent = [world.signed("us-cyber") for _ in range(5)]
         status = await world.post("us-cyber", *sent)
         path = f"collections/{world.collections['indicators']}"

@@ -17,7 +17,7 @@ import pytest
 from exchange.cli import setup
 from exchange.clock import SystemClock
 from exchange.ledger.publisher import Anchor, Anchors
-from tests.places import Place
+from tests.places import Place, knobs_of
 from tests.world import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def made(tmp_path: Path, place: Place) -> setup.Home:
     ports = (free_port(), free_port())
     nobody = {"us-a": f"http://127.0.0.1:{free_port()}", "mx-a": f"http://127.0.0.1:{free_port()}"}
-    database = {"database_url": place} if isinstance(place, str) else {}
-    return setup.create(tmp_path / "home", SystemClock(), ports=ports, witness_urls=nobody, database=database)
+    return setup.create(tmp_path / "home", SystemClock(), ports=ports, witness_urls=nobody, database=knobs_of(place))
 
 
 @pytest.fixture

@@ -63,12 +63,14 @@ def write_settings(founded: Founded) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.rule("ADD-24", "PAG-20", "SRT-06", "SRT-08")
 async def test_a_hundred_kills(tmp_path: Path) -> None:
     """Invariants I1 to I9 of the ledger design as they look from outside. Kills strike at any moment, start-up included."""
     await _play(tmp_path, KILLS)
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.rule("ADD-24", "PAG-20", "SRT-06", "SRT-08")
 async def test_kills_of_hubs_and_falls_of_postgresql(tmp_path: Path, server: Cluster) -> None:
     """The same on PostgreSQL, whose server falls from time to time as if its power was cut."""
     await _play(tmp_path, 20, server)

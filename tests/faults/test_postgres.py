@@ -50,6 +50,7 @@ async def output(writer: asyncio.subprocess.Process) -> list[list[str]]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.peer("OTX-4")
 async def test_a_tight_poller_misses_nothing_of_several_writers(place: Place) -> None:
     """OpenTAXII on PostgreSQL lost 41 of 4,000 so: `date_added` taken before the commit. Here 0 may be lost."""
     store = await open_at(place, SystemClock())

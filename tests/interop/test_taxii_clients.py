@@ -4,13 +4,16 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import pytest_asyncio
+import requests
 import stix2
-from taxii2client.v21 import Collection
+from taxii2client.common import _HTTPConnection
+from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
 
 from exchange.model.instant import instant
 from exchange.times import as_millis_text
@@ -29,6 +32,7 @@ from tests.interop.clients import (
     Workbench,
     Xsoar,
 )
+from tests.places import Place, knobs_of
 from tests.taxii import call, connection, get, ids
 from tests.world import TAXII, TLP2, World, make_world
 
@@ -136,8 +140,8 @@ class Scene:
 @pytest.mark.rule("CLI-02", "CLI-07", "CLI-08", "CLI-09", "CLI-10", "CLI-11", "CLI-13", "CLI-14", "PAG-21")
 @pytest.mark.rule("OBJ-06", "NEG-21", "DSC-11", "DSC-12", "PAG-12", "PAG-19")
 @pytest.mark.parametrize("seed", range(3))
-async def test_each_product_ends_with_what_it_may_have(tmp_path: Any, seed: int) -> None:
-    async with make_world(tmp_path) as world:
+async def test_each_product_ends_with_what_it_may_have(tmp_path: Path, place: Place, seed: int) -> None:
+    async with make_world(tmp_path, **knobs_of(place)) as world:
         products = [await product.enrolled(world, slug) for product in PRODUCTS for slug in MEMBERS]
         scene = Scene(world, random.Random(seed), products)
         for _ in range(3):
@@ -155,8 +159,8 @@ async def test_each_product_ends_with_what_it_may_have(tmp_path: Any, seed: int)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with make_world(tmp_path_factory.mktemp("clients"), body_limit_bytes=20_000) as made:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
+    async with make_world(tmp_path_factory.mktemp("clients"), body_limit_bytes=20_000, **database) as made:
         yield made
 
 
@@ -181,8 +185,10 @@ async def test_misp_pushes_in_parts_that_fit(world: World) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.rule("ADD-07", "NEG-13", "NEG-14")
+@pytest.mark.rule("CLI-11")
 async def test_opencti_and_splunk_post_bundles(world: World) -> None:
-    """OpenCTI's taxii-post: one object a POST, as a STIX bundle; Splunk's CTIS app: a bundle, then the status."""
+    """OpenCTI's taxii-post: one object a POST, as a STIX bundle; Splunk's CTIS app: a bundle, then the status. Cyware's
+    inbox_request posts as Splunk does."""
     url = f"{world.root}collections/{world.collections['vulnerabilities']}/objects/"
     for content_type in ("application/stix+json; version=2.1", TAXII):
         obj = world.signed("us-cyber")
@@ -197,10 +203,48 @@ async def test_opencti_and_splunk_post_bundles(world: World) -> None:
         assert obj["id"] in await world.pull("mx-ciber", "vulnerabilities")
 
 
+# --- clients nobody here wrote ---
+
+
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.rule("CLI-05", "CLI-06", "FLT-08")
-async def test_stix2_source_gets_queries_and_tells_versions(world: World) -> None:
-    """The real TAXIICollectionSource and Sink of python-stix2, over the real taxii2-client."""
+@pytest.mark.rule("CLI-01", "CLI-02", "CLI-03", "CLI-04", "NEG-20", "PAG-06")
+@pytest.mark.peer("OTX-7")
+async def test_taxii2_client_finds_adds_walks_and_deletes(world: World) -> None:
+    """From the server's URL to the collection, as its manual does; `as_pages` over objects and over the manifest."""
+    sent = [world.signed("us-cyber") for _ in range(5)]
+    first = sent[0]
+
+    def found(conn: _HTTPConnection) -> tuple[ApiRoot, Collection]:
+        root = ApiRoot(Server(f"{world.hub.url}/taxii2/", conn=conn).default.url, conn=conn)
+        [one] = [one for one in root.collections if one.title == "Border indicators"]
+        one.refresh()
+        return root, one
+
+    def walk() -> None:
+        with connection(world, "mx-ciber") as reading, connection(world, "us-cyber") as writing:
+            (root, author), (_, reader) = found(writing), found(reading)
+            status = author.add_objects({"objects": sent}, wait_for_completion=True)
+            again = root.get_status(status.id)
+            again.refresh()
+            assert (status.success_count, again.success_count, again.status) == (5, 5, "complete")
+            pulled = [o["id"] for page in as_pages(reader.get_objects, per_request=3) for o in page.get("objects", [])]
+            listed = [o["id"] for page in as_pages(reader.get_manifest, per_request=4) for o in page.get("objects", [])]
+            assert pulled == listed
+            assert len(pulled) == len(set(pulled))
+            assert pulled[-5:] == [one["id"] for one in sent]
+            assert reader.get_object(first["id"])["objects"] == [first]
+            assert reader.object_versions(first["id"])["versions"] == [first["modified"]]
+            author.delete_object(first["id"])
+            with pytest.raises(requests.HTTPError, match="404"):
+                reader.get_object(first["id"])
+
+    await asyncio.to_thread(walk)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.rule("CLI-05", "CLI-06", "FLT-08", "ADD-07")
+async def test_stix2_gets_queries_and_tells_versions(world: World) -> None:
+    """python-stix2's TAXIICollectionStore, both its halves: a signed object survives its parsing on the way in."""
     first = world.signed("us-cyber", name="first")
     plain = {key: value for key, value in first.items() if key != "extensions"}
     later = as_millis_text(world.clock.now_us() + 1_000_000)
@@ -209,9 +253,10 @@ async def test_stix2_source_gets_queries_and_tells_versions(world: World) -> Non
 
     def through() -> None:
         with connection(world, "us-cyber") as writing, connection(world, "mx-ciber") as reading:
-            sink = stix2.TAXIICollectionSink(Collection(url, conn=writing), allow_custom=True)
-            sink.add([stix2.parse(first, allow_custom=True), stix2.parse(second, allow_custom=True)])
-            source = stix2.TAXIICollectionSource(Collection(url, conn=reading), allow_custom=True)
+            store = stix2.TAXIICollectionStore(Collection(url, conn=writing), allow_custom=True)
+            store.add([stix2.parse(first, allow_custom=True), stix2.parse(second, allow_custom=True)])
+            assert orjson.loads(store.get(first["id"]).serialize()) == second
+            source = stix2.TAXIICollectionStore(Collection(url, conn=reading), allow_custom=True)
             assert source.get(first["id"]).name == "second"
             assert sorted(one.name for one in source.all_versions(first["id"])) == ["first", "second"]
             for query, names in (

@@ -1,42 +1,42 @@
-"""Every requirement has a test or a reason: the vendored lists, the `rule` markers, and the page of divergences agree."""
+"""Every requirement has a test or a reason: the vendored lists, the `rule` markers, the divergences and the tables agree."""
 
 import re
 
 import pytest
 
-from tests.requirements import DESIGN, TESTS, cited, rows, rows_of_page
+from tests.requirements import DESIGN, DOCS, PAGES, cited, divergences, document, holders, rows
 
-LISTS = {"taxii21": "taxii21-requirements.md"}
-"""Vendored list and the design page it was taken from."""
-
-DIVERGENCES = TESTS.parent / "docs" / "taxii-divergences.md"
+both = pytest.mark.parametrize("name", PAGES)
 
 
-def divergences() -> dict[str, str]:
-    """Id and reason of each row of the page's tables that names ids in its first cell."""
-    found = {}
-    for line in DIVERGENCES.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        for one in re.findall(r"[A-Z]{2,4}-\d[0-9.]*", cells[0]):
-            found[one] = cells[-1]
-    return found
-
-
-def test_each_row_of_taxii_has_a_test_or_a_reason() -> None:
-    required, tested, told = rows("taxii21"), cited(), divergences()
-    assert {one for one in required if one not in tested and one not in told} == set()
+@both
+def test_each_row_has_a_test_or_a_reason(name: str) -> None:
+    required, told = rows(name), divergences(name)
+    assert required.keys() - holders().keys() - told.keys() == set()
     assert told.keys() <= required.keys()
     assert all(told.values()), "a divergence without its reason"
 
 
 def test_no_marker_names_a_row_that_is_not_there() -> None:
-    known = set().union(*(rows(name) for name in LISTS))
-    families = {one.partition("-")[0] for one in known}
-    assert {one for one in cited() if one.partition("-")[0] in families} <= known
+    assert holders().keys() <= set().union(*map(rows, PAGES))
 
 
-@pytest.mark.parametrize(("name", "page"), LISTS.items())
-def test_the_lists_are_the_design_pages(name: str, page: str) -> None:
-    if not (DESIGN / page).exists():
+@both
+def test_the_table_is_what_the_tests_say(name: str) -> None:
+    text = (DOCS / PAGES[name].table).read_text("utf-8")
+    assert text == document(name), "run ./dev rules"
+    assert "|  |" not in text, "an empty cell"
+
+
+@both
+def test_the_lists_are_the_design_pages(name: str) -> None:
+    page = DESIGN / f"{name}-requirements.md"
+    if not page.exists():
         pytest.skip("no design pages beside this clone")
-    assert rows(name) == rows_of_page(DESIGN / page)
+    listed = [f"| {' | '.join(filter(None, row))} |" for row in rows(name).values()]
+    assert listed == re.findall(r"^\| [A-Z]{2,4}-\d.*$", page.read_text("utf-8"), re.MULTILINE)
+
+
+def test_what_peers_do_wrong_is_all_tried_on_the_hub() -> None:
+    """tests/interop/test_peers.py, and the tests elsewhere that bear the same mark."""
+    assert cited("peer").keys() == rows("peers").keys()

@@ -108,6 +108,7 @@ def _set(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
     "change",
     [
         _set("name", "other"),
+        _set("name", indicator()["name"].replace(" ", "")),
         _set("id", "indicator--9e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f"),
         _set("modified", "2026-11-24T11:59:00.001Z"),
         _set("object_marking_refs", []),
@@ -117,10 +118,11 @@ def _set(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
         lambda obj: obj["extensions"][EXT_SIG].__setitem__("prev_sha256", "00" * 32),
         lambda obj: obj["extensions"].__setitem__("extension-definition--x", {}),
     ],
-    ids=["name", "id", "modified", "marking", "added", "removed", "time", "previous", "extension"],
+    ids=["name", "blanks", "id", "modified", "marking", "added", "removed", "time", "previous", "extension"],
 )
 @pytest.mark.rule("EXT-08")
 @pytest.mark.trap(1)
+@pytest.mark.peer("MSP-2")
 def test_any_change_breaks_it(pki: Pki, us: Signer, change: Callable[[dict[str, Any]], None]) -> None:
     """Traps 1 and 9: the signature covers everything but itself."""
     signed = us.sign(indicator(), signed_at=SIGNED_AT)
@@ -164,6 +166,7 @@ def reheaded(signed: dict[str, Any], **header: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.trap(2, 3)
+@pytest.mark.peer("MSP-3a")
 def test_header_traps(pki: Pki, us: Signer, header: dict[str, Any], code: str) -> None:
     """Traps 2 and 3."""
     assert refused(reheaded(us.sign(indicator(), signed_at=SIGNED_AT), **header), pki, (us, "US")) == code

@@ -8,8 +8,8 @@ import pytest
 from exchange.intake.stix.content import MAX_DEPTH
 from exchange.intake.stix.wordings import WORDINGS
 from exchange.intake.validate import MAX_FINDINGS, accepted_types, validate
+from tests.requirements import REJECTING
 from tests.stix_examples import EXAMPLES, EXTENSION, IDENTITY, LATER, TLP_GREEN, UUID, WHEN, identifier
-from tests.stix_requirements import REJECTING
 
 GONE = object()
 TLP_WHITE = "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9"

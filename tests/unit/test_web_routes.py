@@ -246,6 +246,7 @@ async def test_accept_is_looked_at_after_the_credential(client: Client) -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("/api/fall", 500), ("/api/halt", 503)])
 @pytest.mark.rule("ERR-07", "ERR-08")
+@pytest.mark.peer("OTX-2f")
 async def test_a_fault_tells_nothing(client: Client, path: str, status: int) -> None:
     answer = await client.get(path, headers=as_("us-cyber"))
     text = await answer.text()
@@ -262,6 +263,7 @@ async def test_no_answer_is_cached_or_tells_what_serves_it(client: Client) -> No
     assert answer.headers["Server"] == "puente"
 
 
+@pytest.mark.peer("OTX-1b")
 async def test_one_event_for_each_request_and_no_credential_in_it(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
