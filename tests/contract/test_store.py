@@ -36,7 +36,10 @@ from exchange.store.contract import (
     Store,
     Withdrawn,
 )
+from exchange.store.runs import PageQuery
+from exchange.store.sqlite import connect
 from exchange.store.sqlite_read import id_key
+from exchange.store.sqlite_runs import spans
 from exchange.times import as_text
 from tests.places import Place, ask, emptied, open_at, order
 from tests.postgres import Databases
@@ -269,6 +272,31 @@ async def test_ids_that_share_their_key_are_two_ids(tmp_path: Path) -> None:
     removal = Removal(COLLECTION, made(2).id, "mx-ciber")
     assert [len(one or ()) for one in (await done(store, act(removals=(removal,)))).stamp.removed] == [2]
     assert not await store.has_object(COLLECTION, [1], made(2).id)
+    await store.close()
+
+
+@pytest.mark.peer("MED-1", "MED-4a")
+async def test_a_page_takes_as_many_steps_of_a_large_collection_as_of_a_small_one(tmp_path: Path) -> None:
+    """Of SQLite's machine; PostgreSQL's plans are in tests/faults."""
+    store = await open_at(tmp_path / "hub.sqlite")
+    db = connect(tmp_path / "hub.sqlite", read_only=True)
+
+    def steps(match: Filter) -> int:
+        taken: list[None] = []
+        db.set_progress_handler(lambda: taken.append(None), 1)
+        assert spans(db, PageQuery(COLLECTION, (1,), match, 0, 10, FOREVER)).spans
+        db.set_progress_handler(None, 1)
+        return len(taken)
+
+    async def grown(first: int, last: int) -> list[int]:
+        for start in range(first, last, 250):
+            await done(store, act(*(new(made(number)) for number in range(start, start + 250))))
+        return [steps(match) for match in (Filter(), Filter(types=("indicator",)), Filter(ids=(made(first).id,)))]
+
+    small = await grown(0, 250)
+    large = await grown(250, 2000)
+    assert all(2 * before > after for before, after in zip(small, large, strict=True)), (small, large)
+    db.close()
     await store.close()
 
 

@@ -7,7 +7,6 @@ none is left out.
 
 import asyncio
 import stat
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,26 +85,6 @@ async def written(world: World) -> list[bytes]:
 
 
 # --- pages ---
-
-
-@pytest.mark.peer("MED-1", "MED-4a")
-async def test_a_page_costs_the_same_however_much_there_is(world: World, fresh: str) -> None:
-    """In CPU time of this process, in which hub and client both run; medallion's factor is sixty."""
-
-    async def cost() -> float:
-        rounds = []
-        for limit in range(10, 18):  # the least of them: the publisher works in between
-            begun = time.process_time()
-            for _ in range(10):
-                assert len(ids(await get(world, f"collections/{fresh}/objects/?limit={limit}"))) == limit
-            rounds.append(time.process_time() - begun)
-        return min(rounds)
-
-    await add(world, fresh, 250)
-    small = await cost()
-    for _ in range(7):
-        await add(world, fresh, 250)
-    assert await cost() < 3 * small
 
 
 @pytest.mark.peer("MED-2a", "MED-2b", "AWB-2", "OTX-1c")
