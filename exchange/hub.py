@@ -157,6 +157,7 @@ async def _background(services: Services, server: Server) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.publisher.run())
         tasks.create_task(_poll_sums(services))
+        tasks.create_task(_views(services))
         tasks.create_task(server.watch())
 
 
@@ -165,6 +166,17 @@ async def _poll_sums(services: Services) -> None:
         await asyncio.sleep(services.settings.poll_sum_interval_seconds)
         with contextlib.suppress(Unavailable):
             await services.release.flush_polls()
+
+
+async def _views(services: Services) -> None:
+    """Members are answered by the rules of now whatever this does. It records what became visible to those that do not ask,
+    and takes the work from those that do."""
+    while True:
+        await asyncio.sleep(services.settings.view_interval_seconds)
+        try:
+            await services.release.views.catch_up()
+        except Unavailable as refusal:
+            _log.warning("views wait", reason=refusal.code)
 
 
 async def _last_words(services: Services) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from exchange.clock import Clock
 from exchange.errors import NotFound, Unavailable
 from exchange.ledger.sequencer import Sequencer
-from exchange.model.member import Collection
+from exchange.model.member import Collection, Member
 from exchange.model.page import Filter
 from exchange.release.deflate import Deflated, Packing
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
+from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook
 from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
 
@@ -42,6 +43,7 @@ class Release:
         self._clock = clock
         self._sheets = Sheets(cache_bytes)
         self.grants = Grants(store)
+        self.views = Views(store, sequencer, rulebook, self.grants, clock)
         self.polls = PollSums()
 
     async def page(
@@ -62,8 +64,7 @@ class Release:
         Raises Unavailable when the release cannot be recorded, or when rules change faster than a page can be decided.
         """
         for _ in range(DECISIONS_AT_MOST):
-            rules, epochs = glance
-            allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
+            allowed, (rules, epochs) = await self.allowed(glance, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
             if allowed.last_tick <= low:
                 self.polls.count(caller, collection, self._clock.now_us())
@@ -84,26 +85,38 @@ class Release:
             "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
         )
 
+    async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:
+        """What of a collection the member may see, its view brought up to the rules; and the rules that this is by."""
+        glance, member, view = await self.views.ready(glance, member)
+        rules, epochs = glance
+        return await self.grants.allowed(rules, epochs, member, collection, view), glance
+
     async def _sheet(
         self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
     ) -> tuple[Hashable, Sheet]:
-        question = (allowed.collection, allowed.labels, match, after_us, limit, view.name, epochs.revision)
+        place = (allowed.collection, allowed.labels, match, after_us, limit)
+        question = (*place, view.name, epochs.revision, allowed.view and allowed.view.shape)
         sheet = self._sheets.find(question, epochs.last_tick)
         if sheet is None:
-            place = (allowed.collection, allowed.labels, match, after_us, limit)
-            until = epochs.last_tick  # what came since may lie under labels that were not judged
+            # What came since may lie under labels that were not judged.
+            until, seen = epochs.last_tick, allowed.view
             if view.write is None:
-                sheet = Sheet.of_spans(await self._store.spans(*place, until_us=until), allowed.countries)
+                found = await self._store.spans(*place, until_us=until, view=seen)
+                sheet = Sheet.of_spans(found, allowed.countries)
             else:
-                sheet = Sheet.of_rows(await self._store.page(*place, until_us=until), view.write, allowed.countries)
+                page = await self._store.page(*place, until_us=until, view=seen)
+                sheet = Sheet.of_rows(page, view.write, allowed.countries)
             self._sheets.keep(question, sheet, epochs.last_tick)
         return question, sheet
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""
-        rules, epochs = await self._rulebook.glance()
-        allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
-        if not allowed.labels or not await self._store.has_object(collection.id, allowed.labels, object_id):
+        allowed, (_, epochs) = await self.allowed(await self._rulebook.glance(), caller.member, collection)
+        any_version = Filter(ids=(object_id,), versions=("all",))
+        found = await self._store.page(
+            collection.id, allowed.labels, any_version, 0, 1, until_us=epochs.last_tick, view=allowed.view
+        )
+        if not found.rows:
             raise NotFound(
                 "There is no such object in this collection.",
                 "No existe ese objeto en esta colección.",

@@ -14,6 +14,7 @@ from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.page import Filter, Page, Spans
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
+from exchange.model.view import LateRun, View, Window
 
 # --- what is written ---
 
@@ -97,6 +98,43 @@ class ListSize:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What the state of one label becomes in a member's view (docs/decisions/0013-late-release.md)."""
+
+    label: int
+    opens: bool
+    """False when it closes: its windows and late rows are forgotten."""
+    windows: tuple[Window, ...] = ()
+    """Of native ticks. One that begins at NOW begins, and one that ends at NOW ends, at the last tick before this act."""
+    done: int = 0
+    """What was placed up to here, and lies in no window, has been released late, or never will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Runs of a label to be released late: those with `done` < tick <= until_us (NOW: the last tick before this act) that
+    no window shows."""
+
+    label: int
+    collection: str
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChange:
+    """One step of a member's view. Outdated unless it is a step from `number`, which it raises by one."""
+
+    member: str
+    number: int
+    states: bytes
+    floor: int
+    turns: tuple[Turn, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    runs_at_most: int = 20_000
+    """How many runs are released late in one step: what is left waits for the next."""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusRow:
     """A TAXII status resource as its submitter will read it."""
 
@@ -132,6 +170,8 @@ class Stamp:
     placed: tuple[Placed, ...] = ()
     removed: tuple[tuple[Withdrawn, ...] | None, ...] = ()
     """What each Removal took out; None when the object is another's."""
+    late: tuple[LateRun, ...] = ()
+    """What the act's ViewChange released late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +197,7 @@ class Act:
     removals: tuple[Removal, ...] = ()
     changes: tuple[Change, ...] = ()
     sizes: tuple[ListSize, ...] = ()
+    view: ViewChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +216,7 @@ class Done:
 
 
 class Outdated(Exception):
-    """The agreement changed between decision and commit: decide again. Nothing was written."""
+    """The agreement, or a member's view, changed between decision and commit: decide again. Nothing was written."""
 
 
 class Halted(Exception):
@@ -195,6 +236,8 @@ class Epochs:
     registry: int
     revision: int
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
+    views: int
+    """Rises with every step of any member's view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,8 +359,13 @@ class Store(Protocol):
         limit: int,
         *,
         until_us: int,
+        view: View | None = None,
     ) -> Page:
         """Up to `limit` rows with after_us < tick <= until_us whose label is allowed and that match, in tick order.
+
+        All ticks are those of `view`; None stands for the view in which everything lies where it was placed. A version
+        is left out unless the newest that its holder has in this collection lies under one of the labels too: who
+        tightens a marking tightens it for the versions before.
 
         `until_us` is the last tick that `epochs` told of before the labels were asked for. An object placed since may lie
         under a label that is missing among the allowed ones only because it is new: a page that reached beyond it would
@@ -329,13 +377,29 @@ class Store(Protocol):
         ...
 
     async def spans(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        until_us: int,
+        view: View | None = None,
     ) -> Spans:
         """The rows that `page` would give, as their bytes."""
         ...
 
-    async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
-        """Whether any version of the object is placed there under one of these labels."""
+    async def view(self, member: str) -> View | None:
+        """A member's view as it was last written; None when it never was."""
+        ...
+
+    async def late(self, member: str, collection: str) -> list[LateRun]:
+        """What was released late to a member in a collection, by the ticks of placement."""
+        ...
+
+    async def ripe(self, after: Sequence[tuple[int, int]]) -> dict[int, int]:
+        """For (label, tick) pairs: by label, the tick of the first run behind that tick, where there is one."""
         ...
 
     async def held(self, object_id: str) -> list[HeldObject]:

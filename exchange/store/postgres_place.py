@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from exchange.store.contract import Act, NewObject, Placed, Removal, Withdrawn
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.postgres_session import Connection, askable
+from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.runs import Run
 
 _COLUMNS = (
@@ -102,7 +102,7 @@ class Placing:
         """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
         ids = {new.object.id for new in act.objects}
         return (
-            bool(act.removals or act.changes or act.sizes)
+            bool(act.removals or act.changes or act.sizes or act.view)
             or len(ids) < len(act.objects)
             or not ids.isdisjoint(self._touched)
         )
@@ -216,8 +216,3 @@ class Placing:
             " AND NOT EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid)",
             one.vid,
         )
-
-
-def arrays(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
-    """Rows as arrays for unnest."""
-    return list(zip(*rows, strict=True)) if rows else [()] * width
