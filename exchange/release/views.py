@@ -24,6 +24,8 @@ from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
 
 TRIES = 16
+RUNS_AT_ONCE = 5_000
+"""How many runs one step releases: others take the head in between."""
 STEPS_AT_ONCE = 4
 """How often a view is taken a step further for one answer when only late runs are left to be given: the next answers give on."""
 
@@ -60,6 +62,7 @@ class Views:
         self._grants = grants
         self._clock = clock
         self._checked: dict[str, _Checked] = {}
+        self.runs_at_once = RUNS_AT_ONCE
 
     async def ready(self, glance: Glance, member: Member) -> Ready:
         """Bring the member's view up to the rules that it is to be answered by.
@@ -79,7 +82,7 @@ class Views:
             view = written or await self._first(rows, member, history_us)
             step = _Step(rows, member, view, standing, now_us, history_us)
             ripe = await self._store.ripe(step.delayed) if step.delayed else {}
-            change = step.change(ripe)
+            change = step.change(ripe, self.runs_at_once)
             settled = written is not None and not step.behind
             if settled and not change.waiting:
                 until_us = min([step.due_us(*one) for one in ripe.items()], default=EVER)
@@ -152,7 +155,7 @@ class _Step:
         """Whether a label is another thing to the member than what was written, or new."""
         return self._view.states != self._standing.states
 
-    def change(self, ripe: Mapping[int, int]) -> ViewChange:
+    def change(self, ripe: Mapping[int, int], runs_at_most: int) -> ViewChange:
         """`ripe`: of each delayed label, where the first run lies that is still to be released."""
         due = [label for label, run in ripe.items() if self.due_us(label, run) <= self._now_us]
         turns = [*self._turns.values(), *[self._begun(label) for label in due if label not in self._view.by_label]]
@@ -166,8 +169,9 @@ class _Step:
                 waiting.append(self._waiting(label, windows[-1].after))  # more than one step could give
         waiting += [self._waiting(turn.label, NOW) for turn in self._turns.values() if self._state(turn.label) == OPEN]
         return ViewChange(
-            self._member.slug, self._view.number, self._standing.states, self._view.floor, tuple(turns), tuple(waiting)
-        )
+            self._member.slug, self._view.number, self._standing.states, self._view.floor, tuple(turns), tuple(waiting),
+            runs_at_most,
+        )  # fmt: skip
 
     def _state(self, label: int) -> int:
         return self._standing.states[label - 1]
@@ -224,7 +228,11 @@ class _Step:
             "last": as_text(runs[-1].last_tick),
             "count": sum(run.size for run in runs),
         }
-        private = {"runs": [[run.tick, run.run, run.size] for run in runs]}
+        placed: dict[str, list[int]] = {}
+        for run in runs:
+            bounds = placed.setdefault(self._rows[run.label].facets, [run.run, run.run])
+            bounds[1] = run.run
+        private = {"placed": placed}
         return Entry(log, "publish", HUB, f"coll:{collection}", pub, private=private)
 
     def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow]) -> Entry:

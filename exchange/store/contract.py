@@ -130,8 +130,8 @@ class ViewChange:
     floor: int
     turns: tuple[Turn, ...] = ()
     waiting: tuple[Waiting, ...] = ()
-    runs_at_most: int = 20_000
-    """How many runs are released late in one step: what is left waits for the next."""
+    runs_at_most: int = 1
+    """How many runs are released late in this step: what is left waits for the next."""
 
 
 @dataclass(frozen=True, slots=True)
