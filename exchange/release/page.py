@@ -95,8 +95,8 @@ class Release:
         self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
     ) -> tuple[Hashable, Sheet]:
         place = (allowed.collection, allowed.labels, match, after_us, limit)
-        question = (*place, view.name, epochs.revision, allowed.view and allowed.view.shape)
-        sheet = self._sheets.find(question, epochs.last_tick)
+        question = (*place, view.name, allowed.view and allowed.view.shape)
+        sheet = self._sheets.find(question, epochs.last_tick, epochs.revision)
         if sheet is None:
             # What came since may lie under labels that were not judged.
             until, seen = epochs.last_tick, allowed.view
@@ -106,7 +106,7 @@ class Release:
             else:
                 page = await self._store.page(*place, until_us=until, view=seen)
                 sheet = Sheet.of_rows(page, view.write, allowed.countries)
-            self._sheets.keep(question, sheet, epochs.last_tick)
+            self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
         return question, sheet
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
