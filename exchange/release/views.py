@@ -8,7 +8,7 @@ import contextlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from exchange.clock import Clock
@@ -76,13 +76,21 @@ class Views:
             checked = self._checked.get(member.slug)
             if checked is not None and self._holds(checked, glance, len(rows)):
                 return Ready(glance, member, checked.view)
-            now_us, history_us = self._clock.now_us(), _history_us(rules, self._clock.now_us())
             written = await self._store.view(member.slug)
+            if checked is not None and written is not None and written.number == checked.view.number:
+                checked = replace(checked, views=epochs.views)  # if that is all, it was another's view that took a step
+                if self._holds(checked, glance, len(rows)):
+                    self._checked[member.slug] = checked
+                    return Ready(glance, member, checked.view)
+            now_us, history_us = self._clock.now_us(), _history_us(rules, self._clock.now_us())
             standing = await self._grants.standing(rules, epochs, member)
+            if written is not None and len(written.states) > len(standing.states):
+                glance = await self._rulebook.glance()  # written by somebody who knows of labels that came up since
+                continue
             view = written or await self._first(rows, member, history_us)
             step = _Step(rows, member, view, standing, now_us, history_us)
             ripe = await self._store.ripe(step.delayed) if step.delayed else {}
-            change = step.change(ripe, self.runs_at_once)
+            change = step.change(ripe, rules.registry.epoch, self.runs_at_once)
             settled = written is not None and not step.behind
             if settled and not change.waiting:
                 until_us = min([step.due_us(*one) for one in ripe.items()], default=EVER)
@@ -155,7 +163,7 @@ class _Step:
         """Whether a label is another thing to the member than what was written, or new."""
         return self._view.states != self._standing.states
 
-    def change(self, ripe: Mapping[int, int], runs_at_most: int) -> ViewChange:
+    def change(self, ripe: Mapping[int, int], registry: int, runs_at_most: int) -> ViewChange:
         """`ripe`: of each delayed label, where the first run lies that is still to be released."""
         due = [label for label, run in ripe.items() if self.due_us(label, run) <= self._now_us]
         turns = [*self._turns.values(), *[self._begun(label) for label in due if label not in self._view.by_label]]
@@ -169,8 +177,8 @@ class _Step:
                 waiting.append(self._waiting(label, windows[-1].after))  # more than one step could give
         waiting += [self._waiting(turn.label, NOW) for turn in self._turns.values() if self._state(turn.label) == OPEN]
         return ViewChange(
-            self._member.slug, self._view.number, self._standing.states, self._view.floor, tuple(turns), tuple(waiting),
-            runs_at_most,
+            self._member.slug, self._view.number, registry, self._standing.states, self._view.floor, tuple(turns),
+            tuple(waiting), runs_at_most,
         )  # fmt: skip
 
     def _state(self, label: int) -> int:

@@ -122,10 +122,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class ViewChange:
-    """One step of a member's view. Outdated unless it is a step from `number`, which it raises by one."""
+    """One step of a member's view. Outdated unless it is a step from `number`, which it raises by one, judged by the registry of
+    now."""
 
     member: str
     number: int
+    registry: int
     states: bytes
     floor: int
     turns: tuple[Turn, ...] = ()

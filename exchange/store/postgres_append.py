@@ -158,6 +158,8 @@ class _Transaction:
         return Done(stamp, leaves)
 
     async def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
+        if change.registry != self.registry:
+            raise Outdated
         laid = self.placing.laid
         given = await step(self.db, change, max(laid.last_tick, self.time_us - 1))
         if given:

@@ -107,6 +107,8 @@ class _Transaction:
         return Done(stamp, leaves)
 
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
+        if change.registry != self.registry:
+            raise Outdated
         ahead = max(self.placing.last_tick, self.time_us - 1)
         given = step(self.db, change, ahead)
         if given:
