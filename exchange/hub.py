@@ -21,6 +21,7 @@ from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
 from exchange.release.page import Release
+from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
@@ -78,6 +79,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         rulebook=rulebook,
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
+        recalls=Recalls(store, sequencer, clock),
         governance=Governance(sequencer, rulebook, clock),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),

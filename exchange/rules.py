@@ -5,10 +5,14 @@ suspended member, a revoked certificate or a new agreement takes effect on the n
 """
 
 import asyncio
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from certs.signature import Keyring, KeyringEntry, Revocation, Revocations
 from certs.trust import TrustList
@@ -18,11 +22,12 @@ from exchange.errors import Unavailable
 from exchange.ledger.entry import actor
 from exchange.model.member import Collection, Member
 from exchange.model.product import PLAIN, Product
-from exchange.store.contract import Epochs, Registry, Store
+from exchange.store.contract import Epochs, RecallRow, Registry, Store
 from exchange.times import as_datetime, as_text
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement
 from policies.decide import Decision, decide, may_submit
+from policies.document import seconds
 from policies.label import Label, Recipient
 
 
@@ -73,6 +78,19 @@ class Rules:
 
     def may_submit(self, label: Label) -> Decision:
         return may_submit(self.in_force, label, now=self.now)
+
+    def recall(
+        self, member: str, collection: str, cause: str, countries: Iterable[str], what: object, now_us: int
+    ) -> RecallRow:
+        """What a member is to drop, by the terms of the agreement: a deletion corrects an error, a grant that ended is law."""
+        terms = self.in_force.document.withdrawal
+        term = None if terms is None else terms.error if cause == "delete" else terms.legal
+        due_us = None if term is None else now_us + 1_000_000 * seconds(term.act_within)
+        required = term is not None and term.ack == "required"
+        words = " ".join(sorted(set(countries)))
+        return RecallRow(
+            str(uuid.uuid4()), member, collection, cause, words, orjson.dumps(what), now_us, due_us, required
+        )
 
     @property
     def in_force(self) -> Agreement:

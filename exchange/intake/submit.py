@@ -2,8 +2,10 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -16,15 +18,27 @@ from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
-from exchange.ledger.entry import Entry, national
+from exchange.ledger.entry import Entry, national, route
 from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
-from exchange.model.member import Collection
+from exchange.model.member import Collection, Member
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules
 from exchange.settings import Settings
-from exchange.store.contract import Act, LeafRef, NewObject, Outdated, Placed, Record, Removal, Stamp, StatusRow, Store
+from exchange.store.contract import (
+    Act,
+    LeafRef,
+    NewObject,
+    Outdated,
+    Placed,
+    RecallRow,
+    Record,
+    Removal,
+    Stamp,
+    StatusRow,
+    Store,
+)
 from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS, Label
 
@@ -138,9 +152,15 @@ class Intake:
         )
 
     async def remove(
-        self, caller: Caller, collection: Collection, object_id: str, versions: tuple[str, ...] = ("all",)
+        self,
+        caller: Caller,
+        collection: Collection,
+        object_id: str,
+        versions: tuple[str, ...] = ("all",),
+        holders: Mapping[str, frozenset[str]] = MappingProxyType({}),
     ) -> int:
-        """Take versions of the caller's own object out of a collection; the number that went.
+        """Take versions of the caller's own object out of a collection; the number that went. `holders`: by member, the versions
+        that it may see until then, and is asked to drop.
 
         Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's.
         """
@@ -151,9 +171,18 @@ class Intake:
             by_log: dict[str, list[str]] = {}
             for one in stamp.removed[0] or ():
                 by_log.setdefault(judgements.log(one.label, caller.member.country), []).append(one.version)
-            return Record(
-                tuple(_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items())
-            )
+            gone = {one.version for one in stamp.removed[0] or ()}
+            recalls = [
+                rules.recall(
+                    slug, collection.id, "delete", [caller.member.country],
+                    {"objects": [{"id": object_id, "versions": sorted(seen & gone)}]}, stamp.time_us,
+                )
+                for slug, seen in holders.items()
+                if seen & gone
+            ]  # fmt: skip
+            entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
+            entries += [_recalled(rules.registry.members[one.member], caller, one) for one in recalls]
+            return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
         done = await self._sequencer.append(
@@ -371,6 +400,15 @@ def _success(one: Examined, language: str) -> dict[str, Any]:
 def _withdrawal(log: str, caller: Caller, collection: Collection, object_id: str, versions: list[str]) -> Entry:
     pub = {"object": object_id, "versions": versions[:VERSIONS_LOGGED], "count": len(versions), "cause": "delete"}
     return Entry(log, "withdraw", caller.actor, f"coll:{collection.id}", pub, private=caller.private)
+
+
+def _recalled(member: Member, caller: Caller, recall: RecallRow) -> Entry:
+    """That a member is asked to drop what was deleted: in the log that both it and the originator have."""
+    log, pub = (
+        route(member.country, (caller.member.country,)),
+        {"recall": recall.id, "to": member.slug, "cause": recall.cause},
+    )
+    return Entry(log, "recall", caller.actor, f"coll:{recall.collection}", pub)
 
 
 def _refused(new: NewObject, verdict: Verdict) -> Failure:

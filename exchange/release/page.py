@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from exchange.clock import Clock
 from exchange.errors import NotFound, Unavailable
 from exchange.ledger.sequencer import Sequencer
-from exchange.model.member import Collection, Member
+from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
+from exchange.model.view import EVER
 from exchange.release.deflate import Deflated, Packing
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
@@ -122,6 +123,24 @@ class Release:
                 "No existe ese objeto en esta colección.",
                 field="object-id",
             )
+
+    async def holders(self, collection: Collection, object_id: str, *, but: Member) -> dict[str, frozenset[str]]:
+        """Who else may see an object there now, and which versions of it: who must drop them if they are taken out."""
+        found: dict[str, frozenset[str]] = {}
+        if all(one.owner != but.slug for one in await self._store.held(object_id)):
+            return found  # it is not its to take out, and not worth a question for every member
+        glance = await self._rulebook.glance()
+        match = Filter(ids=(object_id,), versions=("all",))
+        for member in glance.rules.registry.members.values():
+            if member.status is not Status.ACTIVE or member.slug == but.slug or not collection.can_read(member):
+                continue
+            allowed, glance = await self.allowed(glance, member, collection)
+            page = await self._store.page(
+                collection.id, allowed.labels, match, 0, EVER - 1, until_us=glance.epochs.last_tick, view=allowed.view
+            )
+            if page.rows:
+                found[member.slug] = frozenset(row.version for row in page.rows)
+        return found
 
     async def deny(self, caller: Caller, collection: Collection, code: str) -> None:
         """Record a refusal that does not happen by mistake. Raises Unavailable when it cannot be recorded."""

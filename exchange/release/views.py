@@ -19,9 +19,10 @@ from exchange.model.member import Member
 from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules
-from exchange.store.contract import Act, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
+from exchange.store.contract import Act, LabelRow, Outdated, RecallRow, Record, Stamp, Store, Turn, ViewChange, Waiting
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
+from policies.label import Label
 
 TRIES = 16
 RUNS_AT_ONCE = 5_000
@@ -88,7 +89,7 @@ class Views:
                 glance = await self._rulebook.glance()  # written by somebody who knows of labels that came up since
                 continue
             view = written or await self._first(rows, member, history_us)
-            step = _Step(rows, member, view, standing, now_us, history_us)
+            step = _Step(rules, rows, member, view, standing, now_us, history_us)
             ripe = await self._store.ripe(step.delayed) if step.delayed else {}
             change = step.change(ripe, rules.registry.epoch, self.runs_at_once)
             settled = written is not None and not step.behind
@@ -139,8 +140,16 @@ class _Step:
     """From what was written of a view to what the rules of now make of it."""
 
     def __init__(
-        self, rows: Sequence[LabelRow], member: Member, view: View, standing: Standing, now_us: int, history_us: int
+        self,
+        rules: Rules,
+        rows: Sequence[LabelRow],
+        member: Member,
+        view: View,
+        standing: Standing,
+        now_us: int,
+        history_us: int,
     ) -> None:
+        self._rules = rules
         self._rows = {row.id: row for row in rows}
         self._member = member
         self._view = view
@@ -216,12 +225,14 @@ class _Step:
             late[(*self._place(run.label), cause)].append(run)
         closed: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
         for turn in self._turns.values():
-            if not turn.opens:
+            if not turn.opens and self._rows[turn.label].placements:
                 closed[self._place(turn.label)].append(self._rows[turn.label])
-        return Record((
+        recalls = {place: self._recall(place[1], rows, stamp.time_us) for place, rows in sorted(closed.items())}
+        entries = [
             *[self._publish(*place, runs) for place, runs in sorted(late.items())],
-            *[self._withdraw(*place, rows) for place, rows in sorted(closed.items())],
-        ))  # fmt: skip
+            *[self._withdraw(*place, closed[place], recall.id) for place, recall in recalls.items()],
+        ]
+        return Record(tuple(entries), recalls=tuple(recalls.values()))
 
     def _place(self, label: int) -> tuple[str, str]:
         """The log, and the collection."""
@@ -243,7 +254,16 @@ class _Step:
         private = {"placed": placed}
         return Entry(log, "publish", HUB, f"coll:{collection}", pub, private=private)
 
-    def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow]) -> Entry:
-        pub = {"cause": "grant", "to": self._member.slug, "count": sum(row.placements for row in rows)}
+    def _recall(self, collection: str, rows: Sequence[LabelRow], now_us: int) -> RecallRow:
+        """What tells the objects apart, in words that the member has them by: it was shown their originators."""
+        labels = [Label.decode(row.facets) for row in rows]
+        what = sorted({(label.originator, label.object_class, label.tlp) for label in labels})
+        told = {"labels": [{"originator": who, "class": kind, "tlp": tlp} for who, kind, tlp in what]}
+        countries = [row.country for row in rows]
+        return self._rules.recall(self._member.slug, collection, "grant", countries, told, now_us)
+
+    def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: str) -> Entry:
+        count = sum(row.placements for row in rows)
+        pub = {"cause": "grant", "to": self._member.slug, "count": count, "recall": recall}
         private = {"labels": [row.facets for row in rows]}
         return Entry(log, "withdraw", HUB, f"coll:{collection}", pub, private=private)

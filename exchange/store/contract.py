@@ -146,6 +146,39 @@ class StatusRow:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RecallRow:
+    """What a member is asked to drop, because it may not have it any more."""
+
+    id: str
+    member: str
+    collection: str
+    cause: str
+    """"delete": its originator took it out; "grant": the agreement gives it no more."""
+    countries: str
+    """Of those it came from, words: in whose logs it is told."""
+    what: bytes
+    """JSON: the objects, or what tells them apart."""
+    opened_us: int
+    due_us: int | None
+    """Until when to act, where the agreement says so."""
+    required: bool
+    """Whether the agreement requires that the member acknowledges it."""
+    seen_us: int | None = None
+    acknowledged_us: int | None = None
+    account: str = ""
+    """That acknowledged it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallMark:
+    """A member has seen a recall, or an account of it acknowledges it. The first time counts."""
+
+    id: str
+    account: str = ""
+    """"" when it was only seen."""
+
+
 class Placed(NamedTuple):
     """What became of one NewObject: its verdict, and its tick when it was stored. Objects of one label get neighbouring
     ticks, so an act's ticks need not rise in the order its objects were given in."""
@@ -178,10 +211,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The entries that belong to an act's effect, and the status resource its submitter will ask for."""
+    """The entries that belong to an act's effect, the status resource its submitter will ask for, and what others must drop."""
 
     entries: tuple[Entry, ...]
     status: StatusRow | None = None
+    recalls: tuple[RecallRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +234,7 @@ class Act:
     changes: tuple[Change, ...] = ()
     sizes: tuple[ListSize, ...] = ()
     view: ViewChange | None = None
+    marks: tuple[RecallMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +444,10 @@ class Store(Protocol):
         ...
 
     async def status(self, status_id: str) -> StatusRow | None: ...
+
+    async def recalls(self, member: str | None = None) -> list[RecallRow]:
+        """A member's, or everybody's, oldest first."""
+        ...
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         """The sizes that were written last, by kind."""

@@ -21,6 +21,7 @@ from exchange.store.contract import (
     HeldObject,
     LabelRow,
     Opening,
+    RecallRow,
     Registry,
     StatusRow,
     TreeRow,
@@ -214,6 +215,9 @@ class PostgresStore:
 
     async def status(self, status_id: str) -> StatusRow | None:
         return await self._read(lambda db: postgres_read.status(db, status_id))
+
+    async def recalls(self, member: str | None = None) -> list[RecallRow]:
+        return await self._read(lambda db: postgres_late.recalls(db, member))
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: postgres_read.list_sizes(db, member, collection))

@@ -23,6 +23,7 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     Outdated,
+    RecallMark,
     RevokeSigningCert,
     Stamp,
     StatusRow,
@@ -149,12 +150,20 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
+        for mark in act.marks:
+            await _mark(self.db, mark, self.time_us)
         late = await self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
             self.statuses.append(record.status)
+        if record.recalls:
+            await self.db.executemany(
+                "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
+                " acknowledged_us, account) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                map(astuple, record.recalls),
+            )
         return Done(stamp, leaves)
 
     async def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
@@ -210,6 +219,17 @@ class _Transaction:
                 await self.db.execute(
                     "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
                 )
+
+
+async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:
+    if mark.account:
+        await db.execute(
+            "UPDATE recall SET seen_us = coalesce(seen_us, $1), acknowledged_us = $1, account = $2"
+            " WHERE id = $3 AND acknowledged_us IS NULL",
+            time_us, mark.account, mark.id,
+        )  # fmt: skip
+    else:
+        await db.execute("UPDATE recall SET seen_us = coalesce(seen_us, $1) WHERE id = $2", time_us, mark.id)
 
 
 def _words(words: Sequence[str]) -> str:

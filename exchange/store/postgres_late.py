@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from exchange.model.view import LateRun, View
-from exchange.store.contract import Outdated, Turn, ViewChange, Waiting
+from exchange.store.contract import Outdated, RecallRow, Turn, ViewChange, Waiting
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
 from exchange.store.postgres_session import Connection, arrays
 
@@ -18,6 +18,16 @@ async def late(db: Connection, member: str, collection: str) -> list[LateRun]:
     """See Store.late."""
     sql = "SELECT tick, run, count, label FROM late_run WHERE member = $1 AND collection = $2 ORDER BY run"
     return list(map(LateRun._make, await db.fetch(sql, member, collection)))
+
+
+async def recalls(db: Connection, member: str | None) -> list[RecallRow]:
+    """See Store.recalls."""
+    rows = await db.fetch(
+        "SELECT id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us, acknowledged_us, account"
+        " FROM recall WHERE $1::text IS NULL OR member = $1 ORDER BY opened_us, id",
+        member,
+    )
+    return [RecallRow(*row) for row in rows]
 
 
 async def ripe(db: Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:

@@ -24,6 +24,7 @@ from exchange.store.contract import (
     HeldObject,
     LabelRow,
     Opening,
+    RecallRow,
     Registry,
     StatusRow,
     TreeRow,
@@ -209,6 +210,9 @@ class SqliteStore:
 
     async def status(self, status_id: str) -> StatusRow | None:
         return await self._read(lambda db: sqlite_read.status(db, status_id))
+
+    async def recalls(self, member: str | None = None) -> list[RecallRow]:
+        return await self._read(lambda db: sqlite_late.recalls(db, member))
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: sqlite_read.list_sizes(db, member, collection))

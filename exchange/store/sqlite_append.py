@@ -20,6 +20,7 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     Outdated,
+    RecallMark,
     RevokeSigningCert,
     Stamp,
     TrustListRow,
@@ -42,7 +43,7 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view)
+        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks)
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()
@@ -96,6 +97,8 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
+        for mark in act.marks:
+            self.db.execute(*_marked(mark, self.time_us))
         late = self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
@@ -104,6 +107,11 @@ class _Transaction:
             self.db.execute(
                 "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
             )
+        self.db.executemany(
+            "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
+            " acknowledged_us, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            map(astuple, record.recalls),
+        )
         return Done(stamp, leaves)
 
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
@@ -174,6 +182,16 @@ class _Transaction:
         for level, n in full_tiles(one.old_size, one.size):
             data = tile_from_leaves(self.db, one.log, level, n, 256)
             self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
+
+
+def _marked(mark: RecallMark, time_us: int) -> tuple[str, tuple[Any, ...]]:
+    if mark.account:
+        return (
+            "UPDATE recall SET seen_us = coalesce(seen_us, ?), acknowledged_us = ?, account = ?"
+            " WHERE id = ? AND acknowledged_us IS NULL",
+            (time_us, time_us, mark.account, mark.id),
+        )
+    return "UPDATE recall SET seen_us = coalesce(seen_us, ?) WHERE id = ?", (time_us, mark.id)
 
 
 def _words(words: Sequence[str]) -> str:

@@ -2,9 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from exchange.model.view import LateRun, View
-from exchange.store.contract import Outdated, Turn, ViewChange, Waiting
+from exchange.store.contract import Outdated, RecallRow, Turn, ViewChange, Waiting
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
 
 
@@ -24,6 +25,16 @@ def late(db: sqlite3.Connection, member: str, collection: str) -> list[LateRun]:
     """See Store.late."""
     sql = "SELECT tick, run, count, label FROM late_run WHERE member = ? AND collection = ? ORDER BY run"
     return list(map(LateRun._make, db.execute(sql, (member, collection))))
+
+
+def recalls(db: sqlite3.Connection, member: str | None) -> list[RecallRow]:
+    """See Store.recalls."""
+    rows = db.execute(
+        "SELECT id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us, acknowledged_us, account"
+        " FROM recall WHERE ? IS NULL OR member = ? ORDER BY opened_us, id",
+        (member, member),
+    )
+    return [replace(one, required=bool(one.required)) for one in (RecallRow(*row) for row in rows)]
 
 
 def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:

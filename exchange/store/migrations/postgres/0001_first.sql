@@ -122,6 +122,13 @@ CREATE TABLE late_run (             -- runs that became visible to a member late
 );
 CREATE INDEX late_run_run ON late_run (member, run);
 
+CREATE TABLE recall (               -- what a member is asked to drop
+    id text COLLATE "C" PRIMARY KEY, member text COLLATE "C" NOT NULL, collection text NOT NULL, cause text NOT NULL,
+    countries text NOT NULL, what bytea NOT NULL, opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
+    seen_us bigint, acknowledged_us bigint, account text NOT NULL
+);
+CREATE INDEX recall_member ON recall (member, opened_us);
+
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member text COLLATE "C" NOT NULL, collection text NOT NULL, kind text NOT NULL, count bigint NOT NULL,
     PRIMARY KEY (member, collection, kind)

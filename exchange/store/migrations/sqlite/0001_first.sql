@@ -116,6 +116,13 @@ CREATE TABLE late_run (             -- runs that became visible to a member late
 ) WITHOUT ROWID;
 CREATE INDEX late_run_run ON late_run (member, run);
 
+CREATE TABLE recall (               -- what a member is asked to drop
+    id TEXT PRIMARY KEY, member TEXT NOT NULL, collection TEXT NOT NULL, cause TEXT NOT NULL, countries TEXT NOT NULL,
+    what BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
+    seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL
+);
+CREATE INDEX recall_member ON recall (member, opened_us);
+
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member TEXT NOT NULL, collection TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (member, collection, kind)
