@@ -177,6 +177,7 @@ async def _views(services: Services) -> None:
         await asyncio.sleep(services.settings.view_interval_seconds)
         try:
             await services.release.views.catch_up()
+            await services.release.recall_relabelled()
         except Unavailable as refusal:
             _log.warning("views wait", reason=refusal.code)
 

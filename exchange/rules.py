@@ -19,7 +19,7 @@ from certs.trust import TrustList
 from exchange.clock import Clock
 from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
-from exchange.ledger.entry import actor
+from exchange.ledger.entry import Entry, actor, route
 from exchange.model.member import Collection, Member
 from exchange.model.product import PLAIN, Product
 from exchange.store.contract import Epochs, RecallRow, Registry, Store
@@ -82,15 +82,21 @@ class Rules:
     def recall(
         self, member: str, collection: str, cause: str, countries: Iterable[str], what: object, now_us: int
     ) -> RecallRow:
-        """What a member is to drop, by the terms of the agreement: a deletion corrects an error, a grant that ended is law."""
+        """What a member is to drop, by the terms of the agreement: what originators do corrects an error, a grant that ended is law."""
         terms = self.in_force.document.withdrawal
-        term = None if terms is None else terms.error if cause == "delete" else terms.legal
+        term = None if terms is None else terms.legal if cause == "grant" else terms.error
         due_us = None if term is None else now_us + 1_000_000 * seconds(term.act_within)
         required = term is not None and term.ack == "required"
         words = " ".join(sorted(set(countries)))
         return RecallRow(
             str(uuid.uuid4()), member, collection, cause, words, orjson.dumps(what), now_us, due_us, required
         )
+
+    def recall_entry(self, recall: RecallRow, who: str) -> Entry:
+        """That a member is asked to drop something: in the log that it and the originator's country both have."""
+        pub = {"recall": recall.id, "to": recall.member, "cause": recall.cause}
+        log = route(self.registry.members[recall.member].country, recall.countries.split())
+        return Entry(log, "recall", who, f"coll:{recall.collection}", pub)
 
     @property
     def in_force(self) -> Agreement:

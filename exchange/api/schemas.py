@@ -155,7 +155,7 @@ SCHEMAS: dict[str, Schema] = {
         "id collection cause what opened due acknowledgement state seen acknowledged",
         id=_TEXT,
         collection=_TEXT,
-        cause={"enum": ["delete", "grant"]},
+        cause={"enum": ["delete", "marking", "grant"]},
         what=_object(
             "",
             objects=_list(_object("id versions", id=_TEXT, versions=_list(_TEXT))),

@@ -18,6 +18,7 @@ _STATES = {
 }
 _CAUSES = {
     "delete": Text("taken out by its originator", "eliminado por su remitente"),
+    "marking": Text("marked more strictly", "marcado con mayor restricción"),
     "grant": Text("no longer permitted", "ya no permitido"),
 }
 

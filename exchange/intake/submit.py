@@ -18,11 +18,11 @@ from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
-from exchange.ledger.entry import Entry, national, route
+from exchange.ledger.entry import Entry, national
 from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
-from exchange.model.member import Collection, Member
+from exchange.model.member import Collection
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules
 from exchange.settings import Settings
@@ -32,7 +32,6 @@ from exchange.store.contract import (
     NewObject,
     Outdated,
     Placed,
-    RecallRow,
     Record,
     Removal,
     Stamp,
@@ -181,7 +180,7 @@ class Intake:
                 if seen & gone
             ]  # fmt: skip
             entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
-            entries += [_recalled(rules.registry.members[one.member], caller, one) for one in recalls]
+            entries += [rules.recall_entry(one, caller.actor) for one in recalls]
             return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
@@ -400,15 +399,6 @@ def _success(one: Examined, language: str) -> dict[str, Any]:
 def _withdrawal(log: str, caller: Caller, collection: Collection, object_id: str, versions: list[str]) -> Entry:
     pub = {"object": object_id, "versions": versions[:VERSIONS_LOGGED], "count": len(versions), "cause": "delete"}
     return Entry(log, "withdraw", caller.actor, f"coll:{collection.id}", pub, private=caller.private)
-
-
-def _recalled(member: Member, caller: Caller, recall: RecallRow) -> Entry:
-    """That a member is asked to drop what was deleted: in the log that both it and the originator have."""
-    log, pub = (
-        route(member.country, (caller.member.country,)),
-        {"recall": recall.id, "to": member.slug, "cause": recall.cause},
-    )
-    return Entry(log, "recall", caller.actor, f"coll:{recall.collection}", pub)
 
 
 def _refused(new: NewObject, verdict: Verdict) -> Failure:

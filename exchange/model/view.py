@@ -54,6 +54,8 @@ class View:
     """Nothing that was placed up to here is shown: the bound of the agreement for what a new member is given."""
     last_tick: int
     """Of what was released late; 0 when nothing was."""
+    born: int
+    """The tick at which the member was first answered."""
     windows: tuple[tuple[int, tuple[Window, ...]], ...] = ()
     """By label. A label that is not named is shown wherever it was placed."""
     done: tuple[tuple[int, int], ...] = ()

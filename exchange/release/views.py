@@ -128,7 +128,7 @@ class Views:
         oldest = EVER
         if history_us:
             oldest = min((await self._store.ripe([(row.id, 0) for row in rows])).values(), default=EVER)
-        return View(member.slug, 0, b"", history_us if oldest <= history_us else 0, 0)
+        return View(member.slug, 0, b"", history_us if oldest <= history_us else 0, 0, 0)
 
 
 def _history_us(rules: Rules, now_us: int) -> int:

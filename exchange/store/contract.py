@@ -154,7 +154,8 @@ class RecallRow:
     member: str
     collection: str
     cause: str
-    """"delete": its originator took it out; "grant": the agreement gives it no more."""
+    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
+    no more."""
     countries: str
     """Of those it came from, words: in whose logs it is told."""
     what: bytes
@@ -168,6 +169,21 @@ class RecallRow:
     acknowledged_us: int | None = None
     account: str = ""
     """That acknowledged it."""
+
+
+RELABELLED_AT_ONCE = 500
+
+
+class Relabelled(NamedTuple):
+    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
+
+    tick: int
+    """Of the new version."""
+    collection: str
+    id: str
+    label: int
+    placed: int
+    """The label and the tick of the version before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +251,8 @@ class Act:
     sizes: tuple[ListSize, ...] = ()
     view: ViewChange | None = None
     marks: tuple[RecallMark, ...] = ()
+    told: int = 0
+    """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +465,10 @@ class Store(Protocol):
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         """A member's, or everybody's, oldest first."""
+        ...
+
+    async def relabelled(self) -> list[Relabelled]:
+        """Those whose recalls are still to be made, oldest first, some of them."""
         ...
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:

@@ -23,6 +23,7 @@ from exchange.store.contract import (
     Opening,
     RecallRow,
     Registry,
+    Relabelled,
     StatusRow,
     TreeRow,
 )
@@ -218,6 +219,9 @@ class PostgresStore:
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: postgres_late.recalls(db, member))
+
+    async def relabelled(self) -> list[Relabelled]:
+        return await self._read(postgres_late.relabelled)
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: postgres_read.list_sizes(db, member, collection))

@@ -150,6 +150,8 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
+        if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
+            raise Outdated
         for mark in act.marks:
             await _mark(self.db, mark, self.time_us)
         late = await self._step(act.view) if act.view is not None else ()

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from exchange.model.view import LateRun, View
-from exchange.store.contract import Outdated, RecallRow, Turn, ViewChange, Waiting
+from exchange.store.contract import RELABELLED_AT_ONCE, Outdated, RecallRow, Relabelled, Turn, ViewChange, Waiting
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
 from exchange.store.postgres_session import Connection, arrays
 
 
 async def view(db: Connection, member: str) -> View | None:
     """See Store.view. All of it in the caller's snapshot."""
-    row = await db.fetchrow("SELECT number, states, floor, last_tick FROM member_view WHERE member = $1", member)
+    row = await db.fetchrow("SELECT number, states, floor, last_tick, born FROM member_view WHERE member = $1", member)
     return view_of(member, tuple(row), await _kept(db, member)) if row else None
 
 
@@ -28,6 +28,12 @@ async def recalls(db: Connection, member: str | None) -> list[RecallRow]:
         member,
     )
     return [RecallRow(*row) for row in rows]
+
+
+async def relabelled(db: Connection) -> list[Relabelled]:
+    """See Store.relabelled."""
+    sql = "SELECT tick, collection, id, label, placed FROM relabelled ORDER BY tick LIMIT $1"
+    return [Relabelled(*row) for row in await db.fetch(sql, RELABELLED_AT_ONCE)]
 
 
 async def ripe(db: Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:
@@ -48,10 +54,11 @@ async def step(db: Connection, change: ViewChange, last_tick: int) -> list[LateR
     await _turn(db, change.member, change.turns, last_tick)
     given = await _release(db, change, last_tick)
     await db.execute(
-        "INSERT INTO member_view AS v (member, number, states, floor, last_tick) VALUES ($1, $2, $3, $4, $5)"
+        "INSERT INTO member_view AS v (member, number, states, floor, last_tick, born) VALUES ($1, $2, $3, $4, $5, $6)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
         " last_tick = greatest(v.last_tick, excluded.last_tick)",
         change.member, change.number + 1, change.states, change.floor, given[-1].last_tick if given else 0,
+        last_tick,
     )  # fmt: skip
     return given
 

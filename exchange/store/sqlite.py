@@ -26,6 +26,7 @@ from exchange.store.contract import (
     Opening,
     RecallRow,
     Registry,
+    Relabelled,
     StatusRow,
     TreeRow,
 )
@@ -213,6 +214,9 @@ class SqliteStore:
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: sqlite_late.recalls(db, member))
+
+    async def relabelled(self) -> list[Relabelled]:
+        return await self._read(sqlite_late.relabelled)
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: sqlite_read.list_sizes(db, member, collection))

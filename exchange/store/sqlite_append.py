@@ -43,7 +43,7 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks)
+        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()
@@ -97,6 +97,8 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
+        if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
+            raise Outdated
         for mark in act.marks:
             self.db.execute(*_marked(mark, self.time_us))
         late = self._step(act.view) if act.view is not None else ()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from exchange.model.view import LateRun, View
-from exchange.store.contract import Outdated, RecallRow, Turn, ViewChange, Waiting
+from exchange.store.contract import RELABELLED_AT_ONCE, Outdated, RecallRow, Relabelled, Turn, ViewChange, Waiting
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
 
 
@@ -14,7 +14,7 @@ def view(db: sqlite3.Connection, member: str) -> View | None:
     db.execute("BEGIN")  # one snapshot for the view and its labels
     try:
         row = db.execute(
-            "SELECT number, states, floor, last_tick FROM member_view WHERE member = ?", (member,)
+            "SELECT number, states, floor, last_tick, born FROM member_view WHERE member = ?", (member,)
         ).fetchone()
         return view_of(member, row, _kept(db, member)) if row else None
     finally:
@@ -37,6 +37,14 @@ def recalls(db: sqlite3.Connection, member: str | None) -> list[RecallRow]:
     return [replace(one, required=bool(one.required)) for one in (RecallRow(*row) for row in rows)]
 
 
+def relabelled(db: sqlite3.Connection) -> list[Relabelled]:
+    """See Store.relabelled."""
+    rows = db.execute(
+        "SELECT tick, collection, id, label, placed FROM relabelled ORDER BY tick LIMIT ?", (RELABELLED_AT_ONCE,)
+    )
+    return [Relabelled(*row) for row in rows]
+
+
 def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:
     """See Store.ripe."""
     sql = (
@@ -54,10 +62,10 @@ def step(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[Lat
     _turn(db, change.member, change.turns, last_tick)
     given = _release(db, change, last_tick)
     db.execute(
-        "INSERT INTO member_view (member, number, states, floor, last_tick) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO member_view (member, number, states, floor, last_tick, born) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
         " last_tick = max(last_tick, excluded.last_tick)",
-        (change.member, change.number + 1, change.states, change.floor, _last(given)),
+        (change.member, change.number + 1, change.states, change.floor, _last(given), last_tick),
     )
     return given
 

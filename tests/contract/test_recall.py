@@ -13,12 +13,15 @@ from click.testing import CliRunner
 from exchange.cli.__main__ import puente
 from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
+from exchange.model.member import Country, Member, Status
+from policies.markings import CAVEAT_MARKINGS
 from tests.taxii import add, call, collection, get, leaves, times, version
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MEMBER = "mx-aduanas"
+NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
 DAY_US = 86_400_000_000
 
 
@@ -120,3 +123,34 @@ async def test_operators_see_who_has_seen_and_who_is_late(world: World, fresh: s
     assert rows and {one["member"] for one in rows} == {"us-customs"}
     assert "acknowledged" in await status("--to", MEMBER)
     assert "confirmado" in await status("--to", MEMBER, lang="es_MX.UTF-8")
+
+
+async def test_who_loses_sight_of_an_object_by_its_marking_is_asked_to_drop_it(world: World, fresh: str) -> None:
+    """And nobody else: not who may have the stricter version, not who came when the looser one was gone already."""
+    release = world.hub.services.release
+    await release.views.catch_up()
+    first, second = await add(world, fresh, 2)
+    [later, last] = times(first, 2)
+    await world.post("us-cyber", version(world, first | {"name": "new"}, later), to=fresh)
+    for obj, moment in ((first, last), (second, later)):
+        marked = obj | {"object_marking_refs": [*obj["object_marking_refs"], NOFORN]}
+        marked |= {"revoked": True} if obj is second else {}
+        await world.post("us-cyber", version(world, marked, moment), to=fresh)
+    newcomer = Member(
+        "mx-nuevo", "identity--5b5c7c2c-2f6e-4d5c-9c3a-3a8c8b0a6f11", Country.MX, "agency", ("agency",), (), "N", "N"
+    )
+    await world.hub.services.governance.put_member(OPERATOR, newcomer)
+    try:
+        await release.views.catch_up()
+        await release.recall_relabelled()
+        told = await recalls(world, MEMBER, fresh)
+        assert {one["what"]["objects"][0]["id"] for one in told} == {first["id"], second["id"]}
+        assert {one["cause"] for one in told} == {"marking"}
+        everybody = [one.row for one in await world.hub.services.recalls.everybodys() if one.row.collection == fresh]
+        assert {row.member for row in everybody} == {"mx-ciber", "mx-aduanas", "mx-marina"}
+        await release.recall_relabelled()
+        assert len(
+            [one for one in await world.hub.services.recalls.everybodys() if one.row.collection == fresh]
+        ) == len(everybody)
+    finally:
+        await world.hub.services.governance.set_status(OPERATOR, "mx-nuevo", Status.WITHDRAWN)

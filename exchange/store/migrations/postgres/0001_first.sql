@@ -108,7 +108,8 @@ CREATE INDEX run_label ON run (label, first_tick) INCLUDE (count, odd);
 
 CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
     member text COLLATE "C" PRIMARY KEY, number bigint NOT NULL, states bytea NOT NULL, floor bigint NOT NULL,
-    last_tick bigint NOT NULL
+    last_tick bigint NOT NULL,
+    born bigint NOT NULL            -- the tick at which the member was first answered
 );
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member text COLLATE "C" NOT NULL, label bigint NOT NULL, done bigint NOT NULL,
@@ -128,6 +129,11 @@ CREATE TABLE recall (               -- what a member is asked to drop
     seen_us bigint, acknowledged_us bigint, account text NOT NULL
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
+
+CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
+    tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,
+    label bigint NOT NULL, placed bigint NOT NULL   -- of the version before
+);
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member text COLLATE "C" NOT NULL, collection text NOT NULL, kind text NOT NULL, count bigint NOT NULL,

@@ -102,7 +102,8 @@ CREATE INDEX run_collection ON run (collection, first_tick, label, count, odd);
 CREATE INDEX run_label ON run (label, first_tick, count, odd);
 
 CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
-    member TEXT PRIMARY KEY, number INTEGER NOT NULL, states BLOB NOT NULL, floor INTEGER NOT NULL, last_tick INTEGER NOT NULL
+    member TEXT PRIMARY KEY, number INTEGER NOT NULL, states BLOB NOT NULL, floor INTEGER NOT NULL, last_tick INTEGER NOT NULL,
+    born INTEGER NOT NULL           -- the tick at which the member was first answered
 ) WITHOUT ROWID;
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member TEXT NOT NULL, label INTEGER NOT NULL, done INTEGER NOT NULL,
@@ -122,6 +123,11 @@ CREATE TABLE recall (               -- what a member is asked to drop
     seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
+
+CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
+    tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
+    label INTEGER NOT NULL, placed INTEGER NOT NULL   -- of the version before
+);
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member TEXT NOT NULL, collection TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL,
