@@ -21,6 +21,7 @@ from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
 from exchange.release.page import Release
+from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
@@ -78,6 +79,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         rulebook=rulebook,
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
+        recalls=Recalls(store, sequencer, clock),
         governance=Governance(sequencer, rulebook, clock),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
@@ -157,6 +159,7 @@ async def _background(services: Services, server: Server) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.publisher.run())
         tasks.create_task(_poll_sums(services))
+        tasks.create_task(_views(services))
         tasks.create_task(server.watch())
 
 
@@ -165,6 +168,18 @@ async def _poll_sums(services: Services) -> None:
         await asyncio.sleep(services.settings.poll_sum_interval_seconds)
         with contextlib.suppress(Unavailable):
             await services.release.flush_polls()
+
+
+async def _views(services: Services) -> None:
+    """Members are answered by the rules of now whatever this does. It records what became visible to those that do not ask,
+    and takes the work from those that do."""
+    while True:
+        await asyncio.sleep(services.settings.view_interval_seconds)
+        try:
+            await services.release.views.catch_up()
+            await services.release.recall_relabelled()
+        except Unavailable as refusal:
+            _log.warning("views wait", reason=refusal.code)
 
 
 async def _last_words(services: Services) -> None:

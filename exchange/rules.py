@@ -5,24 +5,29 @@ suspended member, a revoked certificate or a new agreement takes effect on the n
 """
 
 import asyncio
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from certs.signature import Keyring, KeyringEntry, Revocation, Revocations
 from certs.trust import TrustList
 from exchange.clock import Clock
 from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
-from exchange.ledger.entry import actor
+from exchange.ledger.entry import Entry, actor, route
 from exchange.model.member import Collection, Member
 from exchange.model.product import PLAIN, Product
-from exchange.store.contract import Epochs, Registry, Store
+from exchange.store.contract import Epochs, RecallRow, Registry, Store
 from exchange.times import as_datetime, as_text
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement
 from policies.decide import Decision, decide, may_submit
+from policies.document import seconds
 from policies.label import Label, Recipient
 
 
@@ -73,6 +78,25 @@ class Rules:
 
     def may_submit(self, label: Label) -> Decision:
         return may_submit(self.in_force, label, now=self.now)
+
+    def recall(
+        self, member: str, collection: str, cause: str, countries: Iterable[str], what: object, now_us: int
+    ) -> RecallRow:
+        """What a member is to drop, by the terms of the agreement: what originators do corrects an error, a grant that ended is law."""
+        terms = self.in_force.document.withdrawal
+        term = None if terms is None else terms.legal if cause == "grant" else terms.error
+        due_us = None if term is None else now_us + 1_000_000 * seconds(term.act_within)
+        required = term is not None and term.ack == "required"
+        words = " ".join(sorted(set(countries)))
+        return RecallRow(
+            str(uuid.uuid4()), member, collection, cause, words, orjson.dumps(what), now_us, due_us, required
+        )
+
+    def recall_entry(self, recall: RecallRow, who: str) -> Entry:
+        """That a member is asked to drop something: in the log that it and the originator's country both have."""
+        pub = {"recall": recall.id, "to": recall.member, "cause": recall.cause}
+        log = route(self.registry.members[recall.member].country, recall.countries.split())
+        return Entry(log, "recall", who, f"coll:{recall.collection}", pub)
 
     @property
     def in_force(self) -> Agreement:

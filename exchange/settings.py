@@ -83,6 +83,8 @@ class Settings(BaseModel):
     witness_interval_seconds: float = Field(default=10.0, gt=0)
     witness_timeout_seconds: float = Field(default=5.0, gt=0)
     poll_sum_interval_seconds: float = Field(default=60.0, gt=0)
+    view_interval_seconds: float = Field(default=5.0, gt=0)
+    """How often it is looked for what became visible to members that have not asked since."""
 
     database: Path = Path("hub.sqlite")
     """The SQLite file, unless `database_url` is set."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from policies.document import Document, Forbid, Permit, instant
+from policies.document import Document, Forbid, Permit, instant, seconds
 from policies.obligations import Obligations, obligations_of
 from policies.predicates import ASSURANCE_RANK, PAP_RANK, TLP_RANK, Predicate, Test, known_markings, predicates_of
 
@@ -94,6 +94,12 @@ class Agreement:
     def reads_back_own(self) -> bool:
         """Whether a member may read its own objects whatever the clauses say (the built-in clause OWN)."""
         return self.document.defaults.own_objects == "read-back"
+
+    @property
+    def backfill_seconds(self) -> int | None:
+        """How far back reaches what becomes visible to a member later than it was placed; None for all of it."""
+        backfill = self.document.defaults.backfill
+        return seconds(backfill) if backfill else None
 
     def distinguishes(self, member: str) -> bool:
         """Whether decisions for this member may differ from those for another of equal country, roles and sectors."""

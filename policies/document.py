@@ -142,6 +142,8 @@ class Defaults(Form):
     dangling_endpoint: Literal["withhold", "allow"]
     min_assurance: MinAssurance
     own_objects: Literal["read-back", "by-clause"] = "read-back"
+    backfill: Duration | None = None
+    """How far back reaches what a member is given when it joins, or when a label becomes visible to it."""
     on_expiry: Literal["in-country-continues", "stop"] = "stop"
 
 

@@ -15,7 +15,12 @@ GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, trust_list, sta
 
 -- Counters and states that move on.
 GRANT UPDATE ON head, tree TO puente_hub;
-GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collection, label, run, list_size TO puente_hub;
+GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collection, label, run, list_size, recall TO puente_hub;
+
+-- What members see where; what is closed to one again is forgotten.
+GRANT INSERT, UPDATE ON member_view TO puente_hub;
+GRANT INSERT, UPDATE, DELETE ON view_label TO puente_hub;
+GRANT INSERT, DELETE ON late_run, relabelled TO puente_hub;
 
 -- Objects come and, when their owner takes them out, go.
 GRANT INSERT, UPDATE, DELETE ON placement TO puente_hub;

@@ -171,6 +171,24 @@ async def get_explanation(request: Request, caller: Caller) -> web.Response:
     return response
 
 
+# --- what must be dropped ---
+
+
+async def get_recalls(request: Request, caller: Caller) -> web.Response:
+    """What the caller's organisation is asked to drop. That it was told so is recorded."""
+    return _json({"recalls": [one.told for one in await request.services.recalls.shown(caller)]})
+
+
+async def post_acknowledgement(request: Request, caller: Caller) -> web.Response:
+    """Say that what is recalled was dropped. To say it again changes nothing."""
+    services = request.services
+    recall, leaves = await services.recalls.acknowledge(caller, request.match_info["recall"])
+    response = _json(recall.told, status=202)
+    if leaves:
+        response.headers[AUDIT_LEAF] = audit_leaf(leaves, services.publisher.origins)
+    return response
+
+
 def _required(request: Request, name: str) -> str:
     values = request.rel_url.query.getall(name, [])
     if len(values) != 1 or not values[0]:
@@ -216,6 +234,15 @@ ROUTES: tuple[Route, ...] = (
             Query("version", "One version only; every held version without it."),
         ),
         answer="Explanation",
+    ),
+    Route("GET", "/api/v1/recalls", Access.MEMBER, get_recalls, answer="Recalls"),
+    Route(
+        "POST",
+        "/api/v1/recalls/{recall}/acknowledgements",
+        Access.MEMBER,
+        post_acknowledgement,
+        answer="Recall",
+        success=202,
     ),
     *EDL_ROUTES,
     *LEDGER_ROUTES,

@@ -151,5 +151,23 @@ SCHEMAS: dict[str, Schema] = {
             )
         ),
     ),
+    "Recall": _object(
+        "id collection cause what opened due acknowledgement state seen acknowledged",
+        id=_TEXT,
+        collection=_TEXT,
+        cause={"enum": ["delete", "marking", "grant"]},
+        what=_object(
+            "",
+            objects=_list(_object("id versions", id=_TEXT, versions=_list(_TEXT))),
+            labels=_list(_object("originator class tlp", **{"originator": _TEXT, "class": _TEXT, "tlp": _TEXT})),
+        ),
+        opened=_TIME,
+        due={"type": ["string", "null"], "format": "date-time"},
+        acknowledgement={"enum": ["required", "asked"]},
+        state={"enum": ["open", "seen", "acknowledged", "overdue"]},
+        seen={"type": ["string", "null"], "format": "date-time"},
+        acknowledged={"type": ["string", "null"], "format": "date-time"},
+    ),
+    "Recalls": _object("recalls", recalls=_list(_ref("Recall"))),
     "Leaf": {"type": "object", "description": "A ledger entry, byte for byte as it was hashed."},
 }  # fmt: skip

@@ -12,15 +12,15 @@ from click._termui_impl import ProgressBar
 from exchange.errors import Text
 
 COLUMNS = {
-    "account": "cuenta", "accepted": "aceptados", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
-    "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
-    "country": "país", "ended": "terminó", "entries": "asientos", "every": "cada",
+    "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
+    "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
+    "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
     "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
-    "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos",
-    "product": "producto", "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "records": "registros",
+    "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "opened": "abierto",
+    "product": "producto", "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "recall": "retiro", "records": "registros",
     "refused": "rechazados", "revoked": "revocados", "roles": "funciones", "root": "raíz", "sectors": "sectores",
-    "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
+    "seen": "visto", "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
     "status": "situación", "thumbprint": "huella", "title": "título", "tlp": "tlp", "token": "token", "type": "tipo",
     "unchanged": "sin cambios", "use": "uso", "value": "valor", "verdict": "dictamen", "version": "versión",
     "what": "qué", "what it said": "qué dijo", "write": "escribe", "writers": "autores",

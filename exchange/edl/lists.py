@@ -18,7 +18,7 @@ import structlog
 from certs.jcs import canonical
 from exchange.clock import Clock
 from exchange.edl.selection import Entry, Selection, select, still_allowed
-from exchange.edl.table import EVERY, ROWS_AT_ONCE, Indicator, Table
+from exchange.edl.table import EVERY, ROWS_AT_ONCE, Indicator, Table, seen
 from exchange.edl.text import Wanted, chosen, intel, lines, table
 from exchange.edl.values import KINDS, Kind, Reason
 from exchange.errors import Unavailable
@@ -39,8 +39,9 @@ _log = structlog.get_logger("puente.edl")
 
 V = TypeVar("V")
 
-_Grants = tuple[str, tuple[int, ...], tuple[tuple[int, int | None], ...]]
-"""A collection, the labels that may be seen, and those that may be blocked by: members that agree in it are shown the same."""
+_Grants = tuple[str, tuple[int, ...], tuple[tuple[int, int | None], ...], Hashable]
+"""A collection, the labels that may be seen, those that may be blocked by, and where they lie: members that agree in it are
+shown the same."""
 
 REMEMBERED = 10_000
 """Files that accounts were given, and when files changed: some hundred bytes each."""
@@ -152,8 +153,8 @@ class Lists:
         it held: devices keep what they have.
         """
         for _ in range(DECISIONS_AT_MOST):
-            rules, epochs = await self._rulebook.glance()
-            allowed = await self._release.grants.allowed(rules, epochs, caller.member, collection)
+            glance = await self._rulebook.glance()
+            allowed, (rules, epochs) = await self._release.allowed(glance, caller.member, collection)
             shown = await self._shown(epochs, allowed, caller.member, collection)
             if not shown.lost.isdisjoint(wanted.kinds):
                 raise _held_back()
@@ -200,8 +201,7 @@ class Lists:
 
     async def show(self, member: Member, collection: Collection) -> Shown:
         """What the member's lists would hold now, and why the rest is left out. Nothing is given, nothing recorded."""
-        rules, epochs = await self._rulebook.glance()
-        allowed = await self._release.grants.allowed(rules, epochs, member, collection)
+        allowed, (_, epochs) = await self._release.allowed(await self._rulebook.glance(), member, collection)
         return await self._shown(epochs, allowed, member, collection)
 
     async def let_fall(self, actor: str, member: Member, collection: Collection) -> None:
@@ -263,7 +263,9 @@ class Lists:
         return fall * 100 > before * settings.list_fall_percent or fall > settings.list_fall_entries
 
     async def _selection(self, epochs: Epochs, allowed: Allowed) -> Selection:
-        grants = (allowed.collection, allowed.labels, tuple(sorted(allowed.blocking.items())))
+        view = allowed.view
+        grants = (allowed.collection, allowed.labels, tuple(sorted(allowed.blocking.items())),
+                  view and (view.shape, view.number))  # fmt: skip
         async with self._locks[allowed.collection]:
             table = self._tables.get(allowed.collection)
             if table is None:
@@ -273,6 +275,8 @@ class Lists:
             found, now_us = self._selections.get(grants), self._clock.now_us()
             if found is None or found.version != table.version or found.until_us <= now_us:
                 newest = tuple(table.newest.values())
+                if view is not None:
+                    newest = seen(newest, view, await self._store.late(view.member, allowed.collection))
                 found = await asyncio.to_thread(select, newest, allowed, table.version, now_us)
                 self._selections = {
                     key: one
@@ -308,7 +312,9 @@ class Lists:
         labels = sorted({one.label for one in file.used})
         after, last, more = min(used, default=1) - 1, max(used, default=0), bool(used)
         while more:
-            spans = await self._store.spans(allowed.collection, labels, EVERY, after, ROWS_AT_ONCE, until_us=last)
+            spans = await self._store.spans(
+                allowed.collection, labels, EVERY, after, ROWS_AT_ONCE, until_us=last, view=allowed.view
+            )
             for span in spans.spans:
                 for number, obj in enumerate(orjson.loads(b"[%b]" % span.content)):
                     one = used.get(span.first_tick + number)

@@ -11,6 +11,7 @@ from exchange.intake.warninglists import Warninglists
 from exchange.model.instant import instant
 from exchange.model.page import Filter, Span
 from exchange.model.stix import UNVERSIONED
+from exchange.model.view import LateRun, View, late_tick
 from exchange.store.contract import Epochs, LabelRow, Store
 from exchange.times import parse_us
 from policies.label import Label
@@ -117,6 +118,16 @@ class Table:
                 else:
                     found.append(_indicator(obj, tick, span.label, item, self._known))
         return found
+
+
+def seen(newest: Sequence[Indicator], view: View, late: Sequence[LateRun]) -> tuple[Indicator, ...]:
+    """Those that a member is shown, with the ticks they have in its view. `late` is by the ticks of placement."""
+    found = []
+    for one in newest:
+        tick = one.tick if view.native(one.label, one.tick) else late_tick(late, one.tick)
+        if tick is not None:
+            found.append(one._replace(tick=tick))
+    return tuple(found)
 
 
 def _indicator(obj: Mapping[str, Any], tick: int, label: int, item: bytes, known: Warninglists) -> Indicator:

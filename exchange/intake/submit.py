@@ -2,8 +2,10 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -24,7 +26,18 @@ from exchange.model.member import Collection
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules
 from exchange.settings import Settings
-from exchange.store.contract import Act, LeafRef, NewObject, Outdated, Placed, Record, Removal, Stamp, StatusRow, Store
+from exchange.store.contract import (
+    Act,
+    LeafRef,
+    NewObject,
+    Outdated,
+    Placed,
+    Record,
+    Removal,
+    Stamp,
+    StatusRow,
+    Store,
+)
 from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS, Label
 
@@ -138,9 +151,15 @@ class Intake:
         )
 
     async def remove(
-        self, caller: Caller, collection: Collection, object_id: str, versions: tuple[str, ...] = ("all",)
+        self,
+        caller: Caller,
+        collection: Collection,
+        object_id: str,
+        versions: tuple[str, ...] = ("all",),
+        holders: Mapping[str, frozenset[str]] = MappingProxyType({}),
     ) -> int:
-        """Take versions of the caller's own object out of a collection; the number that went.
+        """Take versions of the caller's own object out of a collection; the number that went. `holders`: by member, the versions
+        that it may see until then, and is asked to drop.
 
         Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's.
         """
@@ -151,9 +170,18 @@ class Intake:
             by_log: dict[str, list[str]] = {}
             for one in stamp.removed[0] or ():
                 by_log.setdefault(judgements.log(one.label, caller.member.country), []).append(one.version)
-            return Record(
-                tuple(_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items())
-            )
+            gone = {one.version for one in stamp.removed[0] or ()}
+            recalls = [
+                rules.recall(
+                    slug, collection.id, "delete", [caller.member.country],
+                    {"objects": [{"id": object_id, "versions": sorted(seen & gone)}]}, stamp.time_us,
+                )
+                for slug, seen in holders.items()
+                if seen & gone
+            ]  # fmt: skip
+            entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
+            entries += [rules.recall_entry(one, caller.actor) for one in recalls]
+            return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
         done = await self._sequencer.append(

@@ -31,7 +31,7 @@ class Cursor:
 
 
 class Row(NamedTuple):
-    """One object version as it lies in a collection. `tick` is its `date_added` in microseconds."""
+    """One object version as it lies in a collection. `tick` is its `date_added` in microseconds, in the view it is read in."""
 
     tick: int
     label: int
@@ -40,6 +40,8 @@ class Row(NamedTuple):
     item: bytes
     run: int
     """The tick at which the run begins that holds its bytes: known to the store alone."""
+    position: int
+    """Its place in that run."""
 
 
 @dataclass(frozen=True, slots=True)

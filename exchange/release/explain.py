@@ -4,11 +4,12 @@ from typing import Any
 
 from exchange.errors import Malformed, NotFound
 from exchange.model.instant import instant
-from exchange.model.member import Collection, Member
-from exchange.release.grants import visible
+from exchange.model.member import Collection, Member, Status
+from exchange.model.page import Filter
+from exchange.model.view import EVER
 from exchange.release.page import Release
-from exchange.rules import Caller, RuleBook, Rules
-from exchange.store.contract import Epochs, HeldObject, LabelRow, Store
+from exchange.rules import Caller, Glance, RuleBook
+from exchange.store.contract import HeldObject, LabelRow, Store
 from exchange.times import as_text
 from policies.decide import Decision
 
@@ -32,11 +33,12 @@ async def explain(
     before its eyes. Raises Malformed for a version that is no timestamp.
     """
     wanted = _instant(version)
-    rules, epochs = await rulebook.glance()
+    glance = await rulebook.glance()
+    rules = glance.rules
     recipient = rules.registry.members.get(to_slug)
     if recipient is None:
         raise _absent()
-    case = _Case(release, rules, epochs, caller.member if caller is not None else None, recipient)
+    case = _Case(store, release, glance, caller.member if caller is not None else None, recipient)
     held = [one for one in await store.held(object_id) if wanted is None or instant(one.version) == wanted]
     labels = {row.id: row for row in await store.labels()}
     placements = [
@@ -59,13 +61,15 @@ async def explain(
 class _Case:
     """One question: who asks, about whom, under which rules."""
 
-    def __init__(self, release: Release, rules: Rules, epochs: Epochs, asker: Member | None, recipient: Member) -> None:
+    def __init__(self, store: Store, release: Release, glance: Glance, asker: Member | None, recipient: Member) -> None:
+        self._store = store
         self._release = release
-        self._rules = rules
-        self._epochs = epochs
+        self._glance = glance
+        self._rules = rules = glance.rules
         self._asker = asker
         self._recipient = recipient
         self._collections = {one.id: one for one in rules.registry.collections}
+        self._found: dict[str, dict[int, int]] = {}
 
     async def told(self, held: HeldObject, tick: int, row: LabelRow, language: str) -> dict[str, Any] | None:
         """What is told of one placement; None when this caller may not ask about it."""
@@ -73,10 +77,25 @@ class _Case:
         decision = await self._decision(row, self._recipient)
         if collection is None or decision is None:
             return None
-        shown = visible(decision, row, self._recipient) and collection.can_read(self._recipient)
-        if not await self._may_ask(held, row, shown=shown):
+        seen = await self._seen(held.id, collection)
+        if not await self._may_ask(held, row, shown=tick in seen):
             return None
-        return _placement(held, tick, collection, decision, language, self._recipient, shown=shown)
+        added, shown = seen.get(tick, tick), tick in seen
+        return _placement(held, added, collection, decision, language, self._recipient, shown=shown)
+
+    async def _seen(self, object_id: str, collection: Collection) -> dict[int, int]:
+        """What the recipient finds of the object: its ticks there, by those it was placed at."""
+        found = self._found.get(collection.id)
+        if found is None:
+            found = self._found[collection.id] = {}
+            if self._recipient.status == Status.ACTIVE and collection.can_read(self._recipient):
+                allowed, (_, epochs) = await self._release.allowed(self._glance, self._recipient, collection)
+                match = Filter(ids=(object_id,), versions=("all",))
+                page = await self._store.page(
+                    collection.id, allowed.labels, match, 0, EVER - 1, until_us=epochs.last_tick, view=allowed.view
+                )
+                found.update({row.run + row.position: row.tick for row in page.rows})
+        return found
 
     async def _may_ask(self, held: HeldObject, row: LabelRow, *, shown: bool) -> bool:
         if self._asker is None or held.owner == self._asker.slug:
@@ -95,7 +114,7 @@ class _Case:
         return False
 
     async def _decision(self, row: LabelRow, member: Member) -> Decision | None:
-        return await self._release.grants.decision(self._rules, self._epochs, member, row.id)
+        return await self._release.grants.decision(self._rules, self._glance.epochs, member, row.id)
 
 
 def _placement(

@@ -1,20 +1,24 @@
 """The one way out: allowed labels, one range scan, a committed `release` entry, and only then the bytes."""
 
+import contextlib
 import uuid
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
 from exchange.errors import NotFound, Unavailable
+from exchange.ledger.entry import HUB
 from exchange.ledger.sequencer import Sequencer
-from exchange.model.member import Collection
+from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
+from exchange.model.view import EVER, late_tick
 from exchange.release.deflate import Deflated, Packing
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
+from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook
-from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
+from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Relabelled, Stamp, Store
 
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""
@@ -42,6 +46,7 @@ class Release:
         self._clock = clock
         self._sheets = Sheets(cache_bytes)
         self.grants = Grants(store)
+        self.views = Views(store, sequencer, rulebook, self.grants, clock)
         self.polls = PollSums()
 
     async def page(
@@ -62,8 +67,7 @@ class Release:
         Raises Unavailable when the release cannot be recorded, or when rules change faster than a page can be decided.
         """
         for _ in range(DECISIONS_AT_MOST):
-            rules, epochs = glance
-            allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
+            allowed, (rules, epochs) = await self.allowed(glance, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
             if allowed.last_tick <= low:
                 self.polls.count(caller, collection, self._clock.now_us())
@@ -84,31 +88,104 @@ class Release:
             "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
         )
 
+    async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:
+        """What of a collection the member may see, its view brought up to the rules; and the rules that this is by."""
+        glance, member, view = await self.views.ready(glance, member)
+        rules, epochs = glance
+        return await self.grants.allowed(rules, epochs, member, collection, view), glance
+
     async def _sheet(
         self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
     ) -> tuple[Hashable, Sheet]:
-        question = (allowed.collection, allowed.labels, match, after_us, limit, view.name, epochs.revision)
-        sheet = self._sheets.find(question, epochs.last_tick)
+        place = (allowed.collection, allowed.labels, match, after_us, limit)
+        question = (*place, view.name, allowed.view and allowed.view.shape)
+        sheet = self._sheets.find(question, epochs.last_tick, epochs.revision)
         if sheet is None:
-            place = (allowed.collection, allowed.labels, match, after_us, limit)
-            until = epochs.last_tick  # what came since may lie under labels that were not judged
+            # What came since may lie under labels that were not judged.
+            until, seen = epochs.last_tick, allowed.view
             if view.write is None:
-                sheet = Sheet.of_spans(await self._store.spans(*place, until_us=until), allowed.countries)
+                found = await self._store.spans(*place, until_us=until, view=seen)
+                sheet = Sheet.of_spans(found, allowed.countries)
             else:
-                sheet = Sheet.of_rows(await self._store.page(*place, until_us=until), view.write, allowed.countries)
-            self._sheets.keep(question, sheet, epochs.last_tick)
+                page = await self._store.page(*place, until_us=until, view=seen)
+                sheet = Sheet.of_rows(page, view.write, allowed.countries)
+            self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
         return question, sheet
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""
-        rules, epochs = await self._rulebook.glance()
-        allowed = await self.grants.allowed(rules, epochs, caller.member, collection)
-        if not allowed.labels or not await self._store.has_object(collection.id, allowed.labels, object_id):
+        allowed, (_, epochs) = await self.allowed(await self._rulebook.glance(), caller.member, collection)
+        if not await self._holds(allowed, epochs, object_id):
             raise NotFound(
                 "There is no such object in this collection.",
                 "No existe ese objeto en esta colección.",
                 field="object-id",
             )
+
+    async def holders(self, collection: Collection, object_id: str, *, but: Member) -> dict[str, frozenset[str]]:
+        """Who else may see an object there now, and which versions of it: who must drop them if they are taken out."""
+        found: dict[str, frozenset[str]] = {}
+        if all(one.owner != but.slug for one in await self._store.held(object_id)):
+            return found  # it is not its to take out, and not worth a question for every member
+        glance = await self._rulebook.glance()
+        match = Filter(ids=(object_id,), versions=("all",))
+        for member in glance.rules.registry.members.values():
+            if member.status is not Status.ACTIVE or member.slug == but.slug or not collection.can_read(member):
+                continue
+            allowed, glance = await self.allowed(glance, member, collection)
+            page = await self._store.page(
+                collection.id, allowed.labels, match, 0, EVER - 1, until_us=glance.epochs.last_tick, view=allowed.view
+            )
+            if page.rows:
+                found[member.slug] = frozenset(row.version for row in page.rows)
+        return found
+
+    async def recall_relabelled(self) -> None:
+        """Ask those to drop an object who lost sight of it because its originator marked it more strictly."""
+        while rows := await self._store.relabelled():
+            for one in rows:
+                with contextlib.suppress(
+                    Outdated
+                ):  # another process did it, or the agreement changed: it is looked at again
+                    await self._recall_relabelled(one)
+
+    async def _recall_relabelled(self, one: Relabelled) -> None:
+        glance = await self._rulebook.glance()
+        rules = glance.rules
+        collection, label = (
+            rules.collection(one.collection),
+            {row.id: row for row in await self.grants.rows(glance.epochs)}[one.label],
+        )
+        lost = []
+        for member in rules.registry.members.values():
+            if collection is not None and member.status is Status.ACTIVE and collection.can_read(member):
+                allowed, glance = await self.allowed(glance, member, collection)
+                if await self._lost(one, allowed, glance, member):
+                    lost.append(member.slug)
+
+        def record(stamp: Stamp) -> Record:
+            what = {"objects": [{"id": one.id, "versions": []}]}
+            recalls = [
+                rules.recall(slug, one.collection, "marking", [label.country], what, stamp.time_us) for slug in lost
+            ]
+            return Record(tuple([rules.recall_entry(recall, HUB) for recall in recalls]), recalls=tuple(recalls))
+
+        await self._sequencer.append(Act(str(uuid.uuid4()), record, agreement=rules.number, told=one.tick))
+
+    async def _lost(self, one: Relabelled, allowed: Allowed, glance: Glance, member: Member) -> bool:
+        """Whether the member was shown the version before, and is shown none now."""
+        if one.label not in allowed.labels or one.tick <= (await self.views.ready(glance, member)).view.born:
+            return False
+        if allowed.view is not None and not allowed.view.native(one.label, one.placed):
+            seen = late_tick(await self._store.late(member.slug, one.collection), one.placed)
+            if seen is None or seen > one.tick:
+                return False
+        return not await self._holds(allowed, glance.epochs, one.id)
+
+    async def _holds(self, allowed: Allowed, epochs: Epochs, object_id: str) -> bool:
+        any_version = Filter(ids=(object_id,), versions=("all",))
+        place = (allowed.collection, allowed.labels, any_version, 0, 1)
+        return bool((await self._store.page(*place, until_us=epochs.last_tick, view=allowed.view)).rows)
 
     async def deny(self, caller: Caller, collection: Collection, code: str) -> None:
         """Record a refusal that does not happen by mistake. Raises Unavailable when it cannot be recorded."""

@@ -72,6 +72,8 @@ class _Kept:
     sheet: Sheet
     tick: int
     """The hub's last tick when it was made: what may still be appended to a page that is not full."""
+    revision: int
+    """The store's, when it was made."""
     found: int = 0
     deflated: Deflated | None = None
     deflating: bool = False
@@ -89,21 +91,25 @@ class Sheets:
         self._size = 0
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
-    def find(self, question: Hashable, last_tick: int) -> Sheet | None:
-        """The sheet that answers the question still. A full page is not changed by what comes after it; the question
-        names the store's revision, which changes with everything else that could."""
+    def find(self, question: Hashable, last_tick: int, revision: int) -> Sheet | None:
+        """The sheet that answers the question still. A full page is not changed by what comes after it; the store's revision
+        changes with everything else that could."""
         kept = self._kept.get(question)
-        if kept is None or not (kept.sheet.more or kept.tick == last_tick):
+        if kept is None or kept.revision != revision or not (kept.sheet.more or kept.tick == last_tick):
             return None
         self._kept.move_to_end(question)
         kept.found += 1
         return kept.sheet
 
-    def keep(self, question: Hashable, sheet: Sheet, last_tick: int) -> None:
+    def keep(self, question: Hashable, sheet: Sheet, last_tick: int, revision: int) -> None:
         if len(sheet.content) > self._limit // 8:
             return  # a few giants would push out everything
         before = self._kept.pop(question, None)
-        self._kept[question] = kept = _Kept(sheet, last_tick)
+        self._kept[question] = kept = _Kept(sheet, last_tick, revision)
+        if before is not None and before.sheet.content == sheet.content:
+            # The same was asked for before, whatever was placed or taken out since that this page does not show: whether it leaves
+            # compressed must not tell of that.
+            kept.found, kept.deflated = before.found + 1, before.deflated
         self._grow(kept.size - (before.size if before else 0))
 
     async def deflated(self, question: Hashable, sheet: Sheet, packing: Packing) -> Deflated | None:
@@ -116,7 +122,7 @@ class Sheets:
             return None
         kept = self._kept.get(question)
         if kept is None or kept.sheet is not sheet:
-            kept = _Kept(sheet, 0)
+            kept = _Kept(sheet, 0, 0)
         if kept.deflated is None and (packing is Packing.DEMANDED or self._pays(kept)):
             kept.deflating = True
             try:

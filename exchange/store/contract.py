@@ -14,6 +14,7 @@ from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.page import Filter, Page, Spans
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
+from exchange.model.view import LateRun, View, Window
 
 # --- what is written ---
 
@@ -97,6 +98,45 @@ class ListSize:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What the state of one label becomes in a member's view (docs/decisions/0013-late-release.md)."""
+
+    label: int
+    opens: bool
+    """False when it closes: its windows and late rows are forgotten."""
+    windows: tuple[Window, ...] = ()
+    """Of native ticks. One that begins at NOW begins, and one that ends at NOW ends, at the last tick before this act."""
+    done: int = 0
+    """What was placed up to here, and lies in no window, has been released late, or never will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Runs of a label to be released late: those with `done` < tick <= until_us (NOW: the last tick before this act) that
+    no window shows."""
+
+    label: int
+    collection: str
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChange:
+    """One step of a member's view. Outdated unless it is a step from `number`, which it raises by one, judged by the registry of
+    now."""
+
+    member: str
+    number: int
+    registry: int
+    states: bytes
+    floor: int
+    turns: tuple[Turn, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    runs_at_most: int = 1
+    """How many runs are released late in this step: what is left waits for the next."""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusRow:
     """A TAXII status resource as its submitter will read it."""
 
@@ -104,6 +144,55 @@ class StatusRow:
     member: str
     created_us: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecallRow:
+    """What a member is asked to drop, because it may not have it any more."""
+
+    id: str
+    member: str
+    collection: str
+    cause: str
+    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
+    no more."""
+    countries: str
+    """Of those it came from, words: in whose logs it is told."""
+    what: bytes
+    """JSON: the objects, or what tells them apart."""
+    opened_us: int
+    due_us: int | None
+    """Until when to act, where the agreement says so."""
+    required: bool
+    """Whether the agreement requires that the member acknowledges it."""
+    seen_us: int | None = None
+    acknowledged_us: int | None = None
+    account: str = ""
+    """That acknowledged it."""
+
+
+RELABELLED_AT_ONCE = 500
+
+
+class Relabelled(NamedTuple):
+    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
+
+    tick: int
+    """Of the new version."""
+    collection: str
+    id: str
+    label: int
+    placed: int
+    """The label and the tick of the version before."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallMark:
+    """A member has seen a recall, or an account of it acknowledges it. The first time counts."""
+
+    id: str
+    account: str = ""
+    """"" when it was only seen."""
 
 
 class Placed(NamedTuple):
@@ -132,14 +221,17 @@ class Stamp:
     placed: tuple[Placed, ...] = ()
     removed: tuple[tuple[Withdrawn, ...] | None, ...] = ()
     """What each Removal took out; None when the object is another's."""
+    late: tuple[LateRun, ...] = ()
+    """What the act's ViewChange released late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The entries that belong to an act's effect, and the status resource its submitter will ask for."""
+    """The entries that belong to an act's effect, the status resource its submitter will ask for, and what others must drop."""
 
     entries: tuple[Entry, ...]
     status: StatusRow | None = None
+    recalls: tuple[RecallRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +249,10 @@ class Act:
     removals: tuple[Removal, ...] = ()
     changes: tuple[Change, ...] = ()
     sizes: tuple[ListSize, ...] = ()
+    view: ViewChange | None = None
+    marks: tuple[RecallMark, ...] = ()
+    told: int = 0
+    """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +271,7 @@ class Done:
 
 
 class Outdated(Exception):
-    """The agreement changed between decision and commit: decide again. Nothing was written."""
+    """The agreement, or a member's view, changed between decision and commit: decide again. Nothing was written."""
 
 
 class Halted(Exception):
@@ -195,6 +291,8 @@ class Epochs:
     registry: int
     revision: int
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
+    views: int
+    """Rises with every step of any member's view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,8 +414,13 @@ class Store(Protocol):
         limit: int,
         *,
         until_us: int,
+        view: View | None = None,
     ) -> Page:
         """Up to `limit` rows with after_us < tick <= until_us whose label is allowed and that match, in tick order.
+
+        All ticks are those of `view`; None stands for the view in which everything lies where it was placed. A version
+        is left out unless the newest that its holder has in this collection lies under one of the labels too: who
+        tightens a marking tightens it for the versions before.
 
         `until_us` is the last tick that `epochs` told of before the labels were asked for. An object placed since may lie
         under a label that is missing among the allowed ones only because it is new: a page that reached beyond it would
@@ -329,13 +432,29 @@ class Store(Protocol):
         ...
 
     async def spans(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        until_us: int,
+        view: View | None = None,
     ) -> Spans:
         """The rows that `page` would give, as their bytes."""
         ...
 
-    async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
-        """Whether any version of the object is placed there under one of these labels."""
+    async def view(self, member: str) -> View | None:
+        """A member's view as it was last written; None when it never was."""
+        ...
+
+    async def late(self, member: str, collection: str) -> list[LateRun]:
+        """What was released late to a member in a collection, by the ticks of placement."""
+        ...
+
+    async def ripe(self, after: Sequence[tuple[int, int]]) -> dict[int, int]:
+        """For (label, tick) pairs: by label, the tick of the first run behind that tick, where there is one."""
         ...
 
     async def held(self, object_id: str) -> list[HeldObject]:
@@ -343,6 +462,14 @@ class Store(Protocol):
         ...
 
     async def status(self, status_id: str) -> StatusRow | None: ...
+
+    async def recalls(self, member: str | None = None) -> list[RecallRow]:
+        """A member's, or everybody's, oldest first."""
+        ...
+
+    async def relabelled(self) -> list[Relabelled]:
+        """Those whose recalls are still to be made, oldest first, some of them."""
+        ...
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         """The sizes that were written last, by kind."""

@@ -19,6 +19,10 @@ PlacementRow = tuple[str, int, int, int, int, int]
 """collection, tick, label, vid, newer, run."""
 
 
+FollowedRow = tuple[int, str, str, int, int]
+"""Of a version that follows another: its tick, collection, id and label, and the vid of the one before."""
+
+
 class Held(NamedTuple):
     """One version with the id of a new object.
 
@@ -51,6 +55,8 @@ class Going(NamedTuple):
     vid: int | None
     newer: int
     gap: bool
+    before: int
+    """The version before it by the same holder in that collection; 0 for none."""
 
     @property
     def body(self) -> bytes:
@@ -87,10 +93,16 @@ def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) 
                 gap = leaves_gap(new.object, new.previous, new.holder, known)
                 newer = _rivals(new, same, others, judged)
         if verdict is Verdict.STORED:
-            one = Going(new, len(judged.placed), same.vid if same is not None else None, newer, gap)
+            vid = same.vid if same is not None else None
+            one = Going(new, len(judged.placed), vid, newer, gap, _before(new, others))
             judged.going.setdefault(new.label, []).append(one)
         judged.placed.append(Placed(verdict))
     return judged
+
+
+def _before(new: NewObject, held: Sequence[Held]) -> int:
+    own = [one for one in held if one.placed and one.holder == new.holder and one.instant < new.object.instant]
+    return max(own, key=lambda one: one.instant).vid if own else 0
 
 
 def _rivals(new: NewObject, same: Held | None, held: Sequence[Held], judged: Judged) -> int:
@@ -118,6 +130,7 @@ class Laid:
     runs: list[NewRun] = field(default_factory=list)
     label_news: dict[int, list[int]] = field(default_factory=dict)
     """What each label gained: [count, last tick]."""
+    followed: list[FollowedRow] = field(default_factory=list)
 
 
 def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> None:
@@ -133,6 +146,8 @@ def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> 
                     vid, laid.next_vid = laid.next_vid, laid.next_vid + 1
                     laid.versions.append(_version_row(vid, one.new))
                 laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
+                if one.before:
+                    laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
                 judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap)
             laid.last_tick = first + len(part) - 1
             odd = max(one.newer for one in part)

@@ -10,7 +10,8 @@ import asyncpg
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
-from exchange.store import postgres_append, postgres_read, postgres_runs
+from exchange.model.view import LateRun, View
+from exchange.store import postgres_append, postgres_late, postgres_read, postgres_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -20,7 +21,9 @@ from exchange.store.contract import (
     HeldObject,
     LabelRow,
     Opening,
+    RecallRow,
     Registry,
+    Relabelled,
     StatusRow,
     TreeRow,
 )
@@ -150,7 +153,9 @@ class PostgresStore:
 
     async def epochs(self) -> Epochs:
         row = await self._read(
-            lambda db: db.fetchrow("SELECT state, last_tick, agreement, registry, revision FROM head WHERE k = 0")
+            lambda db: db.fetchrow(
+                "SELECT state, last_tick, agreement, registry, revision, views FROM head WHERE k = 0"
+            )
         )
         epochs = Epochs(*row)
         self._told = max(self._told[0], epochs.last_tick), max(self._told[1], epochs.revision)
@@ -166,29 +171,57 @@ class PostgresStore:
         return await self._read(postgres_read.labels)
 
     async def page(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        until_us: int,
+        view: View | None = None,
     ) -> Page:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us, view)
         if not labels:
             return Page((), False, query.low_us)
         return await self._anywhere(lambda db: postgres_read.page(db, query))
 
     async def spans(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        until_us: int,
+        view: View | None = None,
     ) -> Spans:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us, view)
         if not labels:
             return Spans((), False, query.low_us)
         return await self._anywhere(lambda db: postgres_runs.spans(db, query))
 
-    async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
-        return await self._read(lambda db: postgres_read.has_object(db, collection, labels, object_id))
+    async def view(self, member: str) -> View | None:
+        return await self._snapshot(lambda db: postgres_late.view(db, member))
+
+    async def late(self, member: str, collection: str) -> list[LateRun]:
+        return await self._read(lambda db: postgres_late.late(db, member, collection))
+
+    async def ripe(self, after: Sequence[tuple[int, int]]) -> dict[int, int]:
+        return await self._read(lambda db: postgres_late.ripe(db, after))
 
     async def held(self, object_id: str) -> list[HeldObject]:
         return await self._snapshot(lambda db: postgres_runs.held(db, object_id))
 
     async def status(self, status_id: str) -> StatusRow | None:
         return await self._read(lambda db: postgres_read.status(db, status_id))
+
+    async def recalls(self, member: str | None = None) -> list[RecallRow]:
+        return await self._read(lambda db: postgres_late.recalls(db, member))
+
+    async def relabelled(self) -> list[Relabelled]:
+        return await self._read(postgres_late.relabelled)
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: postgres_read.list_sizes(db, member, collection))

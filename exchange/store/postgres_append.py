@@ -14,6 +14,7 @@ import asyncpg
 from exchange.clock import Clock
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.view import LateRun
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -22,23 +23,26 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     Outdated,
+    RecallMark,
     RevokeSigningCert,
     Stamp,
     StatusRow,
     TrustListRow,
+    ViewChange,
 )
 from exchange.store.leaves import Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
+from exchange.store.postgres_late import step
 from exchange.store.postgres_place import Mark as PlacingMark
-from exchange.store.postgres_place import Placing, arrays
+from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
-from exchange.store.postgres_session import Connection
+from exchange.store.postgres_session import Connection, arrays
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
-_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision FROM head WHERE k = 0 FOR UPDATE"
+_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head WHERE k = 0 FOR UPDATE"
 # A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
 # could lie before the commits that were waited for.
 _UNDER_LOCK = (
@@ -55,7 +59,8 @@ _ROWS = (
 _COUNTERS = (
     "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
-    " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10"
+    " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
+    " views = $16"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
     " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
@@ -80,7 +85,7 @@ class _Transaction:
         self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
     ) -> None:
         self.db = db
-        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision = head
+        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = head
         if state != "open":
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
@@ -99,11 +104,11 @@ class _Transaction:
 
     def mark(self) -> _Mark:
         return (
-            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses)
+            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views
         )  # fmt: skip
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, statuses = mark
+        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
         del self.statuses[statuses:]
@@ -145,12 +150,33 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
-        stamp = Stamp(self.time_us, placed, removed)
+        if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
+            raise Outdated
+        for mark in act.marks:
+            await _mark(self.db, mark, self.time_us)
+        late = await self._step(act.view) if act.view is not None else ()
+        stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
             self.statuses.append(record.status)
+        if record.recalls:
+            await self.db.executemany(
+                "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
+                " acknowledged_us, account) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                map(astuple, record.recalls),
+            )
         return Done(stamp, leaves)
+
+    async def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
+        if change.registry != self.registry:
+            raise Outdated
+        laid = self.placing.laid
+        given = await step(self.db, change, max(laid.last_tick, self.time_us - 1))
+        if given:
+            laid.last_tick = given[-1].last_tick
+        self.views += 1
+        return tuple(given)
 
     # --- registry and agreements ---
 
@@ -185,7 +211,7 @@ class _Transaction:
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
             _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
-            self.revision + self.placing.changed, *arrays(grown, 5),
+            self.revision + self.placing.changed, *arrays(grown, 5), self.views,
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
@@ -195,6 +221,17 @@ class _Transaction:
                 await self.db.execute(
                     "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
                 )
+
+
+async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:
+    if mark.account:
+        await db.execute(
+            "UPDATE recall SET seen_us = coalesce(seen_us, $1), acknowledged_us = $1, account = $2"
+            " WHERE id = $3 AND acknowledged_us IS NULL",
+            time_us, mark.account, mark.id,
+        )  # fmt: skip
+    else:
+        await db.execute("UPDATE recall SET seen_us = coalesce(seen_us, $1) WHERE id = $2", time_us, mark.id)
 
 
 def _words(words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from exchange.store.contract import Act, NewObject, Placed, Removal, Withdrawn
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.postgres_session import Connection, askable
+from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.runs import Run
 
 _COLUMNS = (
@@ -55,6 +55,14 @@ _SUPERSEDE = (
 )
 
 
+_RELABELLED = (
+    "INSERT INTO relabelled (tick, collection, id, label, placed) SELECT f.tick, f.collection, f.id, p.label, p.tick"
+    " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS f (tick, collection, id, label, vid)"
+    " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = f.vid OFFSET 0) p"
+    " WHERE p.collection = f.collection AND p.label <> f.label"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What `Placing.reset` needs to forget an act that failed."""
@@ -64,7 +72,7 @@ class Mark:
     changed: bool
     label_news: dict[int, list[int]]
     named: int
-    sizes: tuple[int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int]
 
 
 @dataclass(slots=True)
@@ -102,7 +110,7 @@ class Placing:
         """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
         ids = {new.object.id for new in act.objects}
         return (
-            bool(act.removals or act.changes or act.sizes)
+            bool(act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
             or len(ids) < len(act.objects)
             or not ids.isdisjoint(self._touched)
         )
@@ -112,10 +120,11 @@ class Placing:
         news = {label: list(gained) for label, gained in laid.label_news.items()}
         return Mark(laid.last_tick, laid.next_vid, self.changed, news, len(self._named), self._sizes())
 
-    def _sizes(self) -> tuple[int, int, int, int, int]:
+    def _sizes(self) -> tuple[int, int, int, int, int, int]:
         laid = self.laid
         return (
-            len(laid.versions), len(laid.placements), len(laid.runs), len(self._new_labels), len(self._superseded)
+            len(laid.versions), len(laid.placements), len(laid.runs), len(self._new_labels), len(self._superseded),
+            len(laid.followed),
         )  # fmt: skip
 
     def reset(self, mark: Mark) -> None:
@@ -124,7 +133,14 @@ class Placing:
         laid.last_tick, laid.next_vid, laid.label_news, self.changed = (
             mark.last_tick, mark.next_vid, mark.label_news, mark.changed
         )  # fmt: skip
-        rows: tuple[list[object], ...] = (laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded)  # type: ignore[assignment]
+        rows: tuple[list[object], ...] = (
+            laid.versions,
+            laid.placements,
+            laid.runs,
+            self._new_labels,
+            self._superseded,
+            laid.followed,
+        )  # type: ignore[assignment]
         for one, size in zip(rows, mark.sizes, strict=True):
             del one[size:]
         for name in self._named[mark.named :]:
@@ -178,7 +194,10 @@ class Placing:
             )  # fmt: skip
         if self._superseded:
             await self.db.execute(_SUPERSEDE, self._superseded)
+        if laid.followed:
+            await self.db.execute(_RELABELLED, *arrays(laid.followed, 5))
         laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded = [], [], [], [], []
+        laid.followed = []
 
     # --- taking out ---
 
@@ -216,8 +235,3 @@ class Placing:
             " AND NOT EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid)",
             one.vid,
         )
-
-
-def arrays(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
-    """Rows as arrays for unnest."""
-    return list(zip(*rows, strict=True)) if rows else [()] * width

@@ -10,6 +10,7 @@ from typing import Any
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
+from exchange.model.view import Window
 from exchange.store.contract import (
     AgreementRow,
     CheckpointRow,
@@ -22,7 +23,7 @@ from exchange.store.contract import (
     TrustListRow,
 )
 from exchange.store.postgres_session import Connection, askable
-from exchange.store.runs import PageQuery
+from exchange.store.runs import RUN_OBJECTS, PageQuery
 
 SCAN_SHARE = 0.2
 """With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
@@ -45,38 +46,107 @@ class _Values(list[Any]):
         return f"${len(self)}"
 
 
-async def rows(
-    db: Connection, query: PageQuery, low: int, limit: int, *, between: tuple[int, int] | None = None
-) -> list[Row]:
-    """Up to `limit` rows with low < tick <= query.until_us, or within both ticks `between`."""
+_COLUMNS = "p.tick, p.label, o.id, o.version, o.item, p.run, p.tick - p.run AS position"
+
+
+async def rows(db: Connection, query: PageQuery, low: int, limit: int) -> list[Row]:
+    """Up to `limit` rows with low < tick <= query.until_us."""
+    found = await _native(db, query, low, limit)
+    if query.view is not None:
+        found = sorted([*found, *await _late(db, query, query.view.member, low, limit)])[:limit]
+    return found
+
+
+async def rows_between(db: Connection, query: PageQuery, first: int, last: int, limit: int) -> list[Row]:
+    """Up to `limit` rows of runs that lie side by side and are shown, by the ticks they were placed at."""
     value = _Values()
-    columns = "p.tick, p.label, o.id, o.version, o.item, p.run"
     labels = value(list(query.labels))
+    sql = (
+        f"SELECT {_COLUMNS} FROM placement p JOIN object o ON o.vid = p.vid"
+        f" WHERE p.collection = {value(query.collection)} AND p.tick BETWEEN {value(first)} AND {value(last)}"
+        f" AND p.label + 0 = ANY({labels}){_conditions(query, value, labels)} ORDER BY p.tick LIMIT {value(limit)}"
+    )
+    return list(map(Row._make, await db.fetch(sql, *value)))
+
+
+async def _native(db: Connection, query: PageQuery, low: int, limit: int) -> list[Row]:
+    """What lies where it was placed."""
+    value = _Values()
+    labels = value(list(query.labels))
+    shown = f" AND {shown_where_placed(query, 'p')}" if query.view is not None else ""
     if query.match.ids:
         # From the ids, and not, as LIMIT would have it, along the collection until they come by.
         sql = (
-            f"SELECT f.* FROM unnest({value(list(set(map(askable, query.match.ids))))}::text[]) AS a (id) CROSS JOIN LATERAL (SELECT {columns}"
+            f"SELECT f.* FROM unnest({value(_ids(query))}::text[]) AS a (id) CROSS JOIN LATERAL (SELECT {_COLUMNS}"
             f" FROM (SELECT * FROM object WHERE object.id = a.id OFFSET 0) o CROSS JOIN LATERAL (SELECT * FROM placement"
             f" WHERE vid = o.vid OFFSET 0) p WHERE p.collection = {value(query.collection)}"
-            f" AND p.tick > {value(low)} AND p.tick <= {value(query.until_us)} AND p.label = ANY({labels}){_conditions(query, value, labels)} OFFSET 0) f"
+            f" AND p.tick > {value(low)} AND p.tick <= {value(query.until_us)} AND p.label = ANY({labels}){shown}{_conditions(query, value, labels)} OFFSET 0) f"
             f" ORDER BY f.tick LIMIT {value(limit)}"
         )
-    elif between is not None or await is_dense(db, query):
-        first, last = between or (low + 1, query.until_us)
+    elif await is_dense(db, query):
         sql = (
-            f"SELECT {columns} FROM placement p JOIN object o ON o.vid = p.vid"
-            f" WHERE p.collection = {value(query.collection)} AND p.tick BETWEEN {value(first)} AND {value(last)}"
-            f" AND p.label + 0 = ANY({labels}){_conditions(query, value, labels)} ORDER BY p.tick LIMIT {value(limit)}"
+            f"SELECT {_COLUMNS} FROM placement p JOIN object o ON o.vid = p.vid"
+            f" WHERE p.collection = {value(query.collection)} AND p.tick BETWEEN {value(low + 1)} AND {value(query.until_us)}"
+            f" AND p.label + 0 = ANY({labels}){shown}{_conditions(query, value, labels)} ORDER BY p.tick LIMIT {value(limit)}"
         )
     else:
         # Each label's range is read only as far as the page needs.
         sql = (
-            f"SELECT r.* FROM unnest({labels}::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT {columns}"
+            f"SELECT r.* FROM unnest({labels}::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT {_COLUMNS}"
             f" FROM placement p JOIN object o ON o.vid = p.vid WHERE p.label = l.id AND p.tick > {value(low)}"
-            f" AND p.tick <= {value(query.until_us)}"
+            f" AND p.tick <= {value(query.until_us)}{shown}"
             f"{_conditions(query, value, labels)} ORDER BY p.tick LIMIT {value(limit)}) r ORDER BY r.tick LIMIT {value(limit)}"
         )
     return list(map(Row._make, await db.fetch(sql, *value)))
+
+
+async def _late(db: Connection, query: PageQuery, member: str, low: int, limit: int) -> list[Row]:
+    """What was released late to the member, with the ticks it got then."""
+    value = _Values()
+    labels, whose = value(list(query.labels)), value(member)
+    columns = f"p.tick - p.run + l.tick AS tick{_COLUMNS.removeprefix('p.tick')}"
+    if query.match.ids:
+        sources = (
+            f"unnest({value(_ids(query))}::text[]) AS a (id)"
+            " CROSS JOIN LATERAL (SELECT * FROM object WHERE object.id = a.id OFFSET 0) o"
+            " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o.vid OFFSET 0) p"
+            f" CROSS JOIN LATERAL (SELECT tick FROM late_run WHERE member = {whose} AND run = p.run OFFSET 0) l"
+        )
+    else:
+        sources = (
+            f"(SELECT * FROM late_run WHERE member = {whose} AND collection = {value(query.collection)}"
+            f" AND tick > {value(low - RUN_OBJECTS)} ORDER BY tick OFFSET 0) l CROSS JOIN LATERAL (SELECT * FROM placement"
+            " WHERE collection = l.collection AND tick BETWEEN l.run AND l.run + l.count - 1 ORDER BY tick OFFSET 0) p"
+            " CROSS JOIN LATERAL (SELECT * FROM object WHERE vid = p.vid OFFSET 0) o"
+        )
+    sql = (
+        f"SELECT f.* FROM (SELECT {columns} FROM {sources} WHERE p.collection = {value(query.collection)}"
+        f" AND p.label = ANY({labels}) AND p.tick - p.run + l.tick BETWEEN {value(low + 1)} AND {value(query.until_us)}"
+        f"{_conditions(query, value, labels)} OFFSET 0) f ORDER BY f.tick LIMIT {value(limit)}"
+    )
+    return list(map(Row._make, await db.fetch(sql, *value)))
+
+
+def _ids(query: PageQuery) -> list[str]:
+    return list(set(map(askable, query.match.ids)))
+
+
+def shown_where_placed(query: PageQuery, alias: str, tick: str = "tick") -> str:
+    """Whether a placement, or a run, is shown where it was placed."""
+    if query.view is None:
+        return "true"
+    windows = " ".join(
+        f"WHEN {int(label)} THEN {_within(shown, f'{alias}.{tick}')}"
+        for label, shown in query.view.windows
+        if label in query.labels
+    )
+    cases = f" AND CASE {alias}.label {windows} ELSE true END" if windows else ""
+    return f"({alias}.{tick} > {int(query.view.floor)}{cases})"
+
+
+def _within(windows: Sequence[Window], tick: str) -> str:
+    parts = [f"{tick} > {int(after)} AND {tick} <= {int(until)}" for after, until in windows]
+    return " OR ".join(parts) or "false"
 
 
 async def is_dense(db: Connection, query: PageQuery) -> bool:
@@ -92,7 +162,7 @@ async def is_dense(db: Connection, query: PageQuery) -> bool:
 
 def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
     match = query.match
-    sql = ""
+    sql = f" AND (p.newer = 0 OR {_uncovered('o', 'p', labels)})"
     if match.types:
         sql += f" AND o.type = ANY({value(list(map(askable, match.types)))})"
     if match.spec_versions and "2.1" not in match.spec_versions:
@@ -103,12 +173,7 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
     instants = [word for word in match.versions if word not in ("first", "last")]
     if len(instants) < len(match.versions):
         # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
-        rival = (
-            "SELECT 1 FROM (SELECT vid, instant FROM object WHERE object.id = o.id OFFSET 0) o2"
-            " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o2.vid OFFSET 0) p2"
-            f" WHERE p2.collection = p.collection AND p2.tick > {value(match.added_after_us or 0)}"
-            f" AND p2.label = ANY({labels}) AND (o2.instant %s o.instant OR o2.instant = o.instant AND p2.tick < p.tick)"
-        )
+        rival = _rival(query, value, labels)
         if "last" in match.versions:
             parts.append(f"p.newer = 0 OR NOT EXISTS ({rival % '>'})")
         if "first" in match.versions:
@@ -118,15 +183,32 @@ def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
     return f"{sql} AND ({' OR '.join(parts)})"
 
 
-async def has_object(db: Connection, collection: str, labels: Sequence[int], object_id: str) -> bool:
-    found = await db.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM (SELECT vid FROM object WHERE id = $1 OFFSET 0) o CROSS JOIN LATERAL"
-        " (SELECT * FROM placement WHERE vid = o.vid OFFSET 0) p WHERE p.collection = $2 AND p.label = ANY($3))",
-        askable(object_id),
-        collection,
-        list(labels),
+def _rival(query: PageQuery, value: _Values, labels: str) -> str:
+    """Another version of the object, shown to this reader behind `added_after`, that lies on a side (%s) of it."""
+    low = value(query.match.added_after_us or 0)
+    behind = f"p2.tick > {low}"
+    if query.view is not None:
+        behind = (
+            f"(p2.tick > {low} AND {shown_where_placed(query, 'p2')} OR EXISTS (SELECT 1 FROM late_run l2"
+            f" WHERE l2.member = {value(query.view.member)} AND l2.run = p2.run AND p2.tick - p2.run + l2.tick > {low}))"
+        )
+    return (
+        "SELECT 1 FROM (SELECT vid, id, instant, holder FROM object WHERE object.id = o.id OFFSET 0) o2"
+        " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o2.vid OFFSET 0) p2"
+        f" WHERE p2.collection = p.collection AND p2.label = ANY({labels}) AND {behind}"
+        " AND (o2.instant %s o.instant OR o2.instant = o.instant AND p2.tick < p.tick)"
+        f" AND (p2.newer = 0 OR {_uncovered('o2', 'p2', labels)})"
     )
-    return bool(found)
+
+
+def _uncovered(version: str, placement: str, labels: str) -> str:
+    """Whether the newest version that its holder has here lies under an allowed label: a tightening covers what was before."""
+    return (
+        "(SELECT p3.label FROM (SELECT vid, instant FROM object"
+        f" WHERE object.id = {version}.id AND object.holder = {version}.holder ORDER BY instant DESC OFFSET 0) o3"
+        f" CROSS JOIN LATERAL (SELECT label FROM placement WHERE vid = o3.vid AND collection = {placement}.collection OFFSET 0) p3"
+        f" ORDER BY o3.instant DESC LIMIT 1) = ANY({labels})"
+    )
 
 
 async def status(db: Connection, status_id: str) -> StatusRow | None:

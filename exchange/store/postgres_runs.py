@@ -9,29 +9,19 @@ from typing import NamedTuple
 
 from exchange.model.page import Row, Span, Spans
 from exchange.store.contract import HeldObject
-from exchange.store.postgres_read import is_dense, rows
+from exchange.store.postgres_read import is_dense, rows, rows_between, shown_where_placed
 from exchange.store.postgres_session import Connection, askable
-from exchange.store.runs import RUN_OBJECTS, PageQuery, Run, is_usual, neighbours
-
-
-class _Head(NamedTuple):
-    first_tick: int
-    size: int
-    label: int
-    odd: int
-
-    @property
-    def last_tick(self) -> int:
-        return self.first_tick + self.size - 1
+from exchange.store.runs import RUN_OBJECTS, Head, PageQuery, Run, is_usual, neighbours
 
 
 class _Piece(NamedTuple):
-    """Rows start..stop-1 of a run."""
+    """Rows start..stop-1 of a run, in the view from `tick` on."""
 
     run: int
     start: int
     stop: int
     label: int
+    tick: int
 
 
 async def spans(db: Connection, query: PageQuery) -> Spans:
@@ -52,49 +42,73 @@ async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[_Piece
     wanted = query.limit
     async for odd, stretch in _stretches(db, query, low):
         if odd:
-            between = (max(low + 1, stretch[0].first_tick), min(stretch[-1].last_tick, query.until_us))
-            found = await rows(db, query, low, wanted + 1, between=between)
-            pieces += _pieces(found[:wanted])
+            start, _ = stretch[0].within(low, query.until_us)
+            _, stop = stretch[-1].within(low, query.until_us)
+            between = (stretch[0].run + start, stretch[-1].run + stop - 1)
+            found = await rows_between(db, query, *between, wanted + 1)
+            pieces += _pieces(list(map(stretch[0].seen, found[:wanted])))
             wanted -= len(found)
         else:
             for head in stretch:
-                start, stop = max(0, low + 1 - head.first_tick), min(head.size, query.until_us + 1 - head.first_tick)
+                start, stop = head.within(low, query.until_us)
                 if wanted > 0:
-                    pieces.append(_Piece(head.first_tick, start, min(stop, start + wanted), head.label))
+                    end = min(stop, start + wanted)
+                    pieces.append(_Piece(head.run, start, end, head.label, head.tick + start))
                 wanted -= stop - start
         if wanted < 0:
             return pieces, True
     return pieces, False
 
 
-async def _stretches(db: Connection, query: PageQuery, low: int) -> AsyncIterator[tuple[bool, list[_Head]]]:
-    """The runs that may hold ticks above `low`, in order, by the same two plans as rows; neighbours that are odd together."""
+async def _stretches(db: Connection, query: PageQuery, low: int) -> AsyncIterator[tuple[bool, list[Head]]]:
+    """The runs that may hold ticks above `low`, in the order of the view; neighbours that are odd together, where between them
+    lies nothing that the view does not show."""
     begin = low - RUN_OBJECTS  # the run that holds `low` begins after this
-    if await is_dense(db, query):
+    at_once = query.limit // RUN_OBJECTS + 2
+    dense = await is_dense(db, query)
+    while True:
+        found = await _heads(db, query, begin, at_once, dense=dense)
+        heads = [head for head in found if head.last_tick > low and head.tick <= query.until_us]
+        for key, stretch in groupby(
+            heads, key=lambda head: (bool(head.odd), head.tick if head.odd and query.view else 0)
+        ):
+            yield key[0], list(stretch)
+        if len(found) < at_once or found[-1].tick > query.until_us:
+            return
+        begin, at_once = found[-1].tick, at_once * 4  # small runs: it takes many
+
+
+async def _heads(db: Connection, query: PageQuery, begin: int, at_once: int, *, dense: bool) -> list[Head]:
+    """The next runs of the view: `at_once`, or all that there are."""
+    value = [query.collection, begin, list(query.labels), at_once]
+    shown = f" AND {shown_where_placed(query, 'run', 'first_tick')}" if query.view is not None else ""
+    if dense:
         sql = (
-            "SELECT first_tick, count, label, odd FROM run"
-            " WHERE collection = $1 AND first_tick > $2 AND label + 0 = ANY($3) ORDER BY first_tick LIMIT $4"
+            "SELECT first_tick, count, label, odd, first_tick AS run FROM run"
+            f" WHERE collection = $1 AND first_tick > $2 AND label + 0 = ANY($3){shown} ORDER BY first_tick LIMIT $4"
         )
     else:
         sql = (
-            "SELECT r.* FROM unnest($3::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT first_tick, count, label, odd FROM run"
-            " WHERE label = l.id AND first_tick > $2 AND collection || '' = $1 ORDER BY first_tick LIMIT $4) r"
-            " ORDER BY r.first_tick LIMIT $4"
+            "SELECT r.* FROM unnest($3::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT first_tick, count, label, odd,"
+            f" first_tick AS run FROM run WHERE label = l.id AND first_tick > $2 AND collection || '' = $1{shown}"
+            " ORDER BY first_tick LIMIT $4) r ORDER BY r.first_tick LIMIT $4"
         )
-    at_once = query.limit // RUN_OBJECTS + 2
-    while True:
-        found = await db.fetch(sql, query.collection, begin, list(query.labels), at_once)
-        heads = [head for head in map(_Head._make, found) if head.last_tick > low and head.first_tick <= query.until_us]
-        for odd, stretch in groupby(heads, key=lambda head: bool(head.odd)):
-            yield odd, list(stretch)
-        if len(found) < at_once or found[-1][0] > query.until_us:
-            return
-        begin, at_once = found[-1][0], at_once * 4  # small runs: it takes many
+    found = list(map(Head._make, await db.fetch(sql, *value)))
+    if query.view is None:
+        return found
+    late = await db.fetch(
+        "SELECT l.tick, l.count, l.label, r.odd, l.run FROM (SELECT * FROM late_run WHERE member = $5 AND collection = $1"
+        " AND tick > $2 AND label = ANY($3) ORDER BY tick LIMIT $4) l"
+        " CROSS JOIN LATERAL (SELECT odd FROM run WHERE first_tick = l.run OFFSET 0) r ORDER BY l.tick",
+        *value,
+        query.view.member,
+    )
+    return sorted([*found, *map(Head._make, late)])[:at_once]
 
 
 def _pieces(found: Sequence[Row]) -> list[_Piece]:
     return [
-        _Piece(part[0].run, part[0].tick - part[0].run, part[-1].tick - part[0].run + 1, part[0].label)
+        _Piece(part[0].run, part[0].position, part[-1].position + 1, part[0].label, part[0].tick)
         for part in neighbours(found)
     ]
 
@@ -102,7 +116,7 @@ def _pieces(found: Sequence[Row]) -> list[_Piece]:
 def _span(run: Run, piece: _Piece) -> Span:
     size = piece.stop - piece.start
     items, content = run.hashes(piece.start, piece.stop), run.content(piece.start, piece.stop)
-    return Span(piece.run + piece.start, size, piece.label, items, content)
+    return Span(piece.tick, size, piece.label, items, content)
 
 
 async def _load(db: Connection, first_ticks: set[int]) -> dict[int, Run]:

@@ -4,6 +4,7 @@ Nothing here is a knob. A server that could forget a commit whose checkpoint has
 its next crash, so such a server is refused.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,11 @@ def askable(text: str) -> str:
     """A text from outside as PostgreSQL can be asked for it. It holds no NUL, and refuses a question with one together with
     everything else in its transaction; no id, type or instant holds what stands for it here."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def arrays(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    """Rows as arrays for unnest."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def away(error: BaseException) -> Unavailable:

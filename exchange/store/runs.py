@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from exchange.model.page import Filter, Row
 from exchange.model.stix import StixObject
+from exchange.model.view import View, Window
 
 RUN_OBJECTS = 64
 """Enough that a page is made of few pieces, few enough that one object is cut out of 100 kB."""
@@ -105,6 +106,16 @@ class PageQuery:
     after_us: int
     limit: int
     until_us: int
+    view: View | None = None
+
+    def shows(self, label: int, run: int) -> bool:
+        """Whether a run is shown where it was placed."""
+        return self.view is None or self.view.native(label, run)
+
+    @property
+    def windows(self) -> dict[int, tuple[Window, ...]]:
+        """Of the labels that are not simply shown where they were placed."""
+        return {} if self.view is None else self.view.by_label
 
     @property
     def low_us(self) -> int:
@@ -122,6 +133,30 @@ def neighbours(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Rows in tick order, cut into pieces that lie side by side in one run."""
     start = 0
     for n in range(1, len(rows) + 1):
-        if n == len(rows) or rows[n].tick != rows[n - 1].tick + 1 or rows[n].run != rows[start].run:
+        if n == len(rows) or rows[n].position != rows[n - 1].position + 1 or rows[n].run != rows[start].run:
             yield rows[start:n]
             start = n
+
+
+class Head(NamedTuple):
+    """A run as it lies in the view that is asked, without its bytes."""
+
+    tick: int
+    """Of its first object."""
+    size: int
+    label: int
+    odd: int
+    run: int
+    """The tick it was placed at."""
+
+    @property
+    def last_tick(self) -> int:
+        return self.tick + self.size - 1
+
+    def within(self, low: int, until: int) -> tuple[int, int]:
+        """Which of its rows, from and to, have low < tick <= until."""
+        return max(0, low + 1 - self.tick), min(self.size, until + 1 - self.tick)
+
+    def seen(self, row: Row) -> Row:
+        """A row of it, asked for by the tick it was placed at, with the tick it has in the view."""
+        return row._replace(tick=row.tick - self.run + self.tick)

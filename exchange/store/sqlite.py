@@ -13,7 +13,8 @@ from typing import TypeVar
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
-from exchange.store import sqlite_append, sqlite_read, sqlite_runs
+from exchange.model.view import LateRun, View
+from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -23,7 +24,9 @@ from exchange.store.contract import (
     HeldObject,
     LabelRow,
     Opening,
+    RecallRow,
     Registry,
+    Relabelled,
     StatusRow,
     TreeRow,
 )
@@ -154,7 +157,7 @@ class SqliteStore:
     # --- reads ---
 
     async def epochs(self) -> Epochs:
-        row = self._glance.execute("SELECT state, last_tick, agreement, registry, revision FROM head").fetchone()
+        row = self._glance.execute("SELECT state, last_tick, agreement, registry, revision, views FROM head").fetchone()
         return Epochs(*row)
 
     async def registry(self) -> Registry:
@@ -167,25 +170,53 @@ class SqliteStore:
         return await self._read(sqlite_read.labels)
 
     async def page(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        until_us: int,
+        view: View | None = None,
     ) -> Page:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us, view)
         return await self._read(lambda db: sqlite_read.page(db, query))
 
     async def spans(
-        self, collection: str, labels: Sequence[int], match: Filter, after_us: int, limit: int, *, until_us: int
+        self,
+        collection: str,
+        labels: Sequence[int],
+        match: Filter,
+        after_us: int,
+        limit: int,
+        *,
+        until_us: int,
+        view: View | None = None,
     ) -> Spans:
-        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us)
+        query = PageQuery(collection, tuple(labels), match, after_us, limit, until_us, view)
         return await self._read(lambda db: sqlite_runs.spans(db, query))
 
-    async def has_object(self, collection: str, labels: Sequence[int], object_id: str) -> bool:
-        return await self._read(lambda db: sqlite_read.has_object(db, collection, labels, object_id))
+    async def view(self, member: str) -> View | None:
+        return await self._read(lambda db: sqlite_late.view(db, member))
+
+    async def late(self, member: str, collection: str) -> list[LateRun]:
+        return await self._read(lambda db: sqlite_late.late(db, member, collection))
+
+    async def ripe(self, after: Sequence[tuple[int, int]]) -> dict[int, int]:
+        return await self._read(lambda db: sqlite_late.ripe(db, after))
 
     async def held(self, object_id: str) -> list[HeldObject]:
         return await self._read(lambda db: sqlite_runs.held(db, object_id))
 
     async def status(self, status_id: str) -> StatusRow | None:
         return await self._read(lambda db: sqlite_read.status(db, status_id))
+
+    async def recalls(self, member: str | None = None) -> list[RecallRow]:
+        return await self._read(lambda db: sqlite_late.recalls(db, member))
+
+    async def relabelled(self) -> list[Relabelled]:
+        return await self._read(sqlite_late.relabelled)
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: sqlite_read.list_sizes(db, member, collection))

@@ -11,6 +11,7 @@ from typing import Any
 
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.view import LateRun
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -19,17 +20,20 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     Outdated,
+    RecallMark,
     RevokeSigningCert,
     Stamp,
     TrustListRow,
+    ViewChange,
 )
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
+from exchange.store.sqlite_late import step
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -39,7 +43,7 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes or act.sizes)
+        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()
@@ -62,9 +66,9 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
         self.db = db
         row = db.execute(
-            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision FROM head"
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head"
         ).fetchone()
-        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision = row
+        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = row
         if state != "open":
             raise Halted(state)
         # The clock may step back; order may not (ledger design, 3.8).
@@ -73,10 +77,10 @@ class _Transaction:
         self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
 
     def mark(self) -> _Mark:
-        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry
+        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry = mark
+        placing, leaves, self.agreement, self.pol, self.registry, self.views = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
 
@@ -93,14 +97,34 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
-        stamp = Stamp(self.time_us, placed, removed)
+        if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
+            raise Outdated
+        for mark in act.marks:
+            self.db.execute(*_marked(mark, self.time_us))
+        late = self._step(act.view) if act.view is not None else ()
+        stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
             self.db.execute(
                 "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
             )
+        self.db.executemany(
+            "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
+            " acknowledged_us, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            map(astuple, record.recalls),
+        )
         return Done(stamp, leaves)
+
+    def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
+        if change.registry != self.registry:
+            raise Outdated
+        ahead = max(self.placing.last_tick, self.time_us - 1)
+        given = step(self.db, change, ahead)
+        if given:
+            self.placing.last_tick = given[-1].last_tick
+        self.views += 1
+        return tuple(given)
 
     # --- registry and agreements ---
 
@@ -136,7 +160,8 @@ class _Transaction:
             [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
         )
         db.execute(
-            "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?",
+            "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
+            " views = ?",
             (
                 self.placing.last_tick,
                 self.time_us,
@@ -145,6 +170,7 @@ class _Transaction:
                 self.pol,
                 self.registry,
                 self.revision + self.placing.changed,
+                self.views,
             ),
         )
 
@@ -158,6 +184,16 @@ class _Transaction:
         for level, n in full_tiles(one.old_size, one.size):
             data = tile_from_leaves(self.db, one.log, level, n, 256)
             self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
+
+
+def _marked(mark: RecallMark, time_us: int) -> tuple[str, tuple[Any, ...]]:
+    if mark.account:
+        return (
+            "UPDATE recall SET seen_us = coalesce(seen_us, ?), acknowledged_us = ?, account = ?"
+            " WHERE id = ? AND acknowledged_us IS NULL",
+            (time_us, time_us, mark.account, mark.id),
+        )
+    return "UPDATE recall SET seen_us = coalesce(seen_us, ?) WHERE id = ?", (time_us, mark.id)
 
 
 def _words(words: Sequence[str]) -> str:

@@ -98,6 +98,12 @@ class Placing:
             laid.placements,
         )
         insert(self._db, laid.runs)
+        self._db.executemany(
+            "INSERT INTO relabelled (tick, collection, id, label, placed)"
+            " SELECT ?, collection, ?, label, tick FROM placement INDEXED BY placement_vid"
+            " WHERE vid = ? AND collection = ? AND label <> ?",
+            [(tick, id_, vid, collection, label) for tick, collection, id_, label, vid in laid.followed],
+        )
 
     def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> dict[str, list[Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""

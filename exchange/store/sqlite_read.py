@@ -10,6 +10,7 @@ from typing import Any
 from exchange.ledger.merkle import Frontier, leaf_hash, root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
+from exchange.model.view import Window
 from exchange.store.contract import (
     AgreementRow,
     CheckpointRow,
@@ -49,35 +50,53 @@ def page(db: sqlite3.Connection, query: PageQuery) -> Page:
     return Page(tuple(found[: query.limit]), len(found) > query.limit, low)
 
 
-def rows(
-    db: sqlite3.Connection, query: PageQuery, low: int, limit: int, *, between: tuple[int, int] | None = None
-) -> list[Row]:
-    """Up to `limit` rows with low < tick <= query.until_us, or within both ticks `between`. SQLite's planner is never left the
-    choice: the wrong plan costs a hundred times the right one."""
-    conditions, values = _conditions(query, query.match.added_after_us or 0)
-    columns = "p.tick, p.label, o.id, o.version, o.item, p.run"
+def rows(db: sqlite3.Connection, query: PageQuery, low: int, limit: int) -> list[Row]:
+    """Up to `limit` rows with low < tick <= query.until_us. SQLite's planner is never left the choice: the wrong plan costs a
+    hundred times the right one."""
+    found = _native(db, query, low, limit)
+    if query.view is not None:
+        found = list(islice(heapq.merge(found, _late(db, query, query.view.member, low, limit)), limit))
+    return found
+
+
+_COLUMNS = "p.tick, p.label, o.id, o.version, o.item, p.run, p.tick - p.run"
+
+
+def rows_between(db: sqlite3.Connection, query: PageQuery, first: int, last: int, limit: int) -> list[Row]:
+    """Up to `limit` rows of a run that is shown, by the ticks they were placed at."""
+    conditions, values = _conditions(query)
+    sql = (
+        f"SELECT {_COLUMNS} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
+        f" WHERE p.collection = ? AND p.tick BETWEEN ? AND ?{conditions} ORDER BY p.tick LIMIT ?"
+    )
+    return list(map(Row._make, db.execute(sql, (query.collection, first, last, *values, limit))))
+
+
+def _native(db: sqlite3.Connection, query: PageQuery, low: int, limit: int) -> list[Row]:
+    """What lies where it was placed."""
+    conditions, values = _conditions(query)
+    shown = f" AND {_shown(query, 'p')}" if query.view is not None else ""
     if query.match.ids:
         marks = ",".join("?" * len(query.match.ids))
         sql = (
-            f"SELECT {columns} FROM object o INDEXED BY object_key CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
+            f"SELECT {_COLUMNS} FROM object o INDEXED BY object_key CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
             f" WHERE o.id_key IN ({marks}) AND o.id IN ({marks}) AND p.collection = ? AND p.tick > ? AND p.tick <= ?"
-            f" AND p.label IN ({number_list(query.labels)}){conditions} ORDER BY p.tick LIMIT ?"
+            f" AND p.label IN ({number_list(query.labels)}){shown}{conditions} ORDER BY p.tick LIMIT ?"
         )
         ids = query.match.ids
         found = db.execute(sql, (*map(id_key, ids), *ids, query.collection, low, query.until_us, *values, limit))
-    elif between is not None or is_dense(db, query):
-        first, last = between or (low + 1, query.until_us)
+    elif is_dense(db, query):
         sql = (
-            f"SELECT {columns} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
+            f"SELECT {_COLUMNS} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
             f" WHERE p.collection = ? AND p.tick BETWEEN ? AND ? AND p.label IN ({number_list(query.labels)})"
-            f"{conditions} ORDER BY p.tick LIMIT ?"
+            f"{shown}{conditions} ORDER BY p.tick LIMIT ?"
         )
-        found = db.execute(sql, (query.collection, first, last, *values, limit))
+        found = db.execute(sql, (query.collection, low + 1, query.until_us, *values, limit))
     else:
         sql = (
-            f"SELECT {columns} FROM run r INDEXED BY run_label CROSS JOIN placement p NOT INDEXED"
+            f"SELECT {_COLUMNS} FROM run r INDEXED BY run_label CROSS JOIN placement p NOT INDEXED"
             " CROSS JOIN object o ON o.vid = p.vid WHERE r.label = ? AND r.first_tick BETWEEN ? AND ? AND p.collection = ?"
-            f" AND p.tick BETWEEN max(r.first_tick, ?) AND min(r.first_tick + r.count - 1, ?){conditions}"
+            f" AND p.tick BETWEEN max(r.first_tick, ?) AND min(r.first_tick + r.count - 1, ?){shown}{conditions}"
             " ORDER BY r.first_tick, p.tick LIMIT ?"
         )
         first, last = low + 1, query.until_us
@@ -94,6 +113,51 @@ def rows(
     return list(map(Row._make, found))
 
 
+def _late(db: sqlite3.Connection, query: PageQuery, member: str, low: int, limit: int) -> list[Row]:
+    """What was released late to the member, with the ticks it got then."""
+    conditions, values = _conditions(query)
+    columns = f"p.tick - p.run + l.tick AS tick{_COLUMNS.removeprefix('p.tick')}"
+    if query.match.ids:
+        marks = ",".join("?" * len(query.match.ids))
+        sql = (
+            f"SELECT {columns} FROM object o INDEXED BY object_key CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
+            " CROSS JOIN late_run l INDEXED BY late_run_run ON l.member = ? AND l.run = p.run"
+            f" WHERE o.id_key IN ({marks}) AND o.id IN ({marks})"
+        )
+        head: tuple[Any, ...] = (member, *map(id_key, query.match.ids), *query.match.ids)
+    else:
+        sql = (
+            f"SELECT {columns} FROM late_run l NOT INDEXED CROSS JOIN placement p NOT INDEXED"
+            " ON p.collection = l.collection AND p.tick BETWEEN l.run AND l.run + l.count - 1"
+            " CROSS JOIN object o ON o.vid = p.vid WHERE l.member = ? AND l.collection = ? AND l.tick > ?"
+        )
+        head = (member, query.collection, low - RUN_OBJECTS)
+    sql += (
+        f" AND p.collection = ? AND p.label IN ({number_list(query.labels)})"
+        f" AND p.tick - p.run + l.tick BETWEEN ? AND ?{conditions} ORDER BY l.tick, p.tick LIMIT ?"
+    )
+    found = db.execute(sql, (*head, query.collection, low + 1, query.until_us, *values, limit))
+    return list(map(Row._make, found))
+
+
+def _shown(query: PageQuery, alias: str) -> str:
+    """Whether a placement is shown where it was placed."""
+    if query.view is None:
+        return "1"
+    windows = " ".join(
+        f"WHEN {int(label)} THEN {_within(shown, alias)}"
+        for label, shown in query.view.windows
+        if label in query.labels
+    )
+    cases = f" AND CASE {alias}.label {windows} ELSE 1 END" if windows else ""
+    return f"({alias}.tick > {int(query.view.floor)}{cases})"
+
+
+def _within(windows: Sequence[Window], alias: str) -> str:
+    parts = [f"{alias}.tick > {int(after)} AND {alias}.tick <= {int(until)}" for after, until in windows]
+    return " OR ".join(parts) or "0"
+
+
 def is_dense(db: sqlite3.Connection, query: PageQuery) -> bool:
     """Whether scanning the collection by tick beats merging the allowed labels' ranges."""
     total, allowed = db.execute(
@@ -104,9 +168,9 @@ def is_dense(db: sqlite3.Connection, query: PageQuery) -> bool:
     return bool(allowed >= SCAN_SHARE * total)
 
 
-def _conditions(query: PageQuery, low: int) -> tuple[str, list[Any]]:
+def _conditions(query: PageQuery) -> tuple[str, list[Any]]:
     match = query.match
-    sql = ""
+    sql = f" AND (p.newer = 0 OR {_uncovered(query, 'o', 'p')})"
     values: list[Any] = []
     if match.types:
         sql += f" AND o.type IN ({','.join('?' * len(match.types))})"
@@ -115,44 +179,66 @@ def _conditions(query: PageQuery, low: int) -> tuple[str, list[Any]]:
         sql += " AND 0"  # everything held is STIX 2.1
     if "all" in match.versions:
         return sql, values
-    # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
-    visible = (
-        "CROSS JOIN placement p2 INDEXED BY placement_vid ON p2.vid = o2.vid"
-        f" AND p2.collection = p.collection AND p2.tick > {int(low)} AND p2.label IN ({number_list(query.labels)})"
-    )
-    # The version that came first is found by its key, those that came after it by their instants.
-    first_one = f"SELECT 1 FROM object o2 INDEXED BY object_key {visible} WHERE o2.id_key = o.id_key AND o2.again = 0 AND o2.id = o.id"
-    later_one = f"SELECT 1 FROM object o2 INDEXED BY object_version {visible} WHERE o2.id = o.id AND o2.again = 1"
-
-    def rival(which: str) -> str:
-        rivals = (f"EXISTS ({of} AND o2.instant {which} o.instant) OR EXISTS ({of} AND o2.instant = o.instant AND p2.tick < p.tick)"
-                  for of in (first_one, later_one))  # fmt: skip
-        return f"NOT ({' OR '.join(rivals)})"
-
     parts = []
     instants = [word for word in match.versions if word not in ("first", "last")]
+    # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
     if "last" in match.versions:
-        parts.append(f"p.newer = 0 OR {rival('>')}")
+        rivals, more = _rivals(query, ">")
+        parts.append(f"p.newer = 0 OR NOT ({rivals})")
+        values += more
     if "first" in match.versions:
-        parts.append(rival("<"))
+        rivals, more = _rivals(query, "<")
+        parts.append(f"NOT ({rivals})")
+        values += more
     if instants:
         parts.append(f"o.instant IN ({','.join('?' * len(instants))})")
         values += instants
     return f"{sql} AND ({' OR '.join(parts)})", values
 
 
+# The version of an id that came first is found by its key, those that came after it by their instants.
+_FIRST_ONE = "object {0} INDEXED BY object_key CROSS JOIN placement {1} INDEXED BY placement_vid ON {1}.vid = {0}.vid"
+_LATER_ONE = _FIRST_ONE.replace("object_key", "object_version")
+
+
+def _rivals(query: PageQuery, order: str) -> tuple[str, list[Any]]:
+    """Whether another version of the object, shown to this reader behind `added_after`, lies on that side of it."""
+    low = int(query.match.added_after_us or 0)
+    behind, values = f"p2.tick > {low}", list[Any]()
+    if query.view is not None:
+        behind = (
+            f"(p2.tick > {low} AND {_shown(query, 'p2')} OR EXISTS (SELECT 1 FROM late_run l2 INDEXED BY late_run_run"
+            f" WHERE l2.member = ? AND l2.run = p2.run AND p2.tick - p2.run + l2.tick > {low}))"
+        )
+        values = [query.view.member] * 4
+    shown = (
+        f"p2.collection = p.collection AND p2.label IN ({number_list(query.labels)}) AND {behind}"
+        f" AND (p2.newer = 0 OR {_uncovered(query, 'o2', 'p2')})"
+    )
+    found = (
+        f"EXISTS (SELECT 1 FROM {versions.format('o2', 'p2')} WHERE {same} AND {side} AND {shown})"
+        for versions, same in ((_FIRST_ONE, "o2.id_key = o.id_key AND o2.again = 0 AND o2.id = o.id"),
+                               (_LATER_ONE, "o2.id = o.id AND o2.again = 1"))
+        for side in (f"o2.instant {order} o.instant", "o2.instant = o.instant AND p2.tick < p.tick")
+    )  # fmt: skip
+    return " OR ".join(found), values
+
+
+def _uncovered(query: PageQuery, version: str, placement: str) -> str:
+    """Whether the newest version that its holder has here lies under an allowed label: a tightening covers what was before."""
+    here = f"o3.holder = {version}.holder AND p3.collection = {placement}.collection"
+    return (
+        f"(SELECT label FROM (SELECT p3.label, o3.instant FROM {_FIRST_ONE.format('o3', 'p3')}"
+        f" WHERE o3.id_key = {version}.id_key AND o3.again = 0 AND o3.id = {version}.id AND {here}"
+        f" UNION ALL SELECT * FROM (SELECT p3.label, o3.instant FROM {_LATER_ONE.format('o3', 'p3')}"
+        f" WHERE o3.id = {version}.id AND o3.again = 1 AND {here} ORDER BY o3.instant DESC LIMIT 1))"
+        f" ORDER BY instant DESC LIMIT 1) IN ({number_list(query.labels)})"
+    )
+
+
 def number_list(labels: Sequence[int]) -> str:
     """For IN (…): whole numbers, and nothing else."""
     return ",".join(str(int(label)) for label in labels)
-
-
-def has_object(db: sqlite3.Connection, collection: str, labels: Sequence[int], object_id: str) -> bool:
-    row = db.execute(
-        "SELECT 1 FROM object o INDEXED BY object_key CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
-        f" WHERE o.id_key = ? AND o.id = ? AND p.collection = ? AND p.label IN ({number_list(labels)}) LIMIT 1",
-        (id_key(object_id), object_id, collection),
-    ).fetchone()
-    return row is not None
 
 
 def status(db: sqlite3.Connection, status_id: str) -> StatusRow | None:

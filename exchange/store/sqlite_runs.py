@@ -7,8 +7,8 @@ from itertools import groupby
 
 from exchange.model.page import Row, Span, Spans
 from exchange.store.contract import HeldObject
-from exchange.store.runs import RUN_OBJECTS, NewRun, PageQuery, Run, is_usual, neighbours
-from exchange.store.sqlite_read import id_key, is_dense, rows
+from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, is_usual, neighbours
+from exchange.store.sqlite_read import id_key, is_dense, rows, rows_between
 
 
 def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
@@ -73,20 +73,20 @@ def spans(db: sqlite3.Connection, query: PageQuery) -> Spans:
 def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
     found: list[Span] = []
     wanted = query.limit
-    for first_tick, count, label, odd in _in_order(db, query, low):
-        start, count = max(0, low + 1 - first_tick), min(count, query.until_us + 1 - first_tick)
-        if start >= count:
+    for head in _in_order(db, query, low):
+        start, stop = head.within(low, query.until_us)
+        if start >= stop:
             continue
-        if odd:
-            kept = rows(db, query, low, wanted + 1, between=(first_tick + start, first_tick + count - 1))
-            found += _spans_of(db, kept[:wanted])
+        if head.odd:
+            kept = rows_between(db, query, head.run + start, head.run + stop - 1, wanted + 1)
+            found += _spans_of(db, list(map(head.seen, kept[:wanted])))
             rest = len(kept) - wanted
         elif wanted:
-            run, stop = _load(db, first_tick), min(count, start + wanted)
+            run, end = _load(db, head.run), min(stop, start + wanted)
             found.append(
-                Span(first_tick + start, stop - start, label, run.hashes(start, stop), run.content(start, stop))
+                Span(head.tick + start, end - start, head.label, run.hashes(start, end), run.content(start, end))
             )
-            rest = count - start - wanted
+            rest = stop - start - wanted
         else:
             rest = 1
         if rest > 0:
@@ -95,22 +95,39 @@ def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
     return Spans(tuple(found), False, low)
 
 
-def _in_order(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[tuple[int, int, int, int]]:
-    """(first tick, count, label, odd) of the runs that may hold ticks above `low`, by the same two plans as rows."""
+def _in_order(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head]:
+    """The runs that may hold ticks above `low`, in the order of the view."""
+    native = _native(db, query, low)
+    if query.view is None:
+        return native
+    allowed = set(query.labels)
+    late = db.execute(
+        "SELECT l.tick, l.count, l.label, r.odd, l.run FROM late_run l NOT INDEXED CROSS JOIN run r ON r.first_tick = l.run"
+        " WHERE l.member = ? AND l.collection = ? AND l.tick > ? ORDER BY l.tick",
+        (query.view.member, query.collection, low - RUN_OBJECTS),
+    )
+    return heapq.merge(
+        (head for head in native if query.shows(head.label, head.run)),
+        (head for head in map(Head._make, late) if head.label in allowed),
+    )
+
+
+def _native(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head]:
+    """The same of those that lie where they were placed, by the same two plans as rows."""
     begin = low - RUN_OBJECTS  # the run that holds `low` begins after this
     if is_dense(db, query):
         allowed = set(query.labels)
         scan = db.execute(
-            "SELECT first_tick, count, label, odd FROM run INDEXED BY run_collection"
+            "SELECT first_tick, count, label, odd, first_tick FROM run INDEXED BY run_collection"
             " WHERE collection = ? AND first_tick > ? ORDER BY first_tick",
             (query.collection, begin),
         )
-        return (run for run in scan if run[2] in allowed)
+        return (head for head in map(Head._make, scan) if head.label in allowed)
     sql = (
-        "SELECT first_tick, count, label, odd FROM run INDEXED BY run_label"
+        "SELECT first_tick, count, label, odd, first_tick FROM run INDEXED BY run_label"
         " WHERE label = ? AND first_tick > ? ORDER BY first_tick"
     )
-    return heapq.merge(*[db.execute(sql, (label, begin)) for label in query.labels])
+    return map(Head._make, heapq.merge(*[db.execute(sql, (label, begin)) for label in query.labels]))
 
 
 def _spans_of(db: sqlite3.Connection, found: Sequence[Row]) -> Iterator[Span]:
@@ -118,6 +135,6 @@ def _spans_of(db: sqlite3.Connection, found: Sequence[Row]) -> Iterator[Span]:
     for first_tick, group in groupby(found, key=lambda row: row.run):
         run = _load(db, first_tick)
         for piece in neighbours(list(group)):
-            start = piece[0].tick - first_tick
+            start = piece[0].position
             stop = start + len(piece)
             yield Span(piece[0].tick, len(piece), piece[0].label, run.hashes(start, stop), run.content(start, stop))

@@ -162,8 +162,9 @@ async def delete_object(request: Request, caller: Caller) -> web.Response:
     object_id = request.match_info["object"]
     if question.spec_versions and "2.1" not in question.spec_versions:
         raise _no_object()
+    holders = await services.release.holders(collection, object_id, but=caller.member)
     try:
-        await services.intake.remove(caller, collection, object_id, question.versions or ("all",))
+        await services.intake.remove(caller, collection, object_id, question.versions or ("all",), holders)
     except NotPermitted:
         # Another's object: that it exists is told only to those who may see it.
         await services.release.must_hold(caller, collection, object_id)

@@ -9,6 +9,7 @@ from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.sequencer import Sequencer
 from exchange.release.page import Release
+from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
@@ -24,6 +25,7 @@ class Services:
     rulebook: RuleBook
     intake: Intake
     release: Release
+    recalls: Recalls
     governance: Governance
     lists: Lists
     cursor_key: bytes

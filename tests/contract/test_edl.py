@@ -258,7 +258,7 @@ async def test_revoked_expired_not_yet_and_deleted_are_gone(world: World, fresh:
     # The port may not see the version that its author tightened; its device must not go on by the one before.
     strict = world.indicator("us-cyber", tlp="amber+strict")["object_marking_refs"]
     await revise(world, "us-cyber", fresh, tightened, object_marking_refs=strict)
-    assert tightened["id"] in await world.pull("mx-puerto-pac", fresh)
+    assert tightened["id"] not in await world.pull("mx-puerto-pac", fresh), "nor its analysts"
     assert [one[-1] for one in await listed(world, "mx-puerto-pac", path)] == ["3"]
     world.clock.advance(seconds=60)  # type: ignore[attr-defined]
     assert await listed(world, "mx-puerto-pac", path) == []

@@ -23,6 +23,7 @@ from exchange.model.member import Country, Credential, Member
 from exchange.model.page import Filter
 from exchange.model.stix import StixObject
 from exchange.model.versions import Known, Verdict, judge
+from exchange.model.view import EVER, NOW, Window
 from exchange.store.contract import (
     Act,
     CheckpointRow,
@@ -34,6 +35,9 @@ from exchange.store.contract import (
     Removal,
     Stamp,
     Store,
+    Turn,
+    ViewChange,
+    Waiting,
     Withdrawn,
 )
 from exchange.store.runs import PageQuery
@@ -353,7 +357,6 @@ async def test_no_text_from_outside_is_more_than_not_found(store: Store, text: s
     for match in (Filter(ids=(text,)), Filter(types=(text,)), Filter(versions=(text,))):
         assert (await store.page(COLLECTION, labels, match, 0, 9, until_us=FOREVER)).rows == ()
         assert (await store.spans(COLLECTION, labels, match, 0, 9, until_us=FOREVER)).spans == ()
-    assert not await store.has_object(COLLECTION, labels, text)
     assert await store.held(text) == []
     assert await store.status(text) is None
     [removed, other] = await store.extend([act(removals=(Removal(COLLECTION, text, "us-cyber"),)), act(new(made(2)))])
@@ -377,6 +380,50 @@ async def test_tiles_become_full_and_prove(store: Store) -> None:
     assert len(await store.tile("us", 0, 1, 256)) == 8192
     assert len(await store.tile("us", 0, 2, 188)) == 188 * 32
     assert len(await store.tile("us", 1, 0, 2)) == 64
+
+
+def step(number: int, *turns: Turn, waiting: tuple[Waiting, ...] = (), runs_at_most: int = 9) -> Act:
+    change = ViewChange("mx-ciber", number, 0, b"o", 0, turns, waiting, runs_at_most)
+    return replace(act(), view=change)
+
+
+async def test_a_view_takes_one_step_at_a_time(store: Store) -> None:
+    """Late runs get ticks behind all there are, in the order of placement, as many at a time as are asked for; of two steps from
+    one place the second is refused, and what it would have done with it."""
+    label = 1
+    runs = [
+        (await done(store, act(new(made(number)), new(made(10 + number))))).stamp.placed[0].tick for number in range(3)
+    ]
+    opened, waiting = Turn(label, True, (Window(NOW, EVER),), 0), (Waiting(label, COLLECTION, NOW),)
+    first, second = await store.extend(
+        [step(0, opened, waiting=waiting, runs_at_most=2), step(0, opened, waiting=waiting)]
+    )
+    assert isinstance(first, Done) and isinstance(second, Outdated)
+    assert [(late.run, late.size, late.label) for late in first.stamp.late] == [(run, 2, label) for run in runs[:2]]
+    view = await store.view("mx-ciber")
+    assert view is not None and view.settled(label) == runs[1]
+    [since, _] = view.windows[0][1][0]
+    rest = await done(store, step(1, waiting=(Waiting(label, COLLECTION, since),)))
+    assert [late.run for late in rest.stamp.late] == runs[2:]
+    view = await store.view("mx-ciber")
+    assert view is not None and view.settled(label) == EVER
+    ticks = [late.tick for late in (*first.stamp.late, *rest.stamp.late)]
+    assert ticks == [ticks[0], ticks[0] + 2, ticks[0] + 4] and ticks[0] > runs[2] + 1
+    assert [late.tick for late in await store.late("mx-ciber", COLLECTION)] == ticks
+    added = (await done(store, act(new(made(20))))).stamp.placed[0].tick
+    page = await store.page(COLLECTION, [label], Filter(), 0, 9, until_us=FOREVER, view=view)
+    assert [row.tick for row in page.rows] == [*range(ticks[0], ticks[0] + 6), added]
+    assert await store.ripe([(label, runs[0]), (99, 0)]) == {label: runs[1]}
+    assert await store.ripe([(label, added)]) == {}
+    await done(store, step(2, Turn(label, False)))
+    assert await store.late("mx-ciber", COLLECTION) == []
+
+
+async def test_a_step_judged_by_another_registry_is_refused(store: Store) -> None:
+    member = Member("us-cyber", "identity--1", Country.US, "agency", ("agency",), (), "A", "B")
+    _, refused = await store.extend([replace(act(), changes=(member,)), step(0)])
+    assert isinstance(refused, Outdated)
+    assert await store.view("mx-ciber") is None
 
 
 async def test_two_stores_on_one_database_share_one_order(place: Place) -> None:
@@ -448,8 +495,8 @@ async def compare_pages(
     before: int,
     by_id: bool,
 ) -> None:
-    """First and last are judged among what the reader may see and asked for. Rows and bytes tell the same, whatever was
-    superseded or taken out meanwhile."""
+    """First and last are judged among what the reader may see and asked for, and who may not see the newest version sees none.
+    Rows and bytes tell the same, whatever was superseded or taken out meanwhile."""
     store = await open_at(place)
     placed: list[tuple[int, int, int, str]] = []
     for one in acts:
@@ -465,7 +512,9 @@ async def compare_pages(
     low = placed[after][0] if after < len(placed) else 0
     until = placed[before][0] if before < len(placed) else FOREVER
     wanted = {0, 3} if by_id else set(range(6))
-    seen = [row for row in placed if row[3] in labels and row[0] > low and row[1] in wanted]
+    newest = {row[1]: row for row in sorted(placed, key=lambda row: row[2])}
+    shown = [row for row in placed if row[3] in labels and newest[row[1]][3] in labels]
+    seen = [row for row in shown if row[0] > low and row[1] in wanted]
 
     def matches(row: tuple[int, int, int, str]) -> bool:
         family = [other[2] for other in seen if other[1] == row[1]]

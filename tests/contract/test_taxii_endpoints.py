@@ -413,7 +413,7 @@ async def test_the_latest_is_the_latest_that_this_member_may_see(world: World, f
     """On objects, object, manifest and versions alike; and the version that is hidden is as if it were not there."""
     [obj] = await add(world, fresh, 1)
     middle, late = times(obj, 2)
-    for modified, marking in ((late, NOFORN), (middle, None)):
+    for modified, marking in ((late, None), (middle, NOFORN)):
         refs = [TLP2["amber"], *([marking] if marking else [])]
         await world.post("us-cyber", version(world, obj | {"object_marking_refs": refs}, modified), to=fresh)
     created = obj["modified"]
@@ -424,7 +424,7 @@ async def test_the_latest_is_the_latest_that_this_member_may_see(world: World, f
             "all": [created, late, middle],
             "first,last": [created, late],
         },
-        "mx-ciber": {"last": [middle], "first": [created], "all": [created, middle], "first,last": [created, middle]},
+        "mx-ciber": {"last": [late], "first": [created], "all": [created, late], "first,last": [created, late]},
     }
     one = f"collections/{fresh}/objects/{obj['id']}/"
     for slug, expected in seen.items():
@@ -436,7 +436,24 @@ async def test_the_latest_is_the_latest_that_this_member_may_see(world: World, f
             found = (await get(world, f"collections/{fresh}/manifest/{query}", slug))["objects"]
             assert [row["version"] for row in found] == texts, (slug, words)
         assert (await get(world, f"{one}versions/", slug))["versions"] == expected["all"]
-    assert await get(world, f"{one}?match[version]={late}", "mx-ciber") == {}
+    assert await get(world, f"{one}?match[version]={middle}", "mx-ciber") == {}
+
+
+@pytest.mark.rule("FLT-43")
+async def test_who_tightens_a_marking_tightens_it_for_what_was_before(world: World, fresh: str) -> None:
+    """The label of the newest version covers the others: to whom it is hidden, the object is as if it were not there."""
+    [obj] = await add(world, fresh, 1)
+    one, everything = f"collections/{fresh}/objects/{obj['id']}/", f"collections/{fresh}/objects/?match[version]=all"
+    strict, loose = times(obj, 2)
+    marked = obj | {"object_marking_refs": [TLP2["amber"], NOFORN]}
+    await world.post("us-cyber", version(world, marked, strict), to=fresh)
+    assert len((await get(world, everything, "us-customs"))["objects"]) == 2
+    assert await get(world, everything, "mx-ciber") == {}
+    for path in (one, f"{one}versions/", f"{one}?match[version]=first"):
+        assert (await call(world, "mx-ciber", "GET", path))[0] == 404
+    await world.post("us-cyber", version(world, obj, loose), to=fresh)
+    found = (await get(world, everything, "mx-ciber"))["objects"]
+    assert [row["modified"] for row in found] == [obj["modified"], loose]
 
 
 @pytest.mark.rule("OBJ-06")

@@ -76,6 +76,9 @@ class Product:
     async def step(self) -> None:
         raise NotImplementedError
 
+    def drop(self) -> None:
+        """What the member has is withdrawn. No product does anything about it; what comes again after that is news."""
+
     async def ask(self, url: str, query: dict[str, str], **headers: str) -> tuple[Body, Headers]:
         """One GET. Any status but 200 is an error to every one of these products."""
         async with self.world.session.get(url, params=query, headers=headers, allow_redirects=False) as answer:
@@ -335,6 +338,9 @@ class Workbench(Product):
 
     query: dict[str, str] | None = None
     walked: tuple[str, ...] = ()
+
+    def drop(self) -> None:
+        self.walked = ()
 
     async def step(self) -> None:
         self.query = self.query or {"limit": str(PAGE)}

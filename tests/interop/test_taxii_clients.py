@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import stix2
 from taxii2client.common import _HTTPConnection
 from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
 
+from exchange.cli.setup import OPERATOR
 from exchange.model.instant import instant
 from exchange.times import as_millis_text
 from policies.markings import CAVEAT_MARKINGS
@@ -63,15 +64,17 @@ class Scene:
     held: list[Held] = field(default_factory=list)
     ever: dict[str, set[str]] = field(default_factory=lambda: {slug: set() for slug in MEMBERS})
     """Ids that each member was ever permitted."""
+    closed: set[str] = field(default_factory=set)
+    """Members to whom the agreement gives nothing now."""
 
     def permitted(self, slug: str, collections: tuple[str, ...]) -> dict[str, str]:
-        """The latest version of each object that the member may have now."""
-        latest: dict[str, str] = {}
-        for one in self.held:
-            if slug in one.readers and one.collection in collections:
-                modified = instant(one.obj["modified"])
-                latest[one.obj["id"]] = max(modified, latest.get(one.obj["id"], ""))
-        return latest
+        """The latest version of each object that the member may have now: whoever may not have it has none of the object."""
+        latest = {one.obj["id"]: one for one in sorted(self.held, key=lambda one: instant(one.obj["modified"]))}
+        return {
+            id_: instant(one.obj["modified"])
+            for id_, one in latest.items()
+            if slug in one.readers and slug not in self.closed and one.collection in collections
+        }
 
     async def submit(self, *objects: dict[str, Any], to: str) -> None:
         signed = [self.world.sign("us-cyber", obj) for obj in objects]
@@ -80,13 +83,13 @@ class Scene:
         for obj in objects:
             readers = frozenset(MEMBERS[:1] if NOFORN in obj["object_marking_refs"] else MEMBERS)
             self.held.append(Held(obj, to, readers))
-            for slug in readers:
+            for slug in readers - self.closed:
                 self.ever[slug].add(obj["id"])
 
     def markings(self) -> list[str]:
         return [TLP2["amber"], *([NOFORN] if self.chance.random() < 0.3 else [])]
 
-    # What may happen. An issue that adds grants and revocations adds them here, with their effect on `readers`.
+    # What may happen.
 
     async def add(self) -> None:
         """Some new objects, by an author whose clock may run ahead of the hub's."""
@@ -116,13 +119,27 @@ class Scene:
             assert (await call(self.world, "us-cyber", "DELETE", path))[0] == 200
             self.held = [one for one in self.held if one.obj["id"] != gone.obj["id"]]
 
+    async def turn(self, slug: str | None = None) -> None:
+        """What a member may have is taken from it, or given to it again: it is no authority for a while."""
+        slug = slug or self.chance.choice(MEMBERS)
+        self.closed ^= {slug}
+        member = self.world.members[slug]
+        if slug in self.closed:
+            member = replace(member, roles=("feed",))
+            for product in self.products:
+                if product.slug == slug:
+                    product.drop()
+        else:
+            self.ever[slug] |= {one.obj["id"] for one in self.held if slug in one.readers}
+        await self.world.hub.services.governance.put_member(OPERATOR, member)
+
     async def poll(self) -> None:
         """One request of some product."""
         await self.chance.choice(self.products).step()
 
     @property
     def actions(self) -> tuple[tuple[int, Callable[[], Awaitable[None]]], ...]:
-        return ((4, self.add), (3, self.revise), (1, self.delete), (40, self.poll))
+        return ((4, self.add), (3, self.revise), (1, self.delete), (1, self.turn), (40, self.poll))
 
     async def happen(self, times: int) -> None:
         weights, actions = zip(*self.actions, strict=True)
@@ -146,6 +163,8 @@ async def test_each_product_ends_with_what_it_may_have(tmp_path: Path, place: Pl
         scene = Scene(world, random.Random(seed), products)
         for _ in range(3):
             await scene.happen(80)
+            for slug in sorted(scene.closed):
+                await scene.turn(slug)
             for product in products:
                 await scene.settle(product)
                 permitted = scene.permitted(product.slug, product.collections)

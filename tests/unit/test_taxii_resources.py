@@ -24,7 +24,7 @@ def coll(readers: str, writers: str, title: str = "Indicators") -> Collection:
 
 def written(view: View, count: int, following: str | None = None, *, lists: bool = False) -> bytes:
     """A manifest or a list of versions, of `count` rows."""
-    rows = [Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", bytes(32), 0) for n in range(1, count + 1)]
+    rows = [Row(n, 1, f"indicator--{n}", f"2026-01-01T00:00:00.{n}Z", bytes(32), 0, 0) for n in range(1, count + 1)]
     assert view.write is not None
     sheet = Sheet.of_rows(Page(tuple(rows), following is not None, 7), view.write, {1: "US"})
     return b"".join(resources.paged(sheet, view, following, lists=lists))

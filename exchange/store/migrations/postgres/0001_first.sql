@@ -10,9 +10,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     agreement bigint NOT NULL,      -- adoption number in force
     pol text NOT NULL,              -- its name, as leaves carry it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
-    revision bigint NOT NULL        -- rises when what was placed earlier may read differently: a rival version, a deletion
+    revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
+    views bigint NOT NULL           -- rises with every step of any member's view
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0);
 
 CREATE TABLE tree (
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
@@ -104,6 +105,35 @@ ALTER TABLE run ALTER items SET STORAGE EXTERNAL,   -- as they are: unpacking wo
     ALTER bodies SET STORAGE EXTERNAL;
 CREATE INDEX run_collection ON run (collection, first_tick) INCLUDE (label, count, odd);
 CREATE INDEX run_label ON run (label, first_tick) INCLUDE (count, odd);
+
+CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
+    member text COLLATE "C" PRIMARY KEY, number bigint NOT NULL, states bytea NOT NULL, floor bigint NOT NULL,
+    last_tick bigint NOT NULL,
+    born bigint NOT NULL            -- the tick at which the member was first answered
+);
+CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
+    member text COLLATE "C" NOT NULL, label bigint NOT NULL, done bigint NOT NULL,
+    windows text NOT NULL,          -- [[after, until], …]: native ticks that are shown
+    PRIMARY KEY (member, label)
+);
+CREATE TABLE late_run (             -- runs that became visible to a member later: their objects have ticks from `tick` on
+    member text COLLATE "C" NOT NULL, collection text COLLATE "C" NOT NULL, tick bigint NOT NULL, run bigint NOT NULL,
+    count int NOT NULL, label bigint NOT NULL,
+    PRIMARY KEY (member, collection, tick)
+);
+CREATE INDEX late_run_run ON late_run (member, run);
+
+CREATE TABLE recall (               -- what a member is asked to drop
+    id text COLLATE "C" PRIMARY KEY, member text COLLATE "C" NOT NULL, collection text NOT NULL, cause text NOT NULL,
+    countries text NOT NULL, what bytea NOT NULL, opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
+    seen_us bigint, acknowledged_us bigint, account text NOT NULL
+);
+CREATE INDEX recall_member ON recall (member, opened_us);
+
+CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
+    tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,
+    label bigint NOT NULL, placed bigint NOT NULL   -- of the version before
+);
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member text COLLATE "C" NOT NULL, collection text NOT NULL, kind text NOT NULL, count bigint NOT NULL,

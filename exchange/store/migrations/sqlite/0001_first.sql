@@ -9,9 +9,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     agreement INTEGER NOT NULL,     -- adoption number in force
     pol TEXT NOT NULL,              -- its name, as leaves carry it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
-    revision INTEGER NOT NULL       -- rises when what was placed earlier may read differently: a rival version, a deletion
+    revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
+    views INTEGER NOT NULL          -- rises with every step of any member's view
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
@@ -99,6 +100,34 @@ CREATE TABLE run (                  -- neighbours of one label, ticks without a 
 );
 CREATE INDEX run_collection ON run (collection, first_tick, label, count, odd);
 CREATE INDEX run_label ON run (label, first_tick, count, odd);
+
+CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
+    member TEXT PRIMARY KEY, number INTEGER NOT NULL, states BLOB NOT NULL, floor INTEGER NOT NULL, last_tick INTEGER NOT NULL,
+    born INTEGER NOT NULL           -- the tick at which the member was first answered
+) WITHOUT ROWID;
+CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
+    member TEXT NOT NULL, label INTEGER NOT NULL, done INTEGER NOT NULL,
+    windows TEXT NOT NULL,          -- [[after, until], …]: native ticks that are shown
+    PRIMARY KEY (member, label)
+) WITHOUT ROWID;
+CREATE TABLE late_run (             -- runs that became visible to a member later: their objects have ticks from `tick` on
+    member TEXT NOT NULL, collection TEXT NOT NULL, tick INTEGER NOT NULL, run INTEGER NOT NULL, count INTEGER NOT NULL,
+    label INTEGER NOT NULL,
+    PRIMARY KEY (member, collection, tick)
+) WITHOUT ROWID;
+CREATE INDEX late_run_run ON late_run (member, run);
+
+CREATE TABLE recall (               -- what a member is asked to drop
+    id TEXT PRIMARY KEY, member TEXT NOT NULL, collection TEXT NOT NULL, cause TEXT NOT NULL, countries TEXT NOT NULL,
+    what BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
+    seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL
+);
+CREATE INDEX recall_member ON recall (member, opened_us);
+
+CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
+    tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
+    label INTEGER NOT NULL, placed INTEGER NOT NULL   -- of the version before
+);
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member TEXT NOT NULL, collection TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL,

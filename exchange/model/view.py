@@ -1,0 +1,84 @@
+"""How a collection lies for one member: where it was placed, or with fresh ticks where it became visible later."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+NOW = -1
+EVER = 2**62
+"""Later than any tick."""
+
+CLOSED, OPEN, DELAYED = b"cod"
+"""What a label is to a member: not to be seen; to be seen where it was placed; to be seen some time after it was placed."""
+
+
+class Window(NamedTuple):
+    """Native ticks that are shown where they are: after < tick <= until."""
+
+    after: int
+    until: int
+
+
+class LateRun(NamedTuple):
+    """A run that was released late: its objects have `tick`, tick + 1, … in place of `run`, run + 1, …"""
+
+    tick: int
+    run: int
+    size: int
+    label: int
+
+    @property
+    def last_tick(self) -> int:
+        return self.tick + self.size - 1
+
+
+def late_tick(late: Sequence[LateRun], tick: int) -> int | None:
+    """The tick that a row has among what was released late (in the order of placement), by the one it was placed at."""
+    place = bisect_right(late, tick, key=lambda run: run.run) - 1
+    run = late[place] if place >= 0 else None
+    return tick - run.run + run.tick if run is not None and tick < run.run + run.size else None
+
+
+@dataclass(frozen=True)
+class View:
+    """One member's view, as it was last written. It is never cut inside a run: ticks of one run are all in a window, or none."""
+
+    member: str
+    number: int
+    """Rises with each step."""
+    states: bytes
+    """By label id, from 1 on: CLOSED, OPEN or DELAYED. Labels beyond came up since, and lie where they were placed."""
+    floor: int
+    """Nothing that was placed up to here is shown: the bound of the agreement for what a new member is given."""
+    last_tick: int
+    """Of what was released late; 0 when nothing was."""
+    born: int
+    """The tick at which the member was first answered."""
+    windows: tuple[tuple[int, tuple[Window, ...]], ...] = ()
+    """By label. A label that is not named is shown wherever it was placed."""
+    done: tuple[tuple[int, int], ...] = ()
+    """By the same labels: up to where what no window shows has been released late."""
+
+    @cached_property
+    def by_label(self) -> dict[int, tuple[Window, ...]]:
+        return dict(self.windows)
+
+    def settled(self, label: int) -> int:
+        """Up to this tick, whatever was placed under the label is shown already, or never will be."""
+        tick = dict(self.done).get(label, self.floor)
+        for window in sorted(self.by_label.get(label, ())):
+            if window.after <= tick:
+                tick = max(tick, window.until)
+        return tick
+
+    @property
+    def shape(self) -> tuple[str, int, tuple[tuple[int, tuple[Window, ...]], ...]]:
+        """Equal ones, and only later late runs in the same member's, place everything alike."""
+        return self.member if self.last_tick else "", self.floor, self.windows
+
+    def native(self, label: int, tick: int) -> bool:
+        """Whether a row that was placed at a tick is shown there."""
+        windows = self.by_label.get(label)
+        return tick > self.floor and (windows is None or any(after < tick <= until for after, until in windows))

@@ -1,0 +1,83 @@
+"""How a step of a member's view becomes rows, for every engine (docs/decisions/0013-late-release.md says why)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import orjson
+
+from exchange.model.view import NOW, LateRun, View, Window
+from exchange.store.contract import Turn, Waiting
+
+
+class Ripe(NamedTuple):
+    """A run that is to be released late."""
+
+    run: int
+    size: int
+    label: int
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A `view_label` row: the native ticks of a label that are shown, and up to where the rest was released late."""
+
+    label: int
+    windows: tuple[Window, ...]
+    done: int
+
+    @classmethod
+    def of(cls, label: int, windows: str, done: int) -> "Kept":
+        return cls(label, tuple([Window(*one) for one in orjson.loads(windows)]), done)
+
+    @classmethod
+    def after(cls, turn: Turn, last_tick: int) -> "Kept":
+        """What a label's row becomes when it turns behind `last_tick`."""
+        return cls(turn.label, tuple([Window(*(last_tick if tick == NOW else tick for tick in one)) for one in turn.windows]),
+                   turn.done)  # fmt: skip
+
+    @property
+    def columns(self) -> tuple[int, str, int]:
+        return self.label, orjson.dumps(list(map(list, self.windows))).decode(), self.done
+
+    def gaps(self, until_us: int) -> list[Window]:
+        """The native ticks from `done` to `until_us` that are not shown where they are."""
+        found, after = [], self.done
+        for window in sorted(self.windows):
+            if window.after > after:
+                found.append(Window(after, min(window.after, until_us)))
+            after = max(after, window.until)
+        return [one for one in [*found, Window(after, until_us)] if one.after < one.until]
+
+
+def view_of(member: str, row: tuple[int, bytes, int, int, int], kept: Iterable[Kept]) -> View:
+    """The view that these rows state: `row` is number, states, floor, last_tick, born."""
+    labels = list(kept)
+    return View(member, *row, tuple([(one.label, one.windows) for one in labels]),
+                tuple([(one.label, one.done) for one in labels]))  # fmt: skip
+
+
+def fresh(ripe: Sequence[Ripe], tick: int) -> list[LateRun]:
+    """The runs with ticks from `tick` on, one for each of their objects."""
+    released = []
+    for one in ripe:
+        released.append(LateRun(tick, one.run, one.size, one.label))
+        tick += one.size
+    return released
+
+
+def first(found: Iterable[Ripe], at_most: int) -> tuple[list[Ripe], bool]:
+    """The earliest of them, in the order they were placed in, and whether there are more."""
+    ripe = sorted(found)
+    return ripe[:at_most], len(ripe) > at_most
+
+
+def released(waiting: Waiting, kept: Kept, last_tick: int, ripe: Sequence[Ripe], *, cut: bool) -> Kept:
+    """A label's row after the step."""
+    until = until_of(waiting, last_tick)
+    return replace(kept, done=max(kept.done, min(until, ripe[-1].run) if cut else until))
+
+
+def until_of(waiting: Waiting, last_tick: int) -> int:
+    return last_tick if waiting.until_us == NOW else waiting.until_us

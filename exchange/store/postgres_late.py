@@ -1,0 +1,123 @@
+"""Members' views on PostgreSQL: read, and taken a step further inside the append transaction."""
+
+from collections.abc import Sequence
+
+from exchange.model.view import LateRun, View
+from exchange.store.contract import RELABELLED_AT_ONCE, Outdated, RecallRow, Relabelled, Turn, ViewChange, Waiting
+from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
+from exchange.store.postgres_session import Connection, arrays
+
+
+async def view(db: Connection, member: str) -> View | None:
+    """See Store.view. All of it in the caller's snapshot."""
+    row = await db.fetchrow("SELECT number, states, floor, last_tick, born FROM member_view WHERE member = $1", member)
+    return view_of(member, tuple(row), await _kept(db, member)) if row else None
+
+
+async def late(db: Connection, member: str, collection: str) -> list[LateRun]:
+    """See Store.late."""
+    sql = "SELECT tick, run, count, label FROM late_run WHERE member = $1 AND collection = $2 ORDER BY run"
+    return list(map(LateRun._make, await db.fetch(sql, member, collection)))
+
+
+async def recalls(db: Connection, member: str | None) -> list[RecallRow]:
+    """See Store.recalls."""
+    rows = await db.fetch(
+        "SELECT id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us, acknowledged_us, account"
+        " FROM recall WHERE $1::text IS NULL OR member = $1 ORDER BY opened_us, id",
+        member,
+    )
+    return [RecallRow(*row) for row in rows]
+
+
+async def relabelled(db: Connection) -> list[Relabelled]:
+    """See Store.relabelled."""
+    sql = "SELECT tick, collection, id, label, placed FROM relabelled ORDER BY tick LIMIT $1"
+    return [Relabelled(*row) for row in await db.fetch(sql, RELABELLED_AT_ONCE)]
+
+
+async def ripe(db: Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """See Store.ripe."""
+    found = await db.fetch(
+        "SELECT a.label, r.first_tick FROM unnest($1::bigint[], $2::bigint[]) AS a (label, tick) CROSS JOIN LATERAL"
+        " (SELECT first_tick FROM run WHERE run.label = a.label AND first_tick > a.tick ORDER BY first_tick LIMIT 1) r",
+        *arrays(after, 2),
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def step(db: Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+    """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
+    number = await db.fetchval("SELECT number FROM member_view WHERE member = $1", change.member)
+    if change.number != (number or 0):
+        raise Outdated
+    await _turn(db, change.member, change.turns, last_tick)
+    given = await _release(db, change, last_tick)
+    await db.execute(
+        "INSERT INTO member_view AS v (member, number, states, floor, last_tick, born) VALUES ($1, $2, $3, $4, $5, $6)"
+        " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
+        " last_tick = greatest(v.last_tick, excluded.last_tick)",
+        change.member, change.number + 1, change.states, change.floor, given[-1].last_tick if given else 0,
+        last_tick,
+    )  # fmt: skip
+    return given
+
+
+async def _turn(db: Connection, member: str, turns: Sequence[Turn], last_tick: int) -> None:
+    closed = [turn.label for turn in turns if not turn.opens]
+    if closed:
+        await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", member, closed)
+        await db.execute("DELETE FROM late_run WHERE member = $1 AND label = ANY($2)", member, closed)
+    await _keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
+
+
+async def _release(db: Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+    if not change.waiting:
+        return []
+    kept = {one.label: one for one in await _kept(db, change.member)}
+    found = await _waiting(db, change.waiting, kept, last_tick, change.runs_at_most + 1)
+    going, cut = first(found, change.runs_at_most)
+    await _keep(
+        db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting]
+    )
+    given = fresh(going, last_tick + 1)
+    await db.execute(
+        "INSERT INTO late_run (member, collection, tick, run, count, label)"
+        " SELECT $1, u.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[]) AS u",
+        change.member,
+        *arrays([(run.collection, *one) for run, one in zip(going, given, strict=True)], 5),
+    )
+    return given
+
+
+async def _waiting(
+    db: Connection, waiting: Sequence[Waiting], kept: dict[int, Kept], last_tick: int, at_most: int
+) -> list[Ripe]:
+    asked = [
+        (one.label, one.collection, *gap) for one in waiting for gap in kept[one.label].gaps(until_of(one, last_tick))
+    ]
+    found = await db.fetch(
+        "SELECT r.first_tick, r.count, a.label, a.collection"
+        " FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS a (label, collection, after, until)"
+        " CROSS JOIN LATERAL (SELECT first_tick, count FROM run WHERE run.label = a.label AND first_tick > a.after"
+        " AND first_tick <= a.until ORDER BY first_tick LIMIT $5) r",
+        *arrays(asked, 4),
+        at_most,
+    )
+    return list(map(Ripe._make, found))
+
+
+async def _kept(db: Connection, member: str) -> list[Kept]:
+    rows = await db.fetch("SELECT label, windows, done FROM view_label WHERE member = $1 ORDER BY label", member)
+    return [Kept.of(*row) for row in rows]
+
+
+async def _keep(db: Connection, member: str, labels: Sequence[Kept]) -> None:
+    if labels:
+        await db.execute(
+            "INSERT INTO view_label (member, label, windows, done)"
+            " SELECT $1, u.* FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS u"
+            " ON CONFLICT (member, label) DO UPDATE SET windows = excluded.windows, done = excluded.done",
+            member,
+            *arrays([one.columns for one in labels], 3),
+        )

@@ -1,0 +1,121 @@
+"""Members' views on SQLite: read, and taken a step further inside the append transaction."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from exchange.model.view import LateRun, View
+from exchange.store.contract import RELABELLED_AT_ONCE, Outdated, RecallRow, Relabelled, Turn, ViewChange, Waiting
+from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
+
+
+def view(db: sqlite3.Connection, member: str) -> View | None:
+    """See Store.view."""
+    db.execute("BEGIN")  # one snapshot for the view and its labels
+    try:
+        row = db.execute(
+            "SELECT number, states, floor, last_tick, born FROM member_view WHERE member = ?", (member,)
+        ).fetchone()
+        return view_of(member, row, _kept(db, member)) if row else None
+    finally:
+        db.execute("COMMIT")
+
+
+def late(db: sqlite3.Connection, member: str, collection: str) -> list[LateRun]:
+    """See Store.late."""
+    sql = "SELECT tick, run, count, label FROM late_run WHERE member = ? AND collection = ? ORDER BY run"
+    return list(map(LateRun._make, db.execute(sql, (member, collection))))
+
+
+def recalls(db: sqlite3.Connection, member: str | None) -> list[RecallRow]:
+    """See Store.recalls."""
+    rows = db.execute(
+        "SELECT id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us, acknowledged_us, account"
+        " FROM recall WHERE ? IS NULL OR member = ? ORDER BY opened_us, id",
+        (member, member),
+    )
+    return [replace(one, required=bool(one.required)) for one in (RecallRow(*row) for row in rows)]
+
+
+def relabelled(db: sqlite3.Connection) -> list[Relabelled]:
+    """See Store.relabelled."""
+    rows = db.execute(
+        "SELECT tick, collection, id, label, placed FROM relabelled ORDER BY tick LIMIT ?", (RELABELLED_AT_ONCE,)
+    )
+    return [Relabelled(*row) for row in rows]
+
+
+def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """See Store.ripe."""
+    sql = (
+        "SELECT first_tick FROM run INDEXED BY run_label WHERE label = ? AND first_tick > ? ORDER BY first_tick LIMIT 1"
+    )
+    found = ((label, db.execute(sql, (label, tick)).fetchone()) for label, tick in after)
+    return {label: row[0] for label, row in found if row is not None}
+
+
+def step(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+    """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
+    row = db.execute("SELECT number FROM member_view WHERE member = ?", (change.member,)).fetchone()
+    if change.number != (row[0] if row else 0):
+        raise Outdated
+    _turn(db, change.member, change.turns, last_tick)
+    given = _release(db, change, last_tick)
+    db.execute(
+        "INSERT INTO member_view (member, number, states, floor, last_tick, born) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
+        " last_tick = max(last_tick, excluded.last_tick)",
+        (change.member, change.number + 1, change.states, change.floor, _last(given), last_tick),
+    )
+    return given
+
+
+def _last(given: Sequence[LateRun]) -> int:
+    return given[-1].last_tick if given else 0
+
+
+def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick: int) -> None:
+    closed = [(member, turn.label) for turn in turns if not turn.opens]
+    db.executemany("DELETE FROM view_label WHERE member = ? AND label = ?", closed)
+    db.executemany("DELETE FROM late_run WHERE member = ? AND label = ?", closed)
+    _keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
+
+
+def _release(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+    if not change.waiting:
+        return []
+    kept = {one.label: one for one in _kept(db, change.member)}
+    found = [
+        run for one in change.waiting for run in _waiting(db, one, kept[one.label], last_tick, change.runs_at_most + 1)
+    ]
+    going, cut = first(found, change.runs_at_most)
+    _keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
+    given = fresh(going, last_tick + 1)
+    db.executemany(
+        "INSERT INTO late_run (member, collection, tick, run, count, label) VALUES (?, ?, ?, ?, ?, ?)",
+        [(change.member, run.collection, *one) for run, one in zip(going, given, strict=True)],
+    )
+    return given
+
+
+def _waiting(db: sqlite3.Connection, one: Waiting, kept: Kept, last_tick: int, at_most: int) -> Iterator[Ripe]:
+    for gap in kept.gaps(until_of(one, last_tick)):
+        rows = db.execute(
+            "SELECT first_tick, count, label, ? FROM run INDEXED BY run_label"
+            " WHERE label = ? AND first_tick > ? AND first_tick <= ? ORDER BY first_tick LIMIT ?",
+            (one.collection, one.label, *gap, at_most),
+        )
+        yield from map(Ripe._make, rows)
+
+
+def _kept(db: sqlite3.Connection, member: str) -> list[Kept]:
+    rows = db.execute("SELECT label, windows, done FROM view_label WHERE member = ? ORDER BY label", (member,))
+    return [Kept.of(*row) for row in rows]
+
+
+def _keep(db: sqlite3.Connection, member: str, labels: Sequence[Kept]) -> None:
+    db.executemany(
+        "INSERT INTO view_label (member, label, windows, done) VALUES (?, ?, ?, ?) ON CONFLICT (member, label)"
+        " DO UPDATE SET windows = excluded.windows, done = excluded.done",
+        [(member, *one.columns) for one in labels],
+    )
