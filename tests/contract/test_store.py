@@ -275,7 +275,7 @@ async def test_ids_that_share_their_key_are_two_ids(tmp_path: Path) -> None:
     assert [one.verdict for one in again] == [Verdict.STORED]
     removal = Removal(COLLECTION, made(2).id, "mx-ciber")
     assert [len(one or ()) for one in (await done(store, act(removals=(removal,)))).stamp.removed] == [2]
-    assert not await store.has_object(COLLECTION, [1], made(2).id)
+    assert not (await store.page(COLLECTION, [1], Filter(ids=(made(2).id,)), 0, 9, until_us=FOREVER)).rows
     await store.close()
 
 
