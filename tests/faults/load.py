@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -40,10 +41,12 @@ class History:
 class Members:
     """Clients of the hubs. They are patient: a connection that breaks is tried again, with the same bytes."""
 
-    def __init__(self, founded: Founded, session: aiohttp.ClientSession) -> None:
+    def __init__(self, founded: Founded, session: aiohttp.ClientSession, hubs: Sequence[str] = ()) -> None:
+        """`hubs`: URLs of several, which are asked in turn, so that every walk goes from one to the other."""
         self.founded = founded
         self.history = History()
         self._session = session
+        self._turn = itertools.cycle(hubs or (founded.settings.public_url,))
         self.enough = asyncio.Event()
         """Set: submitters stop when their envelope is acknowledged."""
         self.complete = asyncio.Event()
@@ -51,13 +54,16 @@ class Members:
 
     async def ask(self, slug: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
         """Body and headers of the first 2xx answer. Anything that is neither that nor 503 fails the test."""
-        url = path if path.startswith("https:") else self.founded.root + path
+        place = path if path.startswith("/") else f"/taxii2/us-mx/{path}"
         headers = self.founded.headers(slug, **({"Content-Type": TAXII} if body else {}))
-        if "/ledger/" in url:
+        if "/ledger/" in place:
             headers["Accept"] = "*/*"
         for _ in range(_TRIES):
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self._session.request("POST" if body else "GET", url, data=body, headers=headers) as answer:
+                async with self._session.request(
+                    "POST" if body else "GET", next(self._turn) + place, data=body, headers=headers,
+                    server_hostname="localhost",
+                ) as answer:  # fmt: skip
                     data = await answer.read()
                     if answer.status in (200, 202):
                         return data, answer.headers
@@ -112,7 +118,7 @@ class Members:
                 await asyncio.sleep(0.02)
 
     async def look_at_checkpoint(self, slug: str, log: str) -> Checkpoint:
-        data, _ = await self.ask(slug, f"{self.founded.settings.public_url}/ledger/{log}/checkpoint")
+        data, _ = await self.ask(slug, f"/ledger/{log}/checkpoint")
         seen = Checkpoint.parse(split_note(data)[0])
         self.history.roots[log, seen.size].add(seen.root)
         self.history.notes.append((log, data))
