@@ -40,10 +40,13 @@ async def kennel(*prefix: str) -> AsyncIterator[Kennel]:
     process = await asyncio.create_subprocess_exec(
         *prefix, sys.executable, "-m", "tests.faults.kennel", stdin=pipe, stdout=pipe, cwd=ROOT
     )
-    yield Kennel(process)
     assert process.stdin is not None
-    process.stdin.close()
-    assert await process.wait() == 0
+    try:
+        yield Kennel(process)
+    finally:
+        process.stdin.close()  # what still runs ends with it
+        status = await process.wait()
+    assert status == 0
 
 
 def write_settings(home: Home, settings: Settings) -> None:

@@ -66,18 +66,21 @@ def end(pid: int, how: signal.Signals) -> int:
 
 
 def work() -> None:
+    alive: set[int] = set()
     for line in sys.stdin:
         match line.split():
             case ["start", home]:
                 answer = start(Path(home))
-            case ["kill", pid]:
-                answer = end(int(pid), signal.SIGKILL)
-            case ["stop", pid]:
-                answer = end(int(pid), signal.SIGTERM)
+                alive.add(answer)
+            case ["kill" | "stop" as how, pid]:
+                alive.remove(int(pid))
+                answer = end(int(pid), signal.SIGKILL if how == "kill" else signal.SIGTERM)
             case _:
                 raise ValueError(line)
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
+    for pid in alive:  # a test that failed leaves them behind
+        end(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from exchange.model.stix import item_hash
 from tests.world import TAXII, Founded
 
 LIMIT = 25
+LOST = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a client sees of a hub that dies, or is cut off."""
+
 _TRIES = 2_000
 
 
@@ -53,23 +56,33 @@ class Members:
         """Set when all submitters stopped: readers stop when they have everything."""
 
     async def ask(self, slug: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
-        """Body and headers of the first 2xx answer. Anything that is neither that nor 503 fails the test."""
+        """Body and headers of the first 2xx answer. Whatever is neither that nor "come again" fails the test: 503, 429 after
+        a step of the hub's clock, and 404 for a checkpoint before the first."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(*LOST):
+                async with self._request(slug, path, body) as answer:
+                    data = await answer.read()
+                    if answer.status in (200, 202):
+                        return data, answer.headers
+                    not_yet = answer.status in (429, 503) or b"no-such-ledger-file" in data
+                    assert not_yet, (answer.status, data)
+            await asyncio.sleep(0.01)
+        raise AssertionError("no hub came back")
+
+    async def lose(self, slug: str, path: str, body: bytes, *, after_seconds: float | None) -> None:
+        """Send it once and never know the answer: the connection ends so soon, or (None) as the answer begins."""
+        with contextlib.suppress(*LOST):
+            async with asyncio.timeout(after_seconds), self._request(slug, path, body) as answer:
+                answer.close()
+
+    def _request(self, slug: str, path: str, body: bytes | None) -> Any:
         place = path if path.startswith("/") else f"/taxii2/us-mx/{path}"
         headers = self.founded.headers(slug, **({"Content-Type": TAXII} if body else {}))
         if "/ledger/" in place:
             headers["Accept"] = "*/*"
-        for _ in range(_TRIES):
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self._session.request(
-                    "POST" if body else "GET", next(self._turn) + place, data=body, headers=headers,
-                    server_hostname="localhost",
-                ) as answer:  # fmt: skip
-                    data = await answer.read()
-                    if answer.status in (200, 202):
-                        return data, answer.headers
-                    assert answer.status == 503, (answer.status, data)
-            await asyncio.sleep(0.01)
-        raise AssertionError("no hub came back")
+        return self._session.request(
+            "POST" if body else "GET", next(self._turn) + place, data=body, headers=headers, server_hostname="localhost"
+        )
 
     async def submit(self, slug: str) -> None:
         """Signed indicators, three to an envelope, sent again until a hub says 202."""
@@ -123,6 +136,16 @@ class Members:
         self.history.roots[log, seen.size].add(seen.root)
         self.history.notes.append((log, data))
         return seen
+
+
+@contextlib.asynccontextmanager
+async def at_work(founded: Founded, *hubs: str, patience_seconds: float = 10) -> AsyncIterator[Members]:
+    """Members whose connections are closed when the block ends."""
+    connector = aiohttp.TCPConnector(ssl=founded.trusting())
+    timeout = aiohttp.ClientTimeout(total=patience_seconds)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield Members(founded, session, hubs)
+    await asyncio.sleep(0.1)  # transports close on the loop's next turns
 
 
 def items_root(objects: list[dict[str, Any]]) -> str:

@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.faults.hubs import ROOT, Kennel, kennel, write_settings
 from tests.faults.judging import SEES, everything_cosigned, judge
-from tests.faults.load import History, Members
+from tests.faults.load import History, Members, at_work
 from tests.postgres import Cluster, Databases
 from tests.world import found
 
@@ -44,16 +43,13 @@ async def _play(directory: Path, kills: int, server: Cluster | None = None) -> N
             sys.executable, "-m", "exchange.cli", "serve", "--home", str(founded.home.root),
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, cwd=ROOT,
         )  # fmt: skip
-        connector = aiohttp.TCPConnector(ssl=founded.trusting())
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as session:
-            members = Members(founded, session)
+        async with at_work(founded) as members:
             alive = await _under_load(members, hubs, real, kills, server)
             await everything_cosigned(members)
             for pid in alive:
                 assert await hubs.order("stop", pid) == 0
         await judge(founded, members, directory / "copy")
         _nothing_is_lost(members.history)
-    await asyncio.sleep(0.1)  # transports close on the loop's next turns
 
 
 async def _under_load(
