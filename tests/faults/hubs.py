@@ -11,6 +11,7 @@ from pathlib import Path
 
 from exchange.cli.setup import Home
 from exchange.settings import Settings
+from tests.world import Founded
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +59,10 @@ def write_settings(home: Home, settings: Settings) -> None:
     home.settings_file.write_text("\n".join([*lines, "[witnesses]", witnesses, ""]))
 
 
-def another_machine(first: Home, root: Path) -> Home:
-    """A copy of a hub's directory, as a new machine begins with one: the same keys, anchors of its own."""
-    shutil.copytree(first.settings_file.parent, root / "hub")
-    return Home(root)
+def another_machine(founded: Founded, root: Path) -> tuple[Home, Settings]:
+    """What a new machine begins with: a copy of the first one's `hub/` that was never served from. It has the same keys, and
+    anchors of its own."""
+    shutil.copytree(founded.home.settings_file.parent, root / "hub")
+    home = Home(root)
+    own = {name: getattr(home.settings(), name) for name in _PATHS if name != "database_password_file"}
+    return home, founded.settings.model_copy(update=own)

@@ -50,10 +50,17 @@ class Members:
         self.history = History()
         self._session = session
         self._turn = itertools.cycle(hubs or (founded.settings.public_url,))
+        self.collection = f"collections/{founded.collections['indicators']}"
         self.enough = asyncio.Event()
         """Set: submitters stop when their envelope is acknowledged."""
         self.complete = asyncio.Event()
         """Set when all submitters stopped: readers stop when they have everything."""
+
+    def only(self, hub: str) -> "Members":
+        """The same ones, asking no hub but this."""
+        made = Members(self.founded, self._session, [hub])
+        made.history = self.history
+        return made
 
     async def ask(self, slug: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
         """Body and headers of the first 2xx answer. Whatever is neither that nor "come again" fails the test: 503, 429 after
@@ -69,10 +76,13 @@ class Members:
             await asyncio.sleep(0.01)
         raise AssertionError("no hub came back")
 
-    async def lose(self, slug: str, path: str, body: bytes, *, after_seconds: float | None) -> None:
-        """Send it once and never know the answer: the connection ends so soon, or (None) as the answer begins."""
+    async def lose(self, slug: str, body: bytes, *, after_seconds: float | None) -> None:
+        """Send an envelope once and never know the answer: the connection ends so soon, or (None) as the answer begins."""
         with contextlib.suppress(*LOST):
-            async with asyncio.timeout(after_seconds), self._request(slug, path, body) as answer:
+            async with (
+                asyncio.timeout(after_seconds),
+                self._request(slug, f"{self.collection}/objects/", body) as answer,
+            ):
                 answer.close()
 
     def _request(self, slug: str, path: str, body: bytes | None) -> Any:
@@ -84,16 +94,18 @@ class Members:
             "POST" if body else "GET", next(self._turn) + place, data=body, headers=headers, server_hostname="localhost"
         )
 
+    async def send(self, slug: str, body: bytes) -> None:
+        """Until a hub says 202, and then all of it must be in."""
+        answer, _ = await self.ask(slug, f"{self.collection}/objects/", body)
+        status = json.loads(answer)
+        assert status["failure_count"] == 0, status
+        for one in status["successes"]:
+            self.history.acknowledged[one["id"]] = slug
+
     async def submit(self, slug: str) -> None:
-        """Signed indicators, three to an envelope, sent again until a hub says 202."""
+        """Signed indicators, three to an envelope."""
         while not self.enough.is_set():
-            objects = [self.founded.signed(slug, tlp="green") for _ in range(3)]
-            url = f"collections/{self.founded.collections['indicators']}/objects/"
-            answer, _ = await self.ask(slug, url, json.dumps({"objects": objects}).encode())
-            status = json.loads(answer)
-            assert status["failure_count"] == 0, status
-            for one in status["successes"]:
-                self.history.acknowledged[one["id"]] = slug
+            await self.send(slug, envelope([self.founded.signed(slug, tlp="green") for _ in range(3)]))
             await asyncio.sleep(0.005)
 
     async def pull(self, slug: str) -> None:
@@ -114,7 +126,7 @@ class Members:
             await asyncio.sleep(0.2)
 
     async def _pages(self, slug: str, kind: str, *, once: bool = False) -> AsyncIterator[list[dict[str, Any]]]:
-        base = f"collections/{self.founded.collections['indicators']}/{kind}/?limit={LIMIT if not once else 1000}"
+        base = f"{self.collection}/{kind}/?limit={LIMIT if not once else 1000}"
         query = ""
         while True:
             last = once or self.complete.is_set()
@@ -146,6 +158,10 @@ async def at_work(founded: Founded, *hubs: str, patience_seconds: float = 10) ->
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield Members(founded, session, hubs)
     await asyncio.sleep(0.1)  # transports close on the loop's next turns
+
+
+def envelope(objects: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"objects": objects}).encode()
 
 
 def items_root(objects: list[dict[str, Any]]) -> str:

@@ -40,7 +40,9 @@ class Poller:
         while more:
             data, headers = await self.ask("objects", f"limit={self._chance.randint(1, self.largest)}{self._query}")
             body = json.loads(data)
-            page = [(one["id"], one["modified"]) for one in body.get("objects", [])]
+            objects = body.get("objects", [])
+            self._members.history.pages.append((self.slug, objects))
+            page = [(one["id"], one["modified"]) for one in objects]
             self.walks[-1] += page
             more = body.get("more", False)
             self._query = await self.following(body, headers, page)
@@ -50,8 +52,7 @@ class Poller:
         raise NotImplementedError
 
     async def ask(self, kind: str, query: str) -> tuple[bytes, Any]:
-        collection = self._members.founded.collections["indicators"]
-        return await self._members.ask(self.slug, f"collections/{collection}/{kind}/?match[version]=all&{query}")
+        return await self._members.ask(self.slug, f"{self._members.collection}/{kind}/?match[version]=all&{query}")
 
 
 class ByHeader(Poller):

@@ -6,11 +6,11 @@ id, `modified`, and whether it is for its own country only.
 """
 
 import asyncio
-import json
+import contextlib
 import pickle
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from exchange.times import as_millis_text, parse_us
 from policies.markings import CAVEAT_MARKINGS
 from tests.faults.hubs import ROOT
-from tests.faults.load import Members, at_work
+from tests.faults.load import Members, at_work, envelope
 from tests.faults.pollers import Key
 from tests.world import TLP2, Founded
 
@@ -35,23 +35,19 @@ class Writer:
         self._written: list[dict[str, Any]] = []
 
     async def write(self, enough: asyncio.Event) -> None:
-        url = f"collections/{self._members.founded.collections['indicators']}/objects/"
         while not enough.is_set():
-            envelope = [self._next() for _ in range(self._chance.randint(1, 4))]
-            body = json.dumps({"objects": envelope}).encode()
+            objects = [self._next() for _ in range(self._chance.randint(1, 4))]
+            body = envelope(objects)
             loss = self._chance.choice(LOSSES)
             if loss is not None:
                 cut = self._chance.uniform(0.001, 0.05) if loss == "before" else None
-                await self._members.lose(self._slug, url, body, after_seconds=cut)
-            answer, _ = await self._members.ask(self._slug, url, body)
-            status = json.loads(answer)
-            assert (status["failure_count"], status["success_count"]) == (0, len(envelope)), status
-            for one in envelope:
-                sys.stdout.write(
-                    f"{one['id']} {one['modified']} {'home' if NOFORN in one['object_marking_refs'] else 'both'}\n"
-                )
+                await self._members.lose(self._slug, body, after_seconds=cut)
+            await self._members.send(self._slug, body)
+            for one in objects:
+                where = "home" if NOFORN in one["object_marking_refs"] else "both"
+                sys.stdout.write(f"{one['id']} {one['modified']} {where}\n")
             sys.stdout.flush()
-            self._written += envelope
+            self._written += objects
             await asyncio.sleep(self._chance.uniform(0, 0.05))
 
     def _next(self) -> dict[str, Any]:
@@ -93,24 +89,42 @@ class Racer:
     process: asyncio.subprocess.Process
     said: Path
 
-    @classmethod
-    async def start(cls, founded: Founded, slug: str, seed: int, hubs: Sequence[str]) -> "Racer":
-        pickled, said = founded.home.root / f"{slug}.pickle", founded.home.root / f"{slug}.said"
-        pickled.write_bytes(pickle.dumps(founded))
-        with said.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.faults.racers", str(pickled), slug, str(seed), *hubs,
-                stdin=asyncio.subprocess.PIPE, stdout=output, cwd=ROOT,
-            )  # fmt: skip
-        return cls(slug, process, said)
+    def written(self) -> list[Version]:
+        """All that it was acknowledged until now."""
+        lines = [line.split() for line in self.said.read_text().splitlines()]
+        return [Version(id_, modified, self.slug, where == "home") for id_, modified, where in lines]
 
     async def finish(self) -> list[Version]:
-        """All that it was acknowledged."""
+        """The same, at the end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert await self.process.wait() == 0
-        lines = [line.split() for line in self.said.read_text().splitlines()]
-        return [Version(id_, modified, self.slug, where == "home") for id_, modified, where in lines]
+        return self.written()
+
+
+@contextlib.asynccontextmanager
+async def racing(founded: Founded, slugs: Sequence[str], seed: int, hubs: Sequence[str]) -> AsyncIterator[list[Racer]]:
+    """A writing process for each of these members. They end with the block, finished or not."""
+    pickled = founded.home.root / "founded.pickle"
+    pickled.write_bytes(pickle.dumps(founded))
+    async with contextlib.AsyncExitStack() as stack:
+        racers = []
+        for number, slug in enumerate(slugs):
+            said = founded.home.root / f"{slug}.said"
+            with said.open("wb") as output:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "tests.faults.racers", str(pickled), slug, str(seed + number), *hubs,
+                    stdin=asyncio.subprocess.PIPE, stdout=output, cwd=ROOT,
+                )  # fmt: skip
+            stack.push_async_callback(_end, process)
+            racers.append(Racer(slug, process, said))
+        yield racers
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 async def go_on(racers: Sequence[Racer], count: int) -> None:

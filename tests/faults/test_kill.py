@@ -83,8 +83,8 @@ async def _under_load(
 
 
 async def _objects(members: Members, path: str) -> dict[str, Any]:
-    base = f"collections/{members.founded.collections['indicators']}/objects/?limit=3"
-    body: dict[str, Any] = json.loads((await members.ask("mx-aduanas", base + path))[0])
+    found, _ = await members.ask("mx-aduanas", f"{members.collection}/objects/?limit=3{path}")
+    body: dict[str, Any] = json.loads(found)
     return body
 
 

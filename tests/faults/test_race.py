@@ -16,7 +16,7 @@ from tests.faults.judging import SEES, everything_cosigned, judge
 from tests.faults.kennel import Stepped
 from tests.faults.load import Members, at_work
 from tests.faults.pollers import HABITS, Poller, in_order, was_given_all
-from tests.faults.racers import Racer, Version, go_on, permitted
+from tests.faults.racers import Version, go_on, permitted, racing
 from tests.world import Founded, found, free_port
 
 SEED = 20261126
@@ -91,8 +91,7 @@ async def test_every_poller_ends_with_exactly_what_it_may_have(tmp_path: Path, d
 
 async def _race(members: Members, pair: Pair, pollers: list[Poller]) -> list[Version]:
     chance = random.Random(SEED)
-    writers = [await Racer.start(members.founded, slug, SEED + n, pair.urls) for n, slug in enumerate(WRITERS)]
-    async with asyncio.TaskGroup() as tasks:
+    async with racing(members.founded, WRITERS, SEED, pair.urls) as writers, asyncio.TaskGroup() as tasks:
         for poller in pollers:
             tasks.create_task(poller.poll())
         for blow, hub in chance.sample(BLOWS, len(BLOWS)):
