@@ -245,6 +245,24 @@ async def cut_off(scene: Scene, hub: Hub, other: Hub, name: str) -> None:
     await scene.answers(hub, f"{name} connected again, it answers", begun)
 
 
+async def lost(scene: Scene, hub: Hub, other: Hub, name: str) -> None:
+    """As long as it takes until the server keeps no session for it: answers that nobody acknowledged were on their way."""
+    begun = time.perf_counter()
+    hub.machine.pull()
+    await scene.answers(other, f"{name} cut off at any moment, the other answers", begun)
+    db = await asyncpg.connect(scene.server.url)
+    async with asyncio.timeout(_PATIENCE):
+        while await db.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE host(client_addr) = $1", hub.machine.address
+        ):
+            await asyncio.sleep(0.1)
+    await db.close()
+    print(f"{name} cut off, the server has forgotten it: {time.perf_counter() - begun:.2f} s")
+    begun = time.perf_counter()
+    hub.machine.plug()
+    await scene.answers(hub, f"{name} connected again, it answers", begun)
+
+
 async def restarted(scene: Scene, name: str, stop: Callable[[], None]) -> None:
     await asyncio.to_thread(stop)
     await asyncio.to_thread(scene.server.start)
@@ -262,6 +280,7 @@ async def test_one_hub_goes_on_whatever_befalls_the_other(tmp_path: Path, net: N
             for hub, other, name in ((a, b, "A"), (b, a, "B")):
                 await befalls(scene, hub, other, name)
                 await scene.holds_true()
+        await lost(scene, a, b, "A")
         for name, stop in (("fast", distant.stop), ("immediate", distant.fall)):
             await restarted(scene, name, stop)
             await scene.holds_true()
