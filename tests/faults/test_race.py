@@ -95,7 +95,7 @@ async def _race(members: Members, pair: Pair, pollers: list[Poller]) -> list[Ver
         for poller in pollers:
             tasks.create_task(poller.poll())
         for blow, hub in chance.sample(BLOWS, len(BLOWS)):
-            await go_on(writers, chance.randint(1, 4))
+            await go_on(writers, chance.randint(1, 3))
             await pair.strike(blow, hub)
             log = chance.choice(list(SEES))
             await members.look_at_checkpoint(SEES[log], log)

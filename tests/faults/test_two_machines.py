@@ -130,25 +130,35 @@ class Scene:
                 await self.members.only(hub.url).look_at_checkpoint(slug, log)
 
 
-async def strike_under_lock(scene: Scene, hub: Hub, strike: Callable[[], None]) -> int:
+async def strike_under_lock(scene: Scene, hub: Hub, strike: Callable[[], None], undo: Callable[[], None]) -> int:
     """Strike the hub while it holds the head. Its session, which then waits for a client that is not there.
 
-    No luck is needed: a lock of ours on the leaves stops whoever has the head, until it is the one.
+    Little luck is needed: a lock of ours on the leaves stops whoever has the head, until it is the one.
     """
     url = Databases(scene.server.url).at("puente")
     ours, watching = await asyncpg.connect(url), await asyncpg.connect(url)
-    while True:
+    held = None
+    while held is None:
         async with ours.transaction():
             await ours.execute("LOCK TABLE leaf IN SHARE MODE")
             session, address = await _holder(watching, ours.get_server_pid())
-            if address == hub.machine.address:
-                strike()
-                break
-    while not await watching.fetchval("SELECT state LIKE 'idle in %' FROM pg_stat_activity WHERE pid = $1", session):
-        await asyncio.sleep(0.005)
+            if address != hub.machine.address:
+                continue
+            strike()
+        if await _waits_with_the_head(watching, session):
+            held = session
+        else:
+            undo()  # it was just giving up
     for one in (ours, watching):
         await one.close()
-    return session
+    return held
+
+
+async def _waits_with_the_head(db: asyncpg.Connection, session: int) -> bool:
+    asked = "SELECT state FROM pg_stat_activity WHERE pid = $1"
+    while (state := await db.fetchval(asked, session)) == "active":
+        await asyncio.sleep(0.005)
+    return bool(state == "idle in transaction")
 
 
 async def _holder(db: asyncpg.Connection, locker: int) -> tuple[int, str]:
@@ -226,7 +236,7 @@ async def killed(scene: Scene, hub: Hub, other: Hub, name: str) -> None:
 
 async def frozen(scene: Scene, hub: Hub, other: Hub, name: str) -> None:
     """What it was writing is gone before it wakes, so it cannot be committed then."""
-    session = await strike_under_lock(scene, hub, hub.freeze)
+    session = await strike_under_lock(scene, hub, hub.freeze, hub.thaw)
     begun = time.perf_counter()
     await scene.answers(other, f"{name} frozen with the head, the other answers", begun)
     assert await has_ended(scene, session)
@@ -236,7 +246,7 @@ async def frozen(scene: Scene, hub: Hub, other: Hub, name: str) -> None:
 
 
 async def cut_off(scene: Scene, hub: Hub, other: Hub, name: str) -> None:
-    session = await strike_under_lock(scene, hub, hub.machine.pull)
+    session = await strike_under_lock(scene, hub, hub.machine.pull, hub.machine.plug)
     begun = time.perf_counter()
     await scene.answers(other, f"{name} cut off with the head, the other answers", begun)
     assert await has_ended(scene, session)
