@@ -64,7 +64,7 @@ class Pair:
             assert await self.kennel.order("stop", pid) == 0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_every_poller_ends_with_exactly_what_it_may_have(tmp_path: Path, database: dict[str, Any]) -> None:
     """Writers and pollers turn from hub to hub with each request. The race ends when its blows are struck and its writers have
     their answers, however long that takes."""
