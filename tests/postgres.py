@@ -47,6 +47,8 @@ class Cluster:
 
     base: Path
     programs: Path = field(default_factory=programs)
+    address: str = ""
+    """Where it listens beside its socket, and asks for a password."""
 
     @property
     def data(self) -> Path:
@@ -68,8 +70,12 @@ class Cluster:
         self.call("initdb", "-D", self.data, "-Uhub", "-Atrust", "-EUTF8", "--locale=C", "--no-sync")
 
     def start(self) -> None:
-        options = f"-k {self.base} -c listen_addresses='' -c max_connections=200 -c recovery_init_sync_method=syncfs"
+        options = f"-k {self.base} -c listen_addresses='{self.address}' -c max_connections=200 -c recovery_init_sync_method=syncfs"
         self.call("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", self.base / "log", "start")
+
+    def stop(self) -> None:
+        """In order: it ends its clients' sessions and writes what it has."""
+        self.call("pg_ctl", "-D", self.data, "-w", "-m", "fast", "stop")
 
     def fall(self) -> None:
         """As if its power was cut: nothing is written any more, and the next start recovers."""
@@ -97,12 +103,15 @@ def _place() -> Iterator[Path]:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A fresh one, running until the block ends. Raises NoPostgres."""
+def cluster(address: str = "", subnet: str = "") -> Iterator[Cluster]:
+    """A fresh one, running until the block ends; at an address too, for those who are in `subnet`. Raises NoPostgres."""
     found = programs()
     with _place() as base:
-        made = Cluster(base, found)
+        made = Cluster(base, found, address)
         made.create()
+        if address:
+            with (made.data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {subnet} scram-sha-256\n")
         made.start()
         try:
             yield made

@@ -126,7 +126,9 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def found(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[Founded]:
+async def found(
+    directory: Path, *, clock: Clock | None = None, witnesses_at: str = "127.0.0.1", **knobs: Any
+) -> AsyncIterator[Founded]:
     """All but the hub, until the block ends."""
     clock = clock or SystemClock()
     home = setup.create(directory, clock)
@@ -135,9 +137,9 @@ async def found(directory: Path, *, clock: Clock | None = None, **knobs: Any) ->
         for country in ("us", "mx"):
             witness = Witness(home.witness(country), clock)
             stack.callback(witness.close)
-            runner = await serve(witness, "127.0.0.1", 0)
+            runner = await serve(witness, witnesses_at, 0)
             stack.push_async_callback(runner.cleanup)
-            urls[f"{country}-a"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            urls[f"{country}-a"] = f"http://{witnesses_at}:{runner.addresses[0][1]}"
         port = free_port()
         ports = {"port": port, "mtls_port": 0, "public_url": f"https://localhost:{port}"}
         values = home.settings().model_dump() | ports | {"witnesses": urls} | knobs

@@ -19,7 +19,7 @@ from exchange.cli import setup
 from exchange.cli.output import language, listing, say
 from exchange.cli.words import argument, command, group, new_folder, option
 from exchange.cli.workers import share
-from exchange.clock import SystemClock
+from exchange.clock import Clock, SystemClock
 from exchange.errors import Conflict, NotFound
 from exchange.hub import open_store, running, working
 from exchange.intake.validate import prepare
@@ -116,17 +116,19 @@ def serve(home: Path, workers: int) -> None:
         share(workers, settings)
     _save_memory()
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        async with running(settings, SystemClock()) as hub:
-            gc.freeze()  # what stands now stands for good
-            who = f" ({os.getpid()})" if workers > 1 else ""
-            say(f"Serving TAXII 2.1 at {hub.url}/taxii2/{who}", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/{who}")
-            await stop.wait()
+    uvloop.run(serve_until_told(settings, SystemClock(), named=workers > 1))
 
-    uvloop.run(run())
+
+async def serve_until_told(settings: Settings, clock: Clock, *, named: bool = False) -> None:
+    """The hub, until SIGTERM or SIGINT. `named`: it says which of several processes it is."""
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with running(settings, clock) as hub:
+        gc.freeze()  # what stands now stands for good
+        who = f" ({os.getpid()})" if named else ""
+        say(f"Serving TAXII 2.1 at {hub.url}/taxii2/{who}", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/{who}")
+        await stop.wait()
 
 
 def _save_memory() -> None:

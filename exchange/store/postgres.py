@@ -27,7 +27,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
-from exchange.store.postgres_session import BROKEN, END_FROZEN, Connection, Server, away, prepare
+from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare
 from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
@@ -64,11 +64,12 @@ class _Writer:
             if db is None or db.is_closed():
                 db = self._db = await self._server.connect()
             try:
-                try:
-                    return await _committed(db, work)
-                except asyncpg.LockNotAvailableError:  # before anything was done
-                    await db.execute(END_FROZEN)
-                    return await _committed(db, work)
+                for _ in range(LOCK_WAITS - 1):
+                    try:
+                        return await _committed(db, work)
+                    except asyncpg.LockNotAvailableError:  # before anything was done
+                        await db.execute(END_FROZEN)
+                return await _committed(db, work)
             except BROKEN:
                 db.terminate()
                 raise

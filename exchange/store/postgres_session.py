@@ -24,13 +24,16 @@ Connection = Any
 
 _SESSION = {
     "application_name": "puente",
-    "lock_timeout": "2s",
+    "lock_timeout": "1s",
     "statement_timeout": "5s",
     # A process that is frozen while it holds the head loses it, and its transaction, to the others (see END_FROZEN).
     "idle_in_transaction_session_timeout": "2s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
+    # Keepalives rest while an answer is not acknowledged: the session of a machine that was cut off with one on its way would
+    # stay for a quarter of an hour, and the server runs out of them.
+    "tcp_user_timeout": "11s",
     "jit": "off",  # 300 ms for a page that takes one
     # The planner is not left the choice: on a young table it has no statistics, and the wrong plan costs a hundred times the
     # right one. Every question is written for nested loops over the indices it needs.
@@ -40,6 +43,10 @@ _SESSION = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+
+LOCK_WAITS = 4
+"""How often a writer waits for a lock, each time for `lock_timeout`, before its work fails. After each it looks for a holder that
+is frozen: one that was not for two seconds at one look is at a later one, so the others go on after three."""
 
 # Who waited in vain for the head ends the session that holds it, if that has been waiting for its client for two seconds: a
 # process frozen, or a machine lost, in the middle of a message is not "idle in transaction", and no time-out of the server's

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -18,6 +19,9 @@ from exchange.model.stix import item_hash
 from tests.world import TAXII, Founded
 
 LIMIT = 25
+LOST = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a client sees of a hub that dies, or is cut off."""
+
 _TRIES = 2_000
 
 
@@ -40,41 +44,68 @@ class History:
 class Members:
     """Clients of the hubs. They are patient: a connection that breaks is tried again, with the same bytes."""
 
-    def __init__(self, founded: Founded, session: aiohttp.ClientSession) -> None:
+    def __init__(self, founded: Founded, session: aiohttp.ClientSession, hubs: Sequence[str] = ()) -> None:
+        """`hubs`: URLs of several, which are asked in turn, so that every walk goes from one to the other."""
         self.founded = founded
         self.history = History()
         self._session = session
+        self._turn = itertools.cycle(hubs or (founded.settings.public_url,))
+        self.collection = f"collections/{founded.collections['indicators']}"
         self.enough = asyncio.Event()
         """Set: submitters stop when their envelope is acknowledged."""
         self.complete = asyncio.Event()
         """Set when all submitters stopped: readers stop when they have everything."""
 
+    def only(self, hub: str) -> "Members":
+        """The same ones, asking no hub but this."""
+        made = Members(self.founded, self._session, [hub])
+        made.history = self.history
+        return made
+
     async def ask(self, slug: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
-        """Body and headers of the first 2xx answer. Anything that is neither that nor 503 fails the test."""
-        url = path if path.startswith("https:") else self.founded.root + path
-        headers = self.founded.headers(slug, **({"Content-Type": TAXII} if body else {}))
-        if "/ledger/" in url:
-            headers["Accept"] = "*/*"
+        """Body and headers of the first 2xx answer. Whatever is neither that nor "come again" fails the test: 503, 429 after
+        a step of the hub's clock, and 404 for a checkpoint before the first."""
         for _ in range(_TRIES):
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self._session.request("POST" if body else "GET", url, data=body, headers=headers) as answer:
+            with contextlib.suppress(*LOST):
+                async with self._request(slug, path, body) as answer:
                     data = await answer.read()
                     if answer.status in (200, 202):
                         return data, answer.headers
-                    assert answer.status == 503, (answer.status, data)
+                    not_yet = answer.status in (429, 503) or b"no-such-ledger-file" in data
+                    assert not_yet, (answer.status, data)
             await asyncio.sleep(0.01)
         raise AssertionError("no hub came back")
 
+    async def lose(self, slug: str, body: bytes, *, after_seconds: float | None) -> None:
+        """Send an envelope once and never know the answer: the connection ends so soon, or (None) as the answer begins."""
+        with contextlib.suppress(*LOST):
+            async with (
+                asyncio.timeout(after_seconds),
+                self._request(slug, f"{self.collection}/objects/", body) as answer,
+            ):
+                answer.close()
+
+    def _request(self, slug: str, path: str, body: bytes | None) -> Any:
+        place = path if path.startswith("/") else f"/taxii2/us-mx/{path}"
+        headers = self.founded.headers(slug, **({"Content-Type": TAXII} if body else {}))
+        if "/ledger/" in place:
+            headers["Accept"] = "*/*"
+        return self._session.request(
+            "POST" if body else "GET", next(self._turn) + place, data=body, headers=headers, server_hostname="localhost"
+        )
+
+    async def send(self, slug: str, body: bytes) -> None:
+        """Until a hub says 202, and then all of it must be in."""
+        answer, _ = await self.ask(slug, f"{self.collection}/objects/", body)
+        status = json.loads(answer)
+        assert status["failure_count"] == 0, status
+        for one in status["successes"]:
+            self.history.acknowledged[one["id"]] = slug
+
     async def submit(self, slug: str) -> None:
-        """Signed indicators, three to an envelope, sent again until a hub says 202."""
+        """Signed indicators, three to an envelope."""
         while not self.enough.is_set():
-            objects = [self.founded.signed(slug, tlp="green") for _ in range(3)]
-            url = f"collections/{self.founded.collections['indicators']}/objects/"
-            answer, _ = await self.ask(slug, url, json.dumps({"objects": objects}).encode())
-            status = json.loads(answer)
-            assert status["failure_count"] == 0, status
-            for one in status["successes"]:
-                self.history.acknowledged[one["id"]] = slug
+            await self.send(slug, envelope([self.founded.signed(slug, tlp="green") for _ in range(3)]))
             await asyncio.sleep(0.005)
 
     async def pull(self, slug: str) -> None:
@@ -95,7 +126,7 @@ class Members:
             await asyncio.sleep(0.2)
 
     async def _pages(self, slug: str, kind: str, *, once: bool = False) -> AsyncIterator[list[dict[str, Any]]]:
-        base = f"collections/{self.founded.collections['indicators']}/{kind}/?limit={LIMIT if not once else 1000}"
+        base = f"{self.collection}/{kind}/?limit={LIMIT if not once else 1000}"
         query = ""
         while True:
             last = once or self.complete.is_set()
@@ -112,11 +143,25 @@ class Members:
                 await asyncio.sleep(0.02)
 
     async def look_at_checkpoint(self, slug: str, log: str) -> Checkpoint:
-        data, _ = await self.ask(slug, f"{self.founded.settings.public_url}/ledger/{log}/checkpoint")
+        data, _ = await self.ask(slug, f"/ledger/{log}/checkpoint")
         seen = Checkpoint.parse(split_note(data)[0])
         self.history.roots[log, seen.size].add(seen.root)
         self.history.notes.append((log, data))
         return seen
+
+
+@contextlib.asynccontextmanager
+async def at_work(founded: Founded, *hubs: str, patience_seconds: float = 10) -> AsyncIterator[Members]:
+    """Members whose connections are closed when the block ends."""
+    connector = aiohttp.TCPConnector(ssl=founded.trusting())
+    timeout = aiohttp.ClientTimeout(total=patience_seconds)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield Members(founded, session, hubs)
+    await asyncio.sleep(0.1)  # transports close on the loop's next turns
+
+
+def envelope(objects: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"objects": objects}).encode()
 
 
 def items_root(objects: list[dict[str, Any]]) -> str:

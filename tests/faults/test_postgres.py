@@ -5,7 +5,9 @@ import asyncio
 import re
 import signal
 import sys
+import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +18,11 @@ import pytest
 
 from exchange.clock import FixedClock, SystemClock
 from exchange.errors import LedgerFault, Malformed, Unavailable
-from exchange.ledger.entry import LOGS
+from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
 from exchange.model.versions import Verdict
-from exchange.store.contract import CheckpointRow, Halted, Removal, TreeRow
+from exchange.store.contract import Act, CheckpointRow, Halted, Record, Removal, Stamp, TreeRow
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_read import rows
 from exchange.store.postgres_session import Server, migrate, prepare
@@ -124,12 +126,39 @@ async def test_a_holder_that_stops_in_the_middle_of_a_message_loses_it(server: C
     await store.close()
 
 
+async def test_a_holder_that_stops_while_another_waits_loses_it(server: Cluster) -> None:
+    """Between preparing a statement and running it, a moment after the other began to wait: at the first look it has not waited
+    for its client for two seconds, and no time-out of PostgreSQL's would ever end it."""
+    url = await Databases(server.url).fresh(empty=True)
+    store = await PostgresStore.open(Server(url))
+    async with road(server) as (way, port):
+        other = await PostgresStore.open(Server(f"postgresql://hub@127.0.0.1:{port}{urlsplit(url).path}"))
+        await done(store, act(new(made(1))))  # it is connected
+        holding = threading.Event()
+
+        def slow(stamp: Stamp) -> Record:
+            holding.set()
+            time.sleep(0.7)
+            return Record((Entry("us", "admin", "hub:puente:acct:test", "x", {}),))
+
+        way.stall_after = b"UPDATE label"
+        lost = asyncio.get_running_loop().create_task(other.extend([Act(str(uuid.uuid4()), slow)]))
+        await asyncio.to_thread(holding.wait)
+        await done(store, act(new(made(2))))
+        assert way.struck.is_set()
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await lost
+        await check_log(store)
+        await other.close()
+    await store.close()
+
+
 class Road:
     """A TCP road to a server's socket, where a connection can be cut between a COMMIT and its answer, or stall."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self.cut_at = self.stall_at = b""
+        self.cut_at = self.stall_at = self.stall_after = b""
         self.struck = asyncio.Event()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -149,6 +178,8 @@ class Road:
                     self.stall_at = b""
                     data = data[: len(data) // 2]
                     self.struck.set()
+                if self.stall_after and self.stall_after in data:
+                    self.stall_after, self.stall_at = b"", b"B"  # what comes next binds what this prepares
                 forth.write(data)
             answers.cancel()
         for end in (writer, forth):
