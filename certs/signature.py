@@ -23,6 +23,7 @@ from certs.jcs import JsonError, canonical
 from certs.jws import encode_header, sign_detached, sign_document, split_detached, verify_detached, verify_document
 from certs.keyring import Keyring, KeyringEntry, TrustedKey
 from certs.keys import PrivateKey, p256
+from certs.origin import Origin
 from certs.path import Revocation, Revocations
 from certs.relay import SCO_TYPES, lint, refuse_observable
 
@@ -261,19 +262,24 @@ def attestation(
     created_by_ref: str,
     created: str,
     covers: Sequence[Mapping[str, str]],
-    attestation_type: Literal["covers", "imported-from"] = "covers",
+    attestation_type: Literal["covers", "imported-from", "gateway-release"] = "covers",
     source: Mapping[str, str] | None = None,
+    origin: Origin | None = None,
     object_marking_refs: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """An unsigned attestation over objects that bear no signature of their creator's: observables, and imports.
+    """An unsigned attestation over objects that bear no signature of their creator's: observables, imports, and what a
+    national gateway signs in an operator's stead.
 
     `covers` lists {id, version, sha256 (hex, of the canonical form)}. "imported-from" needs `source` with
     `source_name`, `source_url` and `retrieved_at`; its markings are what the importer claims for objects that have
-    none. The caller makes the id ("object-attestation--" and a UUIDv4) and signs the result. Raises ValueError.
+    none. "gateway-release" needs `origin`, and an `origin_commitment` (certs.origin) in every item. The caller makes the id ("object-attestation--" and a UUIDv4) and signs the result. Raises ValueError.
     """
-    items = [{"id": item["id"], "version": item["version"], "sha256": item["sha256"]} for item in covers]
-    if not items or not all(_DIGEST.fullmatch(item["sha256"]) for item in items):
+    told = ("id", "version", "sha256") if origin is None else ("id", "version", "sha256", "origin_commitment")
+    items = [{name: item[name] for name in told} for item in covers]
+    if not items or not all(_DIGEST.fullmatch(item[name]) for item in items for name in told[2:]):
         raise ValueError("an attestation covers at least one object, each by its SHA-256 in hex")
+    if (origin is not None) is not (attestation_type == "gateway-release"):
+        raise ValueError("a gateway-release, and nothing else, says where its objects come from")
     names = {"source_name", "source_url", "retrieved_at"} if attestation_type == "imported-from" else set()
     if (source or {}).keys() != names:
         raise ValueError(f"{attestation_type} takes exactly these of a source: {', '.join(sorted(names)) or 'nothing'}")
@@ -287,6 +293,7 @@ def attestation(
         "attestation_type": attestation_type,
         "covers": items,
         **(source or {}),
+        **({"origin": origin.value()} if origin is not None else {}),
         "extensions": {EXT_ATT: {"extension_type": "new-sdo"}},
     }
     if object_marking_refs:
@@ -322,8 +329,9 @@ EXTENSION_DEFINITIONS: Final[tuple[dict[str, Any], ...]] = (
     _definition(
         EXT_ATT,
         "Object attestation",
-        "An object of type object-attestation: attestation_type (covers or imported-from), covers (list of id, version,"
-        " sha256 of the RFC 8785 form) and, for imports, source_name, source_url and retrieved_at. It bears an object"
+        "An object of type object-attestation: attestation_type (covers, imported-from or gateway-release), covers (list"
+        " of id, version, sha256 of the RFC 8785 form) and, for imports, source_name, source_url and retrieved_at; for a"
+        " gateway's release, origin (country, roles, sectors) and in covers the origin_commitment. It bears an object"
         " signature of its own.",
         "new-sdo",
     ),

@@ -20,6 +20,7 @@ from exchange.ledger.entry import HUB, LOGS
 from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
+from exchange.relaying import Relaying
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -70,6 +71,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     )
     known = _known_good(settings)
     release = Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes)
+    governance = Governance(sequencer, rulebook, clock)
     return Services(
         settings=settings,
         clock=clock,
@@ -80,7 +82,8 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
         recalls=Recalls(store, sequencer, clock),
-        governance=Governance(sequencer, rulebook, clock),
+        governance=governance,
+        relaying=Relaying(store, release, governance, settings),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )

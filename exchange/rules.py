@@ -110,6 +110,10 @@ class Rules:
             )
         return self.agreement
 
+    def is_gateway(self, member: Member) -> bool:
+        """Whether the trust list names the member as its own country's gateway."""
+        return self.trust is not None and self.trust.gateway(member.country) == member.identity_id
+
     @cached_property
     def by_identity(self) -> dict[str, Member]:
         return {member.identity_id: member for member in self.registry.members.values()}

@@ -231,8 +231,11 @@ def _understood(agreement: Agreement, label: Label) -> bool:
 
 
 def _view(obligations: Obligations, label: Label) -> View:
-    """Whether the originator is shown: authorities and those who consent are, others only by a plain `reveal`."""
-    if obligations.identity == "reveal" or label.consent == "named" or not _NAMED_ROLES.isdisjoint(label.roles):
+    """Whether the originator is shown: authorities and those who consent are, others only by a plain `reveal`. What a
+    gateway signed shows nobody: it is the anonymous form."""
+    if obligations.identity == "reveal" or label.consent == "named" or label.assurance == "gateway-signed":
+        return "full"
+    if not _NAMED_ROLES.isdisjoint(label.roles):
         return "full"
     return "anonymised"
 

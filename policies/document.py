@@ -293,6 +293,17 @@ class Emergency(Form):
     max_overlay: Duration
 
 
+class Anonymity(Form):
+    """How much the national gateways' objects may tell of where they come from, and when."""
+
+    period: Duration
+    """Their times are cut down to it, and originals are relayed together, once a period."""
+    origin: Literal["country", "sector"]
+    """Whether the sender's sectors are told beside its country and roles."""
+    crowd: Annotated[int, Field(ge=1, le=100)]
+    """The least number of active members who must share what is told: what fewer share is left out."""
+
+
 class Retention(Form):
     default: Duration
     by_class: dict[ObjectClass, Duration] = {}
@@ -379,6 +390,8 @@ class Document(Form):
     originator_control: OriginatorControl | None = None
     withdrawal: Withdrawal | None = None
     emergency: Emergency | None = None
+    anonymity: Anonymity | None = None
+    """Without it no gateway relays anything."""
     retention: Retention | None = None
     privacy: Privacy | None = None
     fixtures: Fixtures = Fixtures()

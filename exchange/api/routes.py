@@ -4,6 +4,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from exchange.api.edl import ROUTES as EDL_ROUTES
+from exchange.api.gateway import ROUTES as GATEWAY_ROUTES
 from exchange.api.ledger import ROUTES as LEDGER_ROUTES
 from exchange.api.openapi import document
 from exchange.errors import Malformed, NotFound, NotPermitted, Unavailable
@@ -245,5 +246,6 @@ ROUTES: tuple[Route, ...] = (
         success=202,
     ),
     *EDL_ROUTES,
+    *GATEWAY_ROUTES,
     *LEDGER_ROUTES,
 )

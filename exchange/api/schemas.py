@@ -169,5 +169,31 @@ SCHEMAS: dict[str, Schema] = {
         acknowledged={"type": ["string", "null"], "format": "date-time"},
     ),
     "Recalls": _object("recalls", recalls=_list(_ref("Recall"))),
+    "Judging": _object(
+        "objects", objects=_list(_object("collection id version", collection=_TEXT, id=_TEXT, version=_TEXT))
+    ),
+    "Judgements": _object(
+        "agreement period_seconds judgements",
+        agreement=_TEXT,
+        period_seconds={"type": ["integer", "null"], "description": "Null when the agreement has no [anonymity]."},
+        judgements=_list(
+            _object(
+                "code",
+                code={"enum": ["relay", "absent", "named", "denied", "wider", "crowd", "marking", "assurance"]},
+                origin=_object("country roles", country=_TEXT, roles=_list(_TEXT), sectors=_list(_TEXT)),
+                object_marking_refs=_list(_TEXT),
+                known=_list(_TEXT),
+                traces=_list(_TEXT),
+                assets=_list(_TEXT),
+            )
+        ),
+    ),
+    "Disclosure": _object(
+        "attestation object version salt sha256 reason",
+        attestation=_TEXT, object=_TEXT, version=_TEXT, salt=_TEXT, sha256=_TEXT, reason=_TEXT,
+    ),
+    "Disclosed": _object(
+        "leaves", leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT))
+    ),
     "Leaf": {"type": "object", "description": "A ledger entry, byte for byte as it was hashed."},
 }  # fmt: skip

@@ -8,6 +8,7 @@ import os
 import signal
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,14 +171,20 @@ def member() -> None:
     "--kind",
     default="operator",
     show_default=True,
-    help="agency, operator, auditor …",
-    es="agency (dependencia), operator (operador), auditor …",
+    help="agency, operator, auditor, gateway …",
+    es="agency (dependencia), operator (operador), auditor, gateway (pasarela nacional) …",
 )
 @option(
     "--role", "roles", multiple=True, help="A role; may be given several times.", es="Una función; puede repetirse."
 )
 @option(
     "--sector", "sectors", multiple=True, help="A sector; may be given several times.", es="Un sector; puede repetirse."
+)
+@option(
+    "--identity",
+    default="",
+    help="Its identity's id, where a trust list names it already. Default: a new one.",
+    es="El id de su identidad, si una lista de confianza ya la nombra. Si falta: uno nuevo.",
 )
 @option("--name-en", default="", help="Name in English.", es="Nombre en inglés.")
 @option("--name-es", default="", help="Name in Spanish.", es="Nombre en español.")
@@ -189,13 +196,14 @@ def member() -> None:
 )
 def add_member(
     home: Path, slug: str, country: str | None, kind: str, roles: tuple[str, ...], sectors: tuple[str, ...],
-    name_en: str, name_es: str, consents: bool,
+    identity: str, name_en: str, name_es: str, consents: bool,
 ) -> None:  # fmt: skip
     """Enrol a member with keys, certificates of its own country and a profile, kept under members/SLUG."""
     if country is None:
         new = setup.sample_member(slug)
+        new = replace(new, identity_id=identity or new.identity_id)
     else:
-        identity = f"identity--{uuid.uuid4()}"
+        identity = identity or f"identity--{uuid.uuid4()}"
         new = Member(
             slug, identity, Country(country), kind, roles, sectors, name_en or slug, name_es or slug, consents=consents
         )

@@ -18,7 +18,7 @@ from exchange.cli.asking import as_member, at_network
 from exchange.cli.output import advance, language, machine, progress, say, table
 from exchange.cli.profile import Profile
 from exchange.cli.words import a_file, argument, command, new_file, new_folder, option
-from exchange.client import Client, Packed, Refused, SubmitResult, claims, prepare
+from exchange.client import Client, Packed, Refused, SubmitResult, claims, pair, prepare
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
 from exchange.errors import Malformed, NotStix, Text, Unavailable
@@ -89,10 +89,20 @@ def completed(values: Sequence[Any], identity: str) -> tuple[list[dict[str, Any]
     "--previous", type=a_file, help="The signed versions before, which the new ones then name.",
     es="Las versiones firmadas anteriores, que las nuevas entonces nombran.",
 )  # fmt: skip
-def sign(me: Profile, source: Path, output: Path | None, previous: Path | None) -> None:
-    """Complete and sign objects of one's own; what others made is passed on as it is, and covered when it is submitted."""
+@option(
+    "--tearline", type=a_file, help="What may be told more widely of the one object of SOURCE: signed with it, and linked.",
+    es="Lo que puede divulgarse más del único objeto de SOURCE: se firma con él y se enlaza.",
+)  # fmt: skip
+def sign(me: Profile, source: Path, output: Path | None, previous: Path | None, tearline: Path | None) -> None:
+    """Complete and sign objects of one's own; what others made is passed on as it is, and covered when it is submitted.
+
+    With --tearline, three objects come of one: itself, its tearline under an id of its own, and the relationship between
+    them, marked as the object is.
+    """
     signer = me.must_sign()
     values = read_objects(source)
+    if tearline is not None:
+        values = _with_tearline(values, tearline, me.identity)
     objects, bad = completed(values, me.identity)
     before = {one["id"]: sha256(canonical(one)).hexdigest() for one in read_objects(previous)} if previous else {}
     signed_at = as_millis_text(SystemClock().now_us())[:19] + "Z"
@@ -120,6 +130,17 @@ def sign(me: Profile, source: Path, output: Path | None, previous: Path | None) 
     replace_file(output, data)
     own = sum(claims(one, me.identity) for one in signed)
     say(f"{output}: {own} signed, {len(signed) - own} passed on.", f"{output}: {own} firmados, {len(signed) - own} tal cual.")  # fmt: skip
+
+
+def _with_tearline(values: list[Any], tearline: Path, identity: str) -> list[Any]:
+    told = read_objects(tearline)
+    if len(values) != 1 or len(told) != 1 or not isinstance(values[0], dict) or not isinstance(told[0], dict):
+        raise Malformed(
+            "With --tearline both files hold one object.",
+            "Con --tearline ambos archivos contienen un objeto.",
+            field="--tearline",
+        )
+    return list(pair(values[0], told[0], now_us=SystemClock().now_us(), identity_id=identity))
 
 
 # --- submit ---

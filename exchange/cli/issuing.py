@@ -18,7 +18,7 @@ from exchange.cli.words import argument, command, new_folder, option
 from exchange.errors import Conflict, Malformed, NotFound
 from exchange.rules import Rules
 
-USES = {"member-signing": "signing", "member-tls": "tls"}
+USES = {"member-signing": "signing", "gateway": "signing", "member-tls": "tls"}
 """The profiles of certificates that are enrolled at a hub, and the name of their files."""
 
 for_days = option(
@@ -104,11 +104,14 @@ def issue(
 @of_member
 @in_authority
 @for_days
-@option("--only", type=click.Choice(list(USES.values())), help="Default: both.", es="Si falta: ambos.")
+@option("--only", type=click.Choice(sorted(set(USES.values()))), help="Default: both.", es="Si falta: ambos.")
 def renew(home: Path, slug: str, where: Path | None, days: int | None, only: str | None) -> None:
     """Renew a member's certificates: new keys, enrolled at the hub; the old ones count until they expire."""
     directory = setup.Home(home).member(slug)
-    for kind, stem in USES.items():
+    for kind, stem in (
+        ("member-signing", "signing"),
+        ("member-tls", "tls"),
+    ):  # an authority keeps to the old one's profile
         if only not in (None, stem):
             continue
         old = read_certificate((directory / f"{stem}.pem").read_bytes())

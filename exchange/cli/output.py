@@ -12,9 +12,11 @@ from click._termui_impl import ProgressBar
 from exchange.errors import Text
 
 COLUMNS = {
-    "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
+    "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "agreement": "acuerdo", "alias": "alias", "applies": "se aplica",
     "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
     "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
+    "denied": "denegados", "held": "retenidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
+    "to judge": "por evaluar", "under way": "en camino", "waiting": "en espera",
     "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
     "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "opened": "abierto",

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import Authority, Issued, server_certificate
 from certs.jws import sign_document
-from certs.keys import load_key, save_key, save_secret
+from certs.keys import PrivateKey, load_key, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
 from exchange.cli import profile
@@ -44,6 +44,10 @@ from policies.agreement import load as load_agreement
 OPERATOR = "hub:puente:acct:operator"
 """The actor of what an operator does at the hub's own machine."""
 
+GATEWAY = "gateway"
+"""The kind of a member that is its country's gateway: its signing certificate is of the gateway intermediate, and the trust
+list names it."""
+
 APPROVERS = 3
 THRESHOLD = 2
 
@@ -60,6 +64,12 @@ SAMPLE_MEMBERS: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("aud-mx", "MX", "auditor", "auditor", "", "Internal Control Body (sample)", "Órgano Interno de Control (muestra)"),
 )  # fmt: skip
 """Fictional names, real roles. No real agency takes part."""
+
+SAMPLE_GATEWAYS = (
+    ("us-gateway", "US", GATEWAY, "csirt", "gov.cyber", "National Gateway of the United States", "Pasarela Nacional de Estados Unidos"),
+    ("mx-gateway", "MX", GATEWAY, "csirt", "gov.cyber", "National Gateway of Mexico", "Pasarela Nacional de México"),
+)  # fmt: skip
+"""They read their own country's originals as its response teams do, and sign what crosses in an operator's stead."""
 
 SAMPLE_COLLECTIONS: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("indicators", "Border indicators", "Signed indicators of both countries' members", ("all",), ("role:agency", "role:csirt", "role:operator")),
@@ -232,8 +242,8 @@ def _approvers(home: Home, country: str, now: datetime) -> list[Issued]:
 
 
 def sample_member(slug: str) -> Member:
-    """One of the ten sample members, with a fresh identity id."""
-    for row in SAMPLE_MEMBERS:
+    """One of the sample members or gateways, with a fresh identity id."""
+    for row in (*SAMPLE_MEMBERS, *SAMPLE_GATEWAYS):
         if row[0] == slug:
             _, country, kind, roles, sectors, en, es = row
             identity = f"identity--{uuid.uuid4()}"
@@ -242,13 +252,19 @@ def sample_member(slug: str) -> Member:
 
 
 async def add_member(services: Services, home: Home, member: Member, *, tls_days: int = 7) -> None:
-    """Enrol a member: its place in the registry, a TLS and a signing certificate of its own country, keys and a profile."""
+    """Enrol a member: its place in the registry, a TLS and a signing certificate of its own country, keys and a profile.
+
+    A gateway comes into the trust list first, by both countries' approvers: their keys must be in the home.
+    """
     now = as_datetime(services.clock.now_us())
+    if member.kind == GATEWAY:
+        await name_gateway(services, home, member)
     await services.governance.put_member(OPERATOR, member)
     directory = home.member(member.slug)
     directory.mkdir(parents=True, mode=0o700, exist_ok=True)
     authority = home.authority(member.country)
-    for kind, name, days in (("member-signing", "signing", None), ("member-tls", "tls", tls_days)):
+    signing = "gateway" if member.kind == GATEWAY else "member-signing"
+    for kind, name, days in ((signing, "signing", None), ("member-tls", "tls", tls_days)):
         issued = authority.issue(kind, member.slug, now=now, days=days)
         issued.save(directory, name)
         await enrol(services, member.slug, kind, issued.certificate)
@@ -265,7 +281,51 @@ async def add_member(services: Services, home: Home, member: Member, *, tls_days
 
 async def enrol(services: Services, slug: str, kind: str, certificate: x509.Certificate) -> None:
     """Let a member's new certificate count at the hub, for signing or for TLS."""
-    if kind == "member-signing":
-        await services.governance.add_signing_cert(OPERATOR, slug, certificate)
-    else:
+    if kind == "member-tls":
         await services.governance.enrol_certificate(OPERATOR, slug, certificate)
+    else:
+        await services.governance.add_signing_cert(OPERATOR, slug, certificate)
+
+
+async def name_gateway(services: Services, home: Home, member: Member) -> None:
+    """Adopt a trust list that names the member as its country's gateway, approved with the keys that `establish` made.
+
+    Raises Conflict when the country has another gateway, NotFound where the approvers keep their keys elsewhere.
+    """
+    trust = (await services.rulebook.current()).trust
+    if trust is None:
+        raise NotFound("There is no trust list yet.", "Todavía no hay lista de confianza.", code="no-trust-list")
+    named = trust.gateway(member.country)
+    if named == member.identity_id:
+        return
+    if named is not None:
+        raise Conflict(
+            f"{member.country} has a gateway already: {named}.",
+            f"{member.country} ya tiene una pasarela: {named}.",
+            code="gateway-exists",
+            field="kind",
+        )
+    countries = {**trust.value["countries"]}
+    countries[member.country.value] = {**countries[member.country.value], "gateway": member.identity_id}
+    draft = trust.successor(issued=as_datetime(services.clock.now_us()), countries=countries)
+    for country in Country:
+        for key, certificate in _approver_keys(home, country.value):
+            draft = draft.approve(country.value, key, certificate)
+    await services.governance.adopt_trust_list(OPERATOR, draft.encode())
+
+
+def _approver_keys(home: Home, country: str) -> list[tuple[PrivateKey, x509.Certificate]]:
+    directory = home.root / "pki" / country.lower() / "approvers"
+    found = [
+        (load_key(path), x509.load_pem_x509_certificate(path.with_suffix(".pem").read_bytes()))
+        for path in sorted(directory.glob("*.key"))[:THRESHOLD]
+    ]
+    if len(found) < THRESHOLD:
+        raise NotFound(
+            f"{directory} does not hold the approvers' keys; have them approve a trust list that names the gateway"
+            " (puente cert trust-list build --gateway), and adopt it first.",
+            f"{directory} no contiene las claves de las personas aprobadoras; pídales aprobar una lista de confianza que"
+            " nombre la pasarela (puente cert trust-list build --gateway) y adóptela antes.",
+            code="no-approvers",
+        )
+    return found

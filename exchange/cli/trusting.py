@@ -15,6 +15,7 @@ from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.holders import a_country, now
 from exchange.cli.output import machine, say, table
 from exchange.cli.words import a_file, a_folder, argument, group, new_file, option
+from exchange.errors import Malformed
 from exchange.model.member import Country
 
 the_list = argument("file", type=a_file, help="The trust list.", es="La lista de confianza.")
@@ -62,11 +63,18 @@ def trust_list() -> None:
     help="How long it counts.",
     es="Cuánto tiempo cuenta.",
 )
+@option(
+    "--gateway",
+    "gateways",
+    multiple=True,
+    help="COUNTRY=IDENTITY of a national gateway; repeatable. Default: those of --previous.",
+    es="PAÍS=IDENTIDAD de una pasarela nacional; puede repetirse. Si falta: las de --previous.",
+)
 @after
 @to_file
 def build(
     home: Path, us: Path | None, mx: Path | None, approvers: tuple[Path, ...], threshold: int, days: int,
-    previous: Path | None, output: Path,
+    gateways: tuple[str, ...], previous: Path | None, output: Path,
 ) -> None:  # fmt: skip
     """Draft a list, unapproved, over both countries' authorities and approvers."""
     pki = setup.Home(home).root / "pki"
@@ -87,12 +95,27 @@ def build(
         issued=now(),
         expires=now() + timedelta(days=days),
         threshold=threshold,
+        gateways=_gateways(gateways, before),
     )
     replace_file(output, made.encode())
     say(
         f"{output}: version {made.version}, sha256 {made.sha256}. Both countries approve it now.",
         f"{output}: versión {made.version}, sha256 {made.sha256}. Ahora la aprueban ambos países.",
     )
+
+
+def _gateways(given: tuple[str, ...], before: TrustList | None) -> dict[str, str]:
+    found = {one.value: named for one in Country if before is not None and (named := before.gateway(one.value))}
+    for text in given:
+        country, _, identity = text.partition("=")
+        if country not in set(Country):
+            raise Malformed(
+                f"{text} is not COUNTRY=IDENTITY, such as US=identity--….",
+                f"{text} no es PAÍS=IDENTIDAD, como US=identity--….",
+                field="--gateway",
+            )
+        found[country] = identity
+    return found
 
 
 @trust_list.command("sign", es="Añade la aprobación de una persona, sobre la lista entera.")

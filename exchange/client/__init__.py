@@ -5,6 +5,7 @@ from exchange.client.connection import Connection
 from exchange.client.envelopes import Envelope, Packed, Provenance, Refused, claims, pack, prepare
 from exchange.client.reading import Page, Place, places
 from exchange.client.submitting import Leaf, SubmitResult, read_result
+from exchange.client.tearline import pair
 from exchange.client.verify import (
     EvidenceFault,
     divide,
@@ -31,6 +32,7 @@ __all__ = [
     "divide",
     "keyring",
     "pack",
+    "pair",
     "places",
     "prepare",
     "read_policy",

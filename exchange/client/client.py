@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from certs.jcs import canonical
 from certs.signature import Signer
 from exchange.client.connection import TAXII, Connection, Pause
 from exchange.client.envelopes import BATCH_OBJECTS, BODY_LIMIT_BYTES, Envelope, Provenance, pack, prepare
@@ -260,6 +261,18 @@ class Client:
         query = {"object": object_id, "to": to, **({"version": version} if version else {})}
         return await self._json("/api/v1/explain", query)
 
+    # --- a national gateway's questions ---
+
+    async def judgements(self, asked: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+        """Of originals by (collection, id, version): which cross only without their sender's name, and what may be told of
+        it. For national gateways. The answer also names the agreement and its period, for an empty question too."""
+        objects = [dict(zip(("collection", "id", "version"), one, strict=True)) for one in asked]
+        return await self._post("/api/v1/gateway/judgements", {"objects": objects})
+
+    async def disclose(self, opening: Mapping[str, str]) -> dict[str, Any]:
+        """Have the disclosure of an original recorded: attestation, object, version, salt, sha256, reason."""
+        return await self._post("/api/v1/gateway/disclosures", opening)
+
     # --- proof ---
 
     async def leaf(self, log: str, index: int) -> bytes:
@@ -276,6 +289,9 @@ class Client:
             if refusal.code == "receipt-pending":
                 return None
             raise
+
+    async def _post(self, path: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        return _object((await self._connection.request("POST", path, body=canonical(dict(value)))).value)
 
     async def _json(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         return _object((await self._connection.request("GET", path, query=query)).value)

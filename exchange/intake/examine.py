@@ -3,7 +3,7 @@
  1 canonical form and size, so that nothing below looks at more than it must
  2 STIX 2.1 rules and pattern grammar
  3 times not ahead of the hub's clock
- 4 signature by the submitter, or coverage by its signed attestation
+ 4 signature by the submitter, or coverage by its signed attestation; of a national gateway, both
  5 known-good values
  6 label, and whether the agreement lets it in
 
@@ -23,6 +23,7 @@ import structlog
 
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
+from certs.origin import GATEWAY_RELEASE, Origin, releases
 from certs.signature import EXT_SIG, Verified, verify_object
 from exchange.errors import Text
 from exchange.intake.labelling import Labeller, marking_ids
@@ -109,6 +110,8 @@ class Coverage:
     markings: tuple[str, ...]
     thumbprint: str
     feed: str
+    origin: Origin | None = None
+    """Of what a gateway released in an operator's stead."""
 
 
 def coverage(objects: list[Any], rules: Rules, member: Member, received: datetime) -> dict[tuple[str, str], Coverage]:
@@ -124,6 +127,11 @@ def coverage(objects: list[Any], rules: Rules, member: Member, received: datetim
             continue
         if verified.identity_id != member.identity_id:
             continue
+        origin = None
+        if value.get("attestation_type") == GATEWAY_RELEASE:
+            origin = _origin(value, verified, member)
+            if origin is None:
+                continue
         for item in _covers(value):
             found[item["id"], item["version"]] = Coverage(
                 sha256=item["sha256"],
@@ -132,8 +140,17 @@ def coverage(objects: list[Any], rules: Rules, member: Member, received: datetim
                 markings=tuple(ref for ref in value.get("object_marking_refs", ()) if isinstance(ref, str)),
                 thumbprint=verified.thumbprint,
                 feed=str(value.get("source_name", ""))[:64],
+                origin=origin,
             )
     return found
+
+
+def _origin(value: dict[str, Any], verified: Verified, member: Member) -> Origin | None:
+    """What a gateway says of where its objects come from: its own country, by the key of its country's gateway."""
+    found = releases(value)
+    if found is None or verified.purpose != "gateway" or found[0].country != member.country:
+        return None
+    return found[0]
 
 
 def _well_formed(value: dict[str, Any]) -> bool:
@@ -252,6 +269,7 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
         definitions=desk.definitions,
         claimed=proof.markings,
         feed=proof.feed,
+        origin=proof.origin,
     )
     decision = judged.decision
     if decision.effect != "permit":
@@ -260,7 +278,7 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
     new = NewObject(
         object=obj,
         owner=desk.member.slug,
-        holder="" if proof.assurance == "originator-signed" and obj.type not in SCO_TYPES else desk.member.slug,
+        holder="" if proof.assurance in _BY_ITS_CREATOR and obj.type not in SCO_TYPES else desk.member.slug,
         collection=collection.id,
         label=judged.text,
         country=desk.member.country,
@@ -297,6 +315,9 @@ def _known_good(hit: Hit) -> Text:
     )
 
 
+_BY_ITS_CREATOR = ("originator-signed", "gateway-signed")
+
+
 class _Proof(NamedTuple):
     assurance: str
     thumbprint: str
@@ -304,6 +325,7 @@ class _Proof(NamedTuple):
     attestation: str = ""
     feed: str = ""
     prev_sha256: str = ""
+    origin: Origin | None = None
 
 
 def _proof(value: dict[str, Any], obj: StixObject, desk: Desk) -> _Proof:
@@ -317,23 +339,63 @@ def _proof(value: dict[str, Any], obj: StixObject, desk: Desk) -> _Proof:
                 "The signature is by another member than the one that submits.",
                 "La firma es de un miembro distinto del que envía.",
             )
+        if verified.purpose == "gateway":
+            return _gateway_proof(value, obj, desk, verified)
+        if value["type"] == ATTESTATION and value.get("attestation_type") == GATEWAY_RELEASE:
+            raise SignatureFault(
+                "attestation-gateway",
+                "Only the gateway that the trust list names for its country attests a gateway-release.",
+                "Solo la pasarela que la lista de confianza nombra para su país atestigua un gateway-release.",
+            )
         return _Proof("originator-signed", verified.thumbprint, prev_sha256=verified.prev_sha256 or "")
     cover = desk.covered.get((obj.id, obj.version))
-    if cover is None or (_creator(value) in desk.rules.by_identity and obj.type not in SCO_TYPES):
+    foreign = _creator(value) not in desk.rules.by_identity or obj.type in SCO_TYPES
+    if cover is None or cover.origin is not None or not foreign:
         raise SignatureFault(
             "signature-missing",
             "The object is neither signed by its creator nor covered by a signed attestation in the same envelope.",
             "El objeto no está firmado por su creador ni cubierto por una atestación firmada en el mismo sobre.",
         )
+    _must_name(cover, obj)
+    own = obj.type in SCO_TYPES and cover.kind == "covers"
+    assurance = "originator-signed" if own else "imported"
+    return _Proof(assurance, cover.thumbprint, cover.markings, cover.attestation, cover.feed)
+
+
+def _gateway_proof(value: dict[str, Any], obj: StixObject, desk: Desk, verified: Verified) -> _Proof:
+    """What a national gateway signs stands for somebody: nothing of it counts without saying for whom, as far as agreed.
+    Only its own identity and its attestations speak for the gateway itself. Raises SignatureFault."""
+    proof = _Proof("gateway-signed", verified.thumbprint, prev_sha256=verified.prev_sha256 or "")
+    if value["type"] == ATTESTATION:
+        if value.get("attestation_type") == GATEWAY_RELEASE and _origin(value, verified, desk.member) is None:
+            raise SignatureFault(
+                "attestation-form",
+                "The gateway's attestation does not say, in its form, where its objects come from: origin of its own"
+                " country, and an origin_commitment for each object.",
+                "La atestación de la pasarela no dice en la forma debida de dónde vienen sus objetos: origin de su propio"
+                " país y un origin_commitment por objeto.",
+            )
+        return proof
+    if value["id"] == desk.member.identity_id:
+        return proof
+    cover = desk.covered.get((obj.id, obj.version))
+    if cover is None or cover.origin is None:
+        raise SignatureFault(
+            "attestation-missing",
+            "What a national gateway signs must be covered by its gateway-release attestation in the same envelope.",
+            "Lo que firma una pasarela nacional debe estar cubierto por su atestación gateway-release en el mismo sobre.",
+        )
+    _must_name(cover, obj)
+    return proof._replace(attestation=cover.attestation, origin=cover.origin)
+
+
+def _must_name(cover: Coverage, obj: StixObject) -> None:
     if cover.sha256 != obj.sha256.hex():
         raise SignatureFault(
             "attestation-digest",
             "The attestation in this envelope names other bytes for this object.",
             "La atestación de este sobre nombra otros bytes para este objeto.",
         )
-    own = obj.type in SCO_TYPES and cover.kind == "covers"
-    assurance = "originator-signed" if own else "imported"
-    return _Proof(assurance, cover.thumbprint, cover.markings, cover.attestation, cover.feed)
 
 
 def _creator(value: dict[str, Any]) -> str:

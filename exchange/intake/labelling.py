@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from certs.origin import Origin
 from exchange.model.member import Collection, Member
 from exchange.rules import Rules
 from policies.agreement import Agreement
@@ -50,11 +51,12 @@ class Labeller:
         definitions: Mapping[str, dict[str, Any]],
         claimed: tuple[str, ...] = (),
         feed: str = "",
+        origin: Origin | None = None,
     ) -> Judged:
         """The label of one object version (`label_for`), judged."""
         marks = marking_ids(obj)
         band = confidence_band(obj.get("confidence"))
-        key = (obj["type"], band, marks, owner, collection.alias, assurance, claimed, feed)
+        key = (obj["type"], band, marks, owner, collection.alias, assurance, claimed, feed, origin)
         found = self._kept.get(key)
         if found is None:
             label = label_for(
@@ -66,6 +68,7 @@ class Labeller:
                 definitions=definitions,
                 claimed=claimed,
                 feed=feed,
+                origin=origin,
             )
             found = Judged(label, label.encode(), self._rules.may_submit(label))
             if FIXED_MARKINGS.issuperset((*marks, *claimed)) and len(self._kept) < JUDGEMENTS_KEPT:
@@ -83,12 +86,14 @@ def label_for(
     definitions: Mapping[str, dict[str, Any]],
     claimed: tuple[str, ...] = (),
     feed: str = "",
+    origin: Origin | None = None,
 ) -> Label:
     """The label of one object version.
 
     `definitions` are the marking-definitions known to the hub by id; an unknown one becomes an opaque caveat, never
     nothing. `claimed` are marking ids that an importer's attestation sets for objects that carry no TLP of their own.
-    Without any TLP: the member's default, else what the agreement says for unmarked objects.
+    Without any TLP: the member's default, else what the agreement says for unmarked objects. `origin` is what a gateway
+    attests of whom it stands for: an object's facets are then that sender's, who is not to be named.
     """
     own = marking_ids(obj)
     marks = resolve_markings(own, definitions)
@@ -98,8 +103,8 @@ def label_for(
         collection=collection.alias,
         originator=owner.slug,
         country=owner.country.value,
-        roles=tuple(sorted(owner.roles)),
-        sectors=tuple(sorted(owner.sectors)),
+        roles=tuple(sorted(owner.roles)) if origin is None else origin.roles,
+        sectors=tuple(sorted(owner.sectors)) if origin is None else origin.sectors,
         tlp=marks.tlp or owner.default_tlp or agreement.unmarked_as,
         pap=marks.pap or "clear",
         caveats=marks.caveats,
@@ -107,7 +112,7 @@ def label_for(
         object_class=object_class(obj["type"]),
         confidence=confidence_band(obj.get("confidence")),
         assurance=assurance,
-        consent="named" if owner.consents or "agency" in owner.roles else "none",
+        consent="named" if origin is None and (owner.consents or "agency" in owner.roles) else "none",
         feed=feed,
     )
 

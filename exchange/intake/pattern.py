@@ -121,7 +121,7 @@ def values(text: str) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     run: list[str] = []
     path = operator = before = ""
-    for kind, token in _tokens(text):
+    for kind, token in tokens(text):
         if kind == "string" and before not in (".", ":"):
             value = _unescaped(token)
             if operator in _NAMING or (operator == "LIKE" and not _WILDCARD(value)):
@@ -145,7 +145,7 @@ def alternatives(text: str) -> tuple[tuple[str, str], ...]:
     That is: observations and comparisons joined by OR, each with a string by =, IN or ISSUBSET, and no qualifier. `text`
     is a pattern that `check_pattern` accepted.
     """
-    for kind, token in _tokens(text):
+    for kind, token in tokens(text):
         if kind not in _ALTERNATIVE or token in _NARROWING:
             return ()
     return values(text)
@@ -159,7 +159,8 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _BARE_KEY = re.compile("'[A-Za-z_][A-Za-z0-9_]*'").fullmatch
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
+def tokens(text: str) -> Iterator[tuple[str, str]]:
+    """Kind and text of every token but comments; joined by spaces they are the same pattern."""
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup
         if kind is not None and kind not in ("comment", "end"):
@@ -345,7 +346,7 @@ def _verdict(shape: str, budget: Budget | None) -> tuple[PatternFault, ...]:
     known = _SHAPES.get(shape)
     if known is not None:
         return known
-    words = [word for _, word in _tokens(shape)]
+    words = [word for _, word in tokens(shape)]
     _check_limits(words)
     if budget is not None and not budget.spend(len(words)):
         _refuse("pattern-budget", seconds=budget.wait_seconds)
@@ -395,7 +396,7 @@ _PATH_ENDS = _OPERATORS | _JOINS | {":"}
 
 def _check_types(shape: str) -> None:
     """STIX 2.1, 9.5: one object must be able to satisfy both sides of an AND. `shape` is of a valid pattern."""
-    words = [word for _, word in _tokens(_NO_TYPE.sub("", shape))]
+    words = [word for _, word in tokens(_NO_TYPE.sub("", shape))]
     frames = [(_ANY, _ANY)]  # per open parenthesis: what the operands before the last OR allow, and those after it
     for word, following in zip(words, [*words[1:], ""], strict=True):
         either, both = frames[-1]

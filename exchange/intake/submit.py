@@ -285,12 +285,15 @@ class Judgements:
 
     def log(self, encoded: str, country: str) -> str:
         """In which log objects of a label are published, and withdrawn: `both` when anybody of the other country may
-        have them."""
+        have them as they are. Where only an anonymous view may cross, the other country's auditors must not learn by whom
+        and when the original came."""
         crosses = self._crosses.get(encoded)
         if crosses is None:
             label = Label.decode(encoded)
             crosses = self._crosses[encoded] = any(
-                member.country != country and self.rules.decide(label, member).effect == "permit"
+                member.country != country
+                and (found := self.rules.decide(label, member)).effect == "permit"
+                and found.view == "full"
                 for member in self.rules.registry.members.values()
             )
         return "both" if crosses else national(country)

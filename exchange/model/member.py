@@ -22,6 +22,7 @@ class Access(StrEnum):
     ANYONE = "anyone"
     MEMBER = "member"
     AUDITOR = "auditor"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,11 +105,11 @@ class _Case:
         return shown and self._asker.slug == self._recipient.slug
 
     async def _crosses(self, row: LabelRow, country: str) -> bool:
-        """Whether anybody of the auditor's country may have it: else it is the other country's own affair."""
+        """Whether anybody of the auditor's country may have it as it is: else it is the other country's own affair."""
         for member in self._rules.registry.members.values():
             if member.country == country:
                 decision = await self._decision(row, member)
-                if decision is not None and decision.effect == "permit":
+                if decision is not None and decision.effect == "permit" and decision.view == "full":
                     return True
         return False
 

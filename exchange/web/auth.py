@@ -80,8 +80,11 @@ def token_in(lines: list[str] | tuple[str, ...]) -> str:
     return password
 
 
-def must_be_allowed(allows: Access, member: Member) -> None:
-    """Raise NotPermitted unless the member is active and of the kind the route is for."""
+def must_be_allowed(allows: Access, member: Member, *, gateway: bool = False) -> None:
+    """Raise NotPermitted unless the member is active and of the kind the route is for.
+
+    `gateway`: whether the trust list names it as its country's gateway, whatever the registry calls it.
+    """
     if member.status is not Status.ACTIVE:
         raise NotPermitted(
             "Your organisation's membership is not active.",
@@ -90,6 +93,12 @@ def must_be_allowed(allows: Access, member: Member) -> None:
         )
     if allows is Access.AUDITOR and not member.auditor:
         raise NotPermitted("This is for auditors only.", "Esto es solo para auditores.", code="auditors-only")
+    if allows is Access.GATEWAY and not gateway:
+        raise NotPermitted(
+            "This is for the national gateways only.",
+            "Esto es solo para las pasarelas nacionales.",
+            code="gateways-only",
+        )
 
 
 def _malformed() -> NotAuthenticated:

@@ -242,7 +242,8 @@ class Guard:
         now_us = self._services.clock.now_us()
         caller = self._identify(request, request.glance.rules, now_us)
         event["member"] = caller.member.slug
-        must_be_allowed(route.allows if route else Access.MEMBER, caller.member)
+        allows = route.allows if route else Access.MEMBER
+        must_be_allowed(allows, caller.member, gateway=request.glance.rules.is_gateway(caller.member))
         self._limits.must_admit(caller.member.slug, now_us)
         return caller
 

@@ -8,6 +8,7 @@ from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.sequencer import Sequencer
+from exchange.relaying import Relaying
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -27,6 +28,7 @@ class Services:
     release: Release
     recalls: Recalls
     governance: Governance
+    relaying: Relaying
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""

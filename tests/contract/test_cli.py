@@ -326,6 +326,52 @@ def test_a_new_version_names_the_one_before(terminal: Terminal) -> None:
     assert len(block["prev_sha256"]) == 64
 
 
+def test_a_tearline_goes_further_than_what_it_is_told_of(terminal: Terminal) -> None:
+    noforn = "marking-definition--18444816-7f8e-46a7-8378-e4186dd55f87"
+    full, told = indicator(description="on our cranes"), indicator()
+    full |= {"object_marking_refs": [TLP2["amber+strict"], noforn]}
+    (terminal.root / "full.json").write_text(json.dumps(full))
+    (terminal.root / "told.json").write_text(json.dumps(told))
+    pair = ("--as", "us-cyber", "full.json", "--tearline", "told.json")
+    terminal.well("sign", *pair, "-o", "pair.json")
+    whole, tearline, link = json.loads((terminal.root / "pair.json").read_bytes())["objects"]
+    assert link["object_marking_refs"] == whole["object_marking_refs"]
+    assert "3 accepted" in terminal.well("submit", "--as", "us-cyber", "pair.json", "--to", "indicators").out
+    ids = {json.loads(line)["id"] for line in terminal.well("pull", "--as", "mx-ciber", "indicators").out.splitlines()}
+    assert ids & {whole["id"], tearline["id"], link["id"]} == {tearline["id"]}
+    both = {
+        json.loads(line)["id"] for line in terminal.well("pull", "--as", "us-customs", "indicators").out.splitlines()
+    }
+    assert both >= {whole["id"], tearline["id"], link["id"]}
+    (terminal.root / "told.json").write_text(json.dumps({"objects": [told, told]}))
+    assert "[--tearline]" in terminal("sign", *pair).err
+
+
+def test_a_gateway_is_enrolled_named_and_run(terminal: Terminal) -> None:
+    """A certificate of the gateway's own intermediate, a trust list with both countries' approvals, a first run."""
+    state = terminal.root / "gateway"
+    terminal.well("member", "add", "us-gateway")
+    certificate = terminal.home / "members" / "us-gateway" / "signing.pem"
+    assert terminal.well("cert", "inspect", certificate, "--json").json[0]["purpose"] == "gateway"
+    assert "gateway-exists" in terminal("member", "add", "us-other", "--country", "US", "--kind", "gateway").err
+    mine = ("--as", "us-gateway", "--state", state)
+    [ran] = terminal.apart("gateway", "run", *mine, "--json").json
+    assert (ran["sent"], ran["fault"]) == (0, "-")
+    assert terminal.well("gateway", "status", *mine, "--json").json[0]["standing"] == 0
+    assert terminal.well("gateway", "held", *mine).out.split() == ["collection", "object", "version", "code", "reason"]
+    assert stat.S_IMODE((state / "book.sqlite").stat().st_mode) == 0o600
+    terminal.well("cert", "renew", "us-gateway", "--only", "signing")
+    assert terminal.well("cert", "inspect", certificate, "--json").json[0]["purpose"] == "gateway"
+    refused = terminal.apart("gateway", "run", "--as", "us-cyber", "--state", terminal.root / "none")
+    assert (refused.code, "gateways" in refused.err) == (1, True)
+    terminal.well("cert", "export", "before")
+    build = ("cert", "trust-list", "build", "--previous", "before/trust-list.json", "-o", "next.json")
+    assert "[--gateway]" in terminal(*build, "--gateway", "FR=x").err
+    terminal.well(*build)
+    named = [json.loads((terminal.root / name).read_bytes())["countries"]["US"]["gateway"] for name in ("before/trust-list.json", "next.json")]  # fmt: skip
+    assert named[0] == named[1] is not None, "a list that is built anew keeps the gateways of the one before"
+
+
 def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     catalogue = terminal.root / "catalogue.toml"
     catalogue.write_text(

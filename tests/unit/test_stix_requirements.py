@@ -16,7 +16,6 @@ HUB = {row.id: row.hub for row in rows("stix21").values()}
 UNHELD = {row for row, place in ELSEWHERE.items() if place.startswith("nowhere")}
 
 TRAPS_OF_LATER_RELEASES = {
-    15: "an anonymised object that still betrays its originator: there are no national gateways yet",
     18: "a grant removed, or added, at page 3 of a walk: late release is not there yet",
     19: "a relationship whose end is raised later: ends are not judged yet (docs/threats.md, not answered)",
     20: "a container that cites a hidden observable: the same",

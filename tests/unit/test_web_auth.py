@@ -1,6 +1,7 @@
 """Credentials as they arrive: every spelling real clients use, and everything else refused as 401, never worse."""
 
 from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -83,6 +84,11 @@ def test_access() -> None:
     with pytest.raises(NotPermitted) as refusal:
         must_be_allowed(Access.AUDITOR, member(Status.ACTIVE, "agency"))
     assert refusal.value.code == "auditors-only"
+    must_be_allowed(Access.GATEWAY, member(), gateway=True)
+    for kind in (member(Status.ACTIVE, "auditor"), replace(member(), kind="gateway")):
+        with pytest.raises(NotPermitted) as refusal:
+            must_be_allowed(Access.GATEWAY, kind)
+        assert refusal.value.code == "gateways-only", "the trust list says who is one, not the registry"
 
 
 def test_nobody_may_do_nothing() -> None:
