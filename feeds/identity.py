@@ -8,8 +8,20 @@ HUB_NAMESPACE = uuid.UUID("5d3c5b0e-0f8e-4c53-9a42-0a1c6f4b9d77")
 """Minted once for this project; never the namespace that STIX reserves for observables (STIX 2.1, 2.9)."""
 
 
+class Identities:
+    """The ids of one operator's one feed."""
+
+    def __init__(self, operator: str, feed: str) -> None:
+        self.operator = operator
+        self._feed = feed
+        self._namespace = uuid.uuid5(HUB_NAMESPACE, operator)
+
+    def make(self, stix_type: str, key: str, epoch: int = 0) -> str:
+        """`<type>--<uuid5>`. `epoch` rises only when a revoked object is listed again: a revoked id cannot come back."""
+        name = canonical({"feed": self._feed, "t": stix_type, "k": key, "n": epoch}).decode()
+        return f"{stix_type}--{uuid.uuid5(self._namespace, name)}"
+
+
 def made_id(stix_type: str, *, operator: str, feed: str, key: str, epoch: int = 0) -> str:
-    """`<type>--<uuid5>`. `epoch` rises only when a revoked object is listed again: a revoked id cannot come back."""
-    namespace = uuid.uuid5(HUB_NAMESPACE, operator)
-    name = canonical({"feed": feed, "t": stix_type, "k": key, "n": epoch}).decode()
-    return f"{stix_type}--{uuid.uuid5(namespace, name)}"
+    """One id, for whoever makes few."""
+    return Identities(operator, feed).make(stix_type, key, epoch)

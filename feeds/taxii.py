@@ -27,6 +27,7 @@ class TaxiiAdapter:
 
     converts = False
     full_state = False
+    edition = 1
 
     def __init__(self, operator: str, source: Source) -> None:
         self._source = source
@@ -60,7 +61,7 @@ class TaxiiAdapter:
             if (kept["next"], kept["page"]) == (query.get("next"), cursor.get("page")):
                 raise _no_way_on()
         kept["location"] = source.location
-        return Fetched(source.location, (Part("page.json", lambda: taken.body),), kept, more)
+        return Fetched(source.location, (Part.of("page.json", taken.body),), kept, more)
 
 
 def _query(source: Source, cursor: Mapping[str, str]) -> dict[str, str]:

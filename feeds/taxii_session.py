@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -19,11 +18,9 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from certs.faults import KeyFault
-from certs.keys import load_secret
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.fetch import REDIRECTS, USER_AGENT, Caps
+from feeds.fetch import REDIRECTS, USER_AGENT, Caps, secret_of
 from feeds.guard import Reach, check_address, check_url
 
 TAXII = "application/taxii+json;version=2.1"
@@ -57,7 +54,8 @@ def guard_session(session: requests.Session, reach: Reach, caps: Caps) -> Taken:
 
 def ask(source: Source, query: Mapping[str, str]) -> tuple[dict[str, Any], Taken]:
     """One page through taxii2-client, and its bytes as they came. Raises FeedFault."""
-    connection = _HTTPConnection(source.user or None, _password(source), source.ca_file or True, version="2.1")
+    password = secret_of(source.password_file) if source.password_file else None
+    connection = _HTTPConnection(source.user or None, password, source.ca_file or True, version="2.1")
     taken = guard_session(connection.session, source.reach, source.caps)
     # What taxii2-client would ask for first says nothing we need, and many servers get its required titles wrong.
     info = {"id": source.location.rstrip("/").rpartition("/")[2], "title": source.name, "can_read": True, "can_write": False}  # fmt: skip
@@ -83,19 +81,6 @@ def ask(source: Source, query: Mapping[str, str]) -> tuple[dict[str, Any], Taken
     if not isinstance(envelope, dict):
         raise FeedFault("feed-form", "The server's answer is not an envelope.", "La respuesta no es un sobre TAXII.")
     return envelope, taken
-
-
-def _password(source: Source) -> str | None:
-    if not source.password_file:
-        return None
-    try:
-        return load_secret(Path(source.password_file)).decode().strip()
-    except (KeyFault, OSError, UnicodeDecodeError):
-        raise FeedFault(
-            "feed-password",
-            f"{source.password_file} cannot be read, or others can read it too; run chmod 600 on it.",
-            f"No se puede leer {source.password_file}, o también otros pueden leerlo; ejecute chmod 600.",
-        ) from None
 
 
 def _answered(response: requests.Response) -> FeedFault:

@@ -37,7 +37,8 @@ from exchange.ledger.audit import Report, verify_copy, write_copy
 from exchange.ledger.entry import LOGS
 from feeds.bundles import SUFFIXES
 from feeds.catalogue import Source
-from feeds.runner import Job, Run, run_once
+from feeds.report import Run
+from feeds.runner import Job, run_once
 from policies.label import TLP_DEFINITIONS
 from policies.markings import CAVEAT_MARKINGS
 

@@ -27,7 +27,9 @@ from exchange.intake.validate import validate
 from exchange.intake.warninglists import Warninglists
 from feeds.adapter import Record, Skipped, load_adapter
 from feeds.catalogue import Source, load, packaged
-from feeds.runner import Job, Run, keep_running, run_all
+from feeds.report import Run
+from feeds.runner import Job
+from feeds.schedule import keep_running, run_all
 
 SHOWN = 10
 TRIED = 10_000
