@@ -184,9 +184,7 @@ def _lossy(text: str) -> NoReturn:
     )
 
 
-STRICT = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_real
-)
+STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_real)
 """For whoever reads a text value by value (`raw_decode`), and counts bytes and depth himself. Raises JsonError too."""
 
 _decode = STRICT.decode

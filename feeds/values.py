@@ -39,7 +39,7 @@ def pattern(value: Value) -> str:
     """The STIX pattern that matches the value. The text of a value is another's: it is escaped."""
     text = _quoted(value.text)
     if value.kind == "ip-port":
-        version = "ipv6-addr" if ":" in value.text else "ipv4-addr"
+        version = "ipv6-addr" if value.text.startswith("[") else "ipv4-addr"
         address = _quoted(value.text.rpartition(":")[0].strip("[]"))
         return (
             f"[network-traffic:dst_ref.type = '{version}' AND network-traffic:dst_ref.value = {address}"

@@ -10,7 +10,8 @@ import pytest_asyncio
 from exchange.cli.upstream import run_medallion
 from exchange.client import Client
 from feeds.catalogue import packaged
-from feeds.runner import Job, run_all, run_once
+from feeds.runner import Job, run_once
+from feeds.schedule import run_all
 from tests.data import VENDORED, read_shared
 from tests.world import World, make_world
 
