@@ -16,7 +16,7 @@ from feeds.guard import Reach
 from feeds.mapping import Mapping
 from policies.label import TLP_DEFINITIONS
 
-_MARKING_OF = {word: marking for marking, word in TLP_DEFINITIONS.items()}  # TLP 2.0 is listed last and stands
+MARKING_OF = {word: marking for marking, word in TLP_DEFINITIONS.items()}  # TLP 2.0 is listed last and stands
 
 Words = Annotated[str, Field(min_length=1, max_length=2_000)]
 
@@ -73,7 +73,7 @@ class Source(BaseModel):
     @property
     def marking(self) -> str:
         """The id of its TLP 2.0 marking."""
-        return _MARKING_OF[self.tlp]
+        return MARKING_OF[self.tlp]
 
     @property
     def caps(self) -> Caps:

@@ -35,20 +35,12 @@ async def documents(source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -
 
 
 async def download(
-    source: Source,
-    address: str,
-    conditions: dict[str, str] | None = None,
-    *,
-    accept: str = "application/json, */*;q=0.1",
+    source: Source, address: str, conditions: dict[str, str] | None = None, *, body: bytes = b""
 ) -> Downloaded | None:
-    """One URL of a source, under its limits and with its key; None when it has not changed. Raises FeedFault."""
+    """One URL of a source, under its limits and with its key; None when it has not changed. With a JSON `body`, it is
+    posted there. Raises FeedFault."""
     found = await fetch(
-        address,
-        caps=source.caps,
-        reach=source.reach,
-        credential=source.credential(),
-        accept=accept,
-        **(conditions or {}),
+        address, caps=source.caps, reach=source.reach, credential=source.credential(), body=body, **(conditions or {})
     )
     if found is not None and _is_page(found):
         raise FeedFault(

@@ -72,25 +72,30 @@ async def fetch(
     etag: str = "",
     last_modified: str = "",
     credential: Credential | None = None,
+    body: bytes = b"",
     accept: str = "application/json, */*;q=0.1",
 ) -> Downloaded | None:
     """Download one URL; None when it has not changed since the validators were given.
 
     The address that a name resolves to is judged and then connected to, with no second look-up in between; each of at
     most three redirects is judged like the first URL. No cookie or proxy setting takes part, and the credential is for
-    the origin of `address` alone. Raises FeedFault.
+    the origin of `address` alone. A JSON `body` is posted, and follows no redirect. Raises FeedFault.
     """
     url = check_url(address, reach)
     home, known = url.origin(), credential or Credential()
     headers: dict[str, str] = {hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT: accept, hdrs.ACCEPT_ENCODING: "gzip, deflate"}
     conditions = {hdrs.IF_NONE_MATCH: etag, hdrs.IF_MODIFIED_SINCE: last_modified}
     headers |= {name: value for name, value in conditions.items() if value}
+    if body:
+        headers[hdrs.CONTENT_TYPE] = "application/json"
     try:
         async with asyncio.timeout(caps.deadline_seconds), _session(reach) as session:
             for _ in range(REDIRECTS + 1):
                 sent = known.put(url, headers) if url.origin() == home else (url, headers)
-                async with session.get(sent[0], headers=sent[1], allow_redirects=False) as response:
-                    if response.status in _REDIRECTED:
+                async with session.request(
+                    "POST" if body else "GET", sent[0], headers=sent[1], data=body or None, allow_redirects=False
+                ) as response:
+                    if response.status in _REDIRECTED and not body:
                         url = _next_url(url, response.headers.get(hdrs.LOCATION, ""), reach)
                         continue
                     found = await _answer(url, response, caps)

@@ -15,7 +15,7 @@ from feeds.identity import Identities
 from feeds.mapping import Mapping, Times, declared_count, edition_us
 from feeds.reading import Row, rows
 from feeds.refang import refang
-from feeds.values import Value, file_pattern, pattern, read_value
+from feeds.values import NoValue, Value, file_pattern, pattern, read_value
 
 SUFFIXES = tuple(f".{kind}{packed}" for kind in ("txt", "csv", "json", "ndjson", "jsonl", "netset", "ipset") for packed in ("", ".xz", ".gz"))  # fmt: skip
 
@@ -122,29 +122,27 @@ class _Maker:
             return None
         try:
             key = self._cell(cells, self._mapping.key) if self._mapping.key else self._value(cells)[0]
-        except ValueError as error:
-            said = str(error)
-            return Skipped(
-                said[:80], "row-value", Text(f"A row has {said}.", f"Una fila tiene un valor impropio: {said}.")
-            )
+        except NoValue as error:
+            said = row.raw[:80].decode("utf-8", "replace")
+            return Skipped(said, "row-value", error.text, key=said)  # no good row has such a name
         if not key:
             return Skipped("", "row-key", Text("A row has no key.", "Una fila no tiene clave."))
         return Record(key, cells, raw=row.raw, lifetime_seconds=self._lifetime)
 
     def _value(self, cells: dict[str, Any]) -> tuple[str, str]:
-        """What the row is known by, and its pattern. Raises ValueError."""
+        """What the row is known by, and its pattern. Raises NoValue."""
         mapping = self._mapping
         if mapping.hashes:
             found = {name: self._cell(cells, column).lower() for name, column in mapping.hashes.items()}
             known = {name: text for name, text in found.items() if text}
             if not known or not all(text.isalnum() or name == "SSDEEP" for name, text in known.items()):
-                raise ValueError("no hash")
+                raise NoValue("hash", " ".join(known.values()))
             return next(iter(known.values())), file_pattern(known)
         kind, text = mapping.kind, self._cell(cells, mapping.value)
         if mapping.kind_column:
             word = self._cell(cells, mapping.kind_column)
             if word not in mapping.kinds:
-                raise ValueError(f"no kind that is mapped: {word[:60]!r}")
+                raise NoValue("kind", word)
             kind = mapping.kinds[word]
         if mapping.port and (port := self._cell(cells, mapping.port)):
             kind, text = "ip-port", f"[{text}]:{port}" if ":" in text else f"{text}:{port}"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
 import structlog
@@ -20,6 +20,7 @@ from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
 from feeds.report import TOLD_AT_MOST, Papers, Run
 from feeds.state import Change, FeedState, Sending, Settled
+from feeds.values import NoValue
 from feeds.versions import ending, own_change, passed_change
 
 BATCH_OBJECTS = 500
@@ -183,8 +184,8 @@ class _Turn:
                 yield from self._mapped(record, lambda obj, _: passed_change(obj, self._state))
 
     def _made(self, records: Iterator[Record | Skipped], listing: Listing) -> Iterator[Change | None]:
-        now_us, run = self._job.clock.now_us(), self._run
-        digester = Digester(f"{self._job.adapter.edition} {self._job.source.model_dump_json()}")
+        now_us, run, source = self._job.clock.now_us(), self._run, self._job.source
+        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json()}")
         for record in self._told(records):
             if record is None:
                 yield None
@@ -195,17 +196,29 @@ class _Turn:
                 run.objects += known
                 run.unchanged += known
                 continue
-            objects, mapped = run.objects, True
+            objects, made = run.objects, frozenset[str]()
             if self._state.list_key(record.key):
                 epoch = self._state.epoch(record.key)
                 numbered = Record(record.key, record.value, record.updated, epoch, b"", record.lifetime_seconds)
                 mapped = yield from self._mapped(numbered, lambda obj, one: own_change(obj, self._state, one, now_us))
-            if not mapped:
-                continue
+                if mapped is None:
+                    continue
+                made = mapped
+                # What a record said before and says no more has ended, whatever the source does with whole records.
+                yield from self._ended(record.key, made, "expire" if source.vanished == "expire" else "revoke", now_us)
             # Said twice with a difference, the first stands; both are known next time.
             lifetime_us = record.lifetime_seconds * 500_000
-            renew_us = now_us + lifetime_us if lifetime_us and run.objects > objects else NEVER_US
+            renew_us = now_us + lifetime_us if lifetime_us and made else NEVER_US
             self._settled.append(Settled(digest, record.key, run.objects - objects, renew_us))
+
+    def _ended(
+        self, key: str, made: frozenset[str], how: Literal["revoke", "expire"], now_us: int
+    ) -> Iterator[Change | None]:
+        for epoch, held in self._state.standing(key):
+            if held.id not in made:
+                change = ending(held, how, Record(key, None, epoch=epoch), now_us)
+                if change is not None and self._first(change):
+                    yield change
 
     def _told(self, records: Iterator[Record | Skipped]) -> Iterator[Record | None]:
         for record in records:
@@ -219,21 +232,21 @@ class _Turn:
 
     def _mapped(
         self, record: Record, change_of: Callable[[dict[str, Any], Record], Change | None]
-    ) -> Generator[Change, None, bool]:
-        """Returns whether the record could be mapped."""
+    ) -> Generator[Change, None, frozenset[str] | None]:
+        """Returns the ids of what the record was mapped to; None when it could not be."""
         try:
             objects = list(self._job.adapter.objects(record))
             changes = [change_of(obj, record) for obj in objects]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._skip(_misshapen(record, error))
-            return False
+            return None
         self._run.objects += len(objects)
         for change in changes:
             if change is None:
                 self._run.unchanged += 1
             elif self._first(change):
                 yield change
-        return True
+        return frozenset(obj["id"] for obj in objects)
 
     def _first(self, change: Change) -> bool:
         """Whether this run has not submitted the version yet. What a source contradicts itself in is not posted: the
@@ -256,10 +269,7 @@ class _Turn:
             # A record that changed, or that another one still stands for.
             listed = self._state.is_listed(key) or any(map(listing.has_met, self._state.records_of(key)))
             if not listed and how != "keep":
-                for epoch, held in self._state.standing(key):
-                    change = ending(held, how, Record(key, None, epoch=epoch), now_us)
-                    if change is not None and self._first(change):
-                        yield change
+                yield from self._ended(key, frozenset(), how, now_us)
             self._gone.append(digest)
 
     def _skip(self, skipped: Skipped) -> None:
@@ -338,6 +348,8 @@ def _batch(changes: Iterator[Change | None]) -> tuple[list[Change], bool]:
 def _misshapen(record: Record, error: Exception) -> Skipped:
     if isinstance(error, JsonError):
         return Skipped(record.key, error.code, Text(error.en, error.es), key=record.key)
+    if isinstance(error, NoValue):
+        return Skipped(record.key, "record-value", error.text, key=record.key)
     text = Text(
         f"The record does not have the form it should: {type(error).__name__}.",
         f"El registro no tiene la forma debida: {type(error).__name__}.",

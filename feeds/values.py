@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
+from exchange.errors import Text
+
 Kind = Literal[
     "url", "domain", "ip", "network", "host", "address", "ip-port", "md5", "sha1", "sha256", "sha512", "hash",
     "cert-sha1", "email", "asn", "any",
 ]  # fmt: skip
 """`host` is a domain or an IP address, `address` an IP address or a network (CIDR), `hash` one of the four by its length,
 `any` whatever the text looks like."""
+
+
+class NoValue(ValueError):
+    """A text that is no value of the kind it should be. Its text may be shown."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"no {kind}: {text[:60]!r}")
+        self.text = Text(f"This is no {kind}: {text[:60]!r}.", f"Esto no es un valor de tipo {kind}: {text[:60]!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +35,13 @@ class Value:
 
 
 def read_value(kind: Kind, text: str) -> Value:
-    """The value that a text stands for. Raises ValueError for a text that is no such value."""
+    """The value that a text stands for. Raises NoValue."""
     text = text.strip()
     if not text or len(text) > 4096 or not text.isprintable():
-        raise ValueError(f"no {kind}: {text[:60]!r}")
+        raise NoValue(kind, text)
     found = _READERS[kind](text)
     if found is None:
-        raise ValueError(f"no {kind}: {text[:60]!r}")
+        raise NoValue(kind, text)
     return found
 
 

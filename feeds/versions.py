@@ -8,6 +8,7 @@ from certs.jcs import canonical, load
 from exchange.client.envelopes import version_of
 from exchange.times import as_millis_text, parse_us
 from feeds.adapter import Record
+from feeds.stable import stable, time_text
 from feeds.state import Change, Own
 
 _MILLISECOND_US = 1_000
@@ -37,9 +38,12 @@ def own_change(obj: dict[str, Any], known: Known, record: Record, now_us: int) -
     least a millisecond after the version before and never a time that has not come yet. An indicator that holds while it
     is listed is renewed when less than half of its time is left.
     """
+    obj = stable(obj)
     content = content_of(obj)
     held = known.own(obj["id"])
     last = None if held is None else _body(held)
+    if held is None and obj.get("revoked"):
+        return None  # nobody was told that it was so
     if held is not None and (held.revoked or (held.content == content and not _due(held, record, now_us))):
         return None
     dated = {**obj, **_times(obj, last, record.lifetime_seconds * _SECOND_US, now_us)}
@@ -69,7 +73,7 @@ def ending(held: Own, how: Literal["revoke", "expire"], record: Record, now_us: 
         return None
     if "valid_until" in last and parse_us(last["valid_until"]) <= now_us:
         return None
-    until = as_millis_text(max(now_us, parse_us(last["valid_from"]) + _MILLISECOND_US))
+    until = time_text(max(now_us, parse_us(last["valid_from"]) + _MILLISECOND_US))
     # Not the content that the source gave: listed again, it is a change.
     return _own_change({**last, "valid_until": until, "modified": modified}, None, record)
 
@@ -96,8 +100,8 @@ def _times(obj: Mapping[str, Any], last: Mapping[str, Any] | None, lifetime_us: 
     created = obj.get("created") or before.get("created") or as_millis_text(now_us)
     if obj["type"] != "indicator":
         return {"created": created}
-    begin = obj.get("valid_from") or before.get("valid_from") or created
-    until = {"valid_until": as_millis_text(now_us + lifetime_us)} if lifetime_us else {}
+    begin = obj.get("valid_from") or before.get("valid_from") or time_text(parse_us(created))
+    until = {"valid_until": time_text(now_us + lifetime_us)} if lifetime_us else {}
     return {"created": created, "valid_from": begin, **until}
 
 
@@ -105,7 +109,7 @@ def _due(held: Own, record: Record, now_us: int) -> bool:
     if not record.lifetime_seconds:
         return False
     until = _body(held).get("valid_until")
-    return until is not None and parse_us(until) - now_us < record.lifetime_seconds * _SECOND_US // 2
+    return until is not None and parse_us(until) - now_us <= record.lifetime_seconds * _SECOND_US // 2
 
 
 def _body(held: Own) -> dict[str, Any]:

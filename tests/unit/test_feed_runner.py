@@ -6,16 +6,13 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certs.signature import EXT_SIG, Signer
-from exchange.client import Client
-from exchange.clock import FixedClock
 from exchange.errors import Malformed
 from exchange.model.stix import UNVERSIONED
 from feeds.adapter import Cursor, Fetched, Part, Record, Skipped
@@ -27,7 +24,8 @@ from feeds.runner import Job, run_once
 from feeds.schedule import keep_running, run_all, wait_seconds
 from feeds.state import FeedState, passing
 from tests.data import VENDORED, read_shared
-from tests.fake_hub import FakeHub, fake_hub
+from tests.fake_hub import FakeHub
+from tests.feed_bench import Bench, bench, no_pause
 from tests.pki import US_PORT, make_pki
 
 FIRST, SECOND = (VENDORED / "kev" / f"kev-{day}.sample.json" for day in ("2025-04-29", "2025-08-25"))
@@ -36,43 +34,6 @@ FIRST, SECOND = (VENDORED / "kev" / f"kev-{day}.sample.json" for day in ("2025-0
 @pytest.fixture(scope="module")
 def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
     return make_pki(tmp_path_factory.mktemp("pki")).signer("US", "us-port", US_PORT)
-
-
-async def no_pause(_: float) -> None:
-    await asyncio.sleep(0)
-
-
-class Bench:
-    """A hub, a client with a key, and a directory with one source file."""
-
-    def __init__(self, hub: FakeHub, client: Client, directory: Path) -> None:
-        self.hub = hub
-        self.client = client
-        self.directory = directory
-        self.file = directory / "source.json"
-        self.clock = FixedClock()
-
-    def source(self, **more: Any) -> Source:
-        return packaged()["kev"].model_copy(update={"location": str(self.file), **more})
-
-    def job(self, **more: Any) -> Job:
-        return Job.of(self.source(**more), self.client, self.directory / "state", self.clock)
-
-    async def run(self, **more: Any) -> Run:
-        return await run_once(self.job(**more), pause=no_pause)
-
-    def publish(self, catalogue: Path | bytes) -> None:
-        data = catalogue if isinstance(catalogue, bytes) else catalogue.read_bytes()
-        self.file.write_bytes(data)
-
-
-@asynccontextmanager
-async def bench(signer: Signer, directory: Path) -> AsyncIterator[Bench]:
-    async with (
-        fake_hub() as hub,
-        Client(hub.url, clock=FixedClock(), token="t", signer=signer, pause=no_pause) as client,
-    ):
-        yield Bench(hub, client, directory)
 
 
 def kev(*, less: tuple[str, ...] = (), more: tuple[dict[str, Any], ...] = (), released: str = "") -> bytes:
