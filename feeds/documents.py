@@ -40,7 +40,13 @@ async def download(
     """One URL of a source, under its limits and with its key; None when it has not changed. With a JSON `body`, it is
     posted there. Raises FeedFault."""
     found = await fetch(
-        address, caps=source.caps, reach=source.reach, credential=source.credential(), body=body, **(conditions or {})
+        address,
+        caps=source.caps,
+        reach=source.reach,
+        credential=source.credential(),
+        ca_file=source.ca_file,
+        body=body,
+        **(conditions or {}),
     )
     if found is not None and _is_page(found):
         raise FeedFault(

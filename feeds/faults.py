@@ -11,6 +11,7 @@ class FeedFault(Unavailable):
     feed-redirect     too many redirects, or one to nowhere
     feed-size         more bytes than the source is allowed
     feed-slow         not done within the deadline
+    feed-certificate  the server is not who it should be
     feed-unreachable  no connection, or it broke
     feed-http         the source answered with an error
     feed-form         not what the source is said to publish

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -73,6 +74,7 @@ async def fetch(
     last_modified: str = "",
     credential: Credential | None = None,
     body: bytes = b"",
+    ca_file: str = "",
     accept: str = "application/json, */*;q=0.1",
 ) -> Downloaded | None:
     """Download one URL; None when it has not changed since the validators were given.
@@ -89,7 +91,7 @@ async def fetch(
     if body:
         headers[hdrs.CONTENT_TYPE] = "application/json"
     try:
-        async with asyncio.timeout(caps.deadline_seconds), _session(reach) as session:
+        async with asyncio.timeout(caps.deadline_seconds), _session(reach, ca_file) as session:
             for _ in range(REDIRECTS + 1):
                 sent = known.put(url, headers) if url.origin() == home else (url, headers)
                 async with session.request(
@@ -106,6 +108,12 @@ async def fetch(
             f"The source did not finish within {caps.deadline_seconds:g} seconds.",
             f"La fuente no terminó en {caps.deadline_seconds:g} segundos.",
         ) from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise FeedFault(
+            "feed-certificate",
+            "The source's certificate is not for its name, or nobody vouches for it.",
+            "El certificado de la fuente no es de su nombre, o nadie responde por él.",
+        ) from None
     except (aiohttp.ClientError, OSError) as error:
         raise FeedFault(
             "feed-unreachable",
@@ -115,13 +123,14 @@ async def fetch(
     raise FeedFault("feed-redirect", "The source redirects too often.", "La fuente redirige demasiadas veces.")
 
 
-def _session(reach: Reach) -> aiohttp.ClientSession:
+def _session(reach: Reach, ca_file: str) -> aiohttp.ClientSession:
     def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         # The last moment before connecting, and the very address that is connected to: nothing can rebind after it.
         check_address(str(info[4][0]), reach)
         return socket.socket(info[0], info[1], info[2])
 
-    connector = aiohttp.TCPConnector(socket_factory=checked_socket, use_dns_cache=False, force_close=True)
+    trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    connector = aiohttp.TCPConnector(socket_factory=checked_socket, use_dns_cache=False, force_close=True, ssl=trusted)
     return aiohttp.ClientSession(
         connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     )
