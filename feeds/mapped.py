@@ -19,9 +19,6 @@ from feeds.values import NoValue, Value, file_pattern, pattern, read_value
 
 SUFFIXES = tuple(f".{kind}{packed}" for kind in ("txt", "csv", "json", "ndjson", "jsonl", "netset", "ipset") for packed in ("", ".xz", ".gz"))  # fmt: skip
 
-HOPELESS_ROWS = 200
-"""When none of so many first rows can be mapped, the source is not what its mapping says."""
-
 FAMILIES_AT_MOST = 20_000
 _ENDS_BYTES = 8_192
 _DAY_SECONDS = 86_400
@@ -64,24 +61,22 @@ class MappedAdapter:
     def records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
         yield Record(_LICENCE, self._source.licence)
         families: set[str] = set()
-        good = bad = 0
+        count = 0
         for part in fetched.parts:
             with part.open() as stream:
                 for row in rows(stream, self._mapping, part.name):
                     found = row if isinstance(row, Skipped) else self._made.record(row)
                     if found is None:
                         continue
-                    good, bad = good + isinstance(found, Record), bad + isinstance(found, Skipped)
-                    if not good and bad >= HOPELESS_ROWS:
-                        raise _hopeless(bad)
+                    count += 1
                     if isinstance(found, Record) and self._mapping.malware:
                         yield from self._family(found, families)
                     yield found
-        if self._count is not None and good + bad != self._count:
+        if self._count is not None and count != self._count:
             raise FeedFault(
                 "feed-incomplete",
-                f"The source holds {good + bad} rows and says that it has {self._count}; nothing counts as gone.",
-                f"La fuente contiene {good + bad} filas y declara {self._count}; nada se da por retirado.",
+                f"The source holds {count} rows and says that it has {self._count}; nothing counts as gone.",
+                f"La fuente contiene {count} filas y declara {self._count}; nada se da por retirado.",
             )
 
     def objects(self, record: Record) -> Iterable[dict[str, Any]]:
@@ -111,6 +106,9 @@ class _Maker:
             dict(zip(("kill_chain_name", "phase_name"), chain.split("/"), strict=True)) for chain in mapping.kill_chain
         ]
         self._marks = [source.marking, ids.make("marking-definition", _LICENCE)]
+        self._skips = [rule for rule in mapping.when if rule.skip]
+        self._named_by = mapping.key or next(iter(mapping.hashes.values()), mapping.value)
+        self._port = "" if mapping.key else mapping.port
         timed = mapping.first_seen or mapping.last_seen
         self._lifetime = 0 if timed else int(mapping.valid_days * _DAY_SECONDS)
 
@@ -118,15 +116,16 @@ class _Maker:
 
     def record(self, row: Row) -> Record | Skipped | None:
         cells = row.cells
-        if any(rule.skip and rule.holds(self._cell(cells, rule.column)) for rule in self._mapping.when):
-            return None
-        try:
-            key = self._cell(cells, self._mapping.key) if self._mapping.key else self._value(cells)[0]
-        except NoValue as error:
-            said = row.raw[:80].decode("utf-8", "replace")
-            return Skipped(said, "row-value", error.text, key=said)  # no good row has such a name
-        if not key:
-            return Skipped("", "row-key", Text("A row has no key.", "Una fila no tiene clave."))
+        for rule in self._skips:
+            if rule.holds(self._cell(cells, rule.column)):
+                return None
+        text = self._cell(cells, self._named_by)
+        if not text:
+            return Skipped(row.raw[:80].decode("utf-8", "replace"), "row-key", _NO_KEY)
+        # The value itself is looked at when the row is new: a million rows that are not must be cheap.
+        key = text if self._mapping.key or "://" in text else text.lower().rstrip(".")
+        if self._port and (port := self._cell(cells, self._port)):
+            key = f"{key}:{port}"
         return Record(key, cells, raw=row.raw, lifetime_seconds=self._lifetime)
 
     def _value(self, cells: dict[str, Any]) -> tuple[str, str]:
@@ -243,10 +242,11 @@ class _Maker:
         begin, seen = first or last, max(first, last)
         if not begin:
             return {}
+        created = as_millis_text(begin)
         found = {
-            "created": as_millis_text(begin),
-            "modified": as_millis_text(seen),
-            "valid_from": as_millis_text(begin),
+            "created": created,
+            "valid_from": created,
+            "modified": created if seen == begin else as_millis_text(seen),
         }
         if mapping.valid_days:
             found["valid_until"] = as_millis_text(seen + int(mapping.valid_days * _DAY_SECONDS) * 1_000_000)
@@ -303,9 +303,7 @@ def _ends(part: Part) -> str:
     return (head + b"\n" + tail).decode("utf-8", "replace")
 
 
-def _hopeless(count: int) -> FeedFault:
-    return FeedFault(
-        "feed-form",
-        f"None of the first {count} rows is what the mapping says.",
-        f"Ninguna de las primeras {count} filas es lo que dice la correspondencia.",
-    )
+_NO_KEY = Text(
+    "A row says nothing where its value or key should be.",
+    "Una fila no dice nada donde debe estar su valor o su clave.",
+)

@@ -27,6 +27,9 @@ BATCH_OBJECTS = 500
 BREATH_RECORDS = 5_000
 """After so many records without a change the run shows how far it is, and can be stopped."""
 
+HOPELESS_RECORDS = 200
+"""When so many come first and hardly one can be mapped, the source is not what its catalogue entry says."""
+
 FETCHES = 3
 LONGEST_WAIT_SECONDS = 120
 """A source that asks for more patience is left until its next turn."""
@@ -109,6 +112,7 @@ class _Turn:
         self._settled: list[Settled] = []
         self._gone: list[int] = []
         self._unnamed = False
+        self._wrong = 0
         self._listing: Listing | None = None
         self.skipped: list[Skipped] = []
 
@@ -273,6 +277,7 @@ class _Turn:
             self._gone.append(digest)
 
     def _skip(self, skipped: Skipped) -> None:
+        """Raises FeedFault when there are many and hardly anything good is among them."""
         if skipped.key:
             self._state.list_key(skipped.key)
         else:
@@ -280,6 +285,13 @@ class _Turn:
         if len(self.skipped) < TOLD_AT_MOST:
             self.skipped.append(skipped)
         self._run.skipped[skipped.code] += skipped.count
+        self._wrong += skipped.code.startswith(("row-", "record-"))
+        if self._wrong == HOPELESS_RECORDS and self._run.objects <= self._wrong // 100:
+            raise FeedFault(
+                "feed-form",
+                f"Hardly one of the first {HOPELESS_RECORDS} records is what the source should publish.",
+                f"Casi ninguno de los primeros {HOPELESS_RECORDS} registros es lo que la fuente debe publicar.",
+            )
 
     # --- submitting ---
 

@@ -144,7 +144,7 @@ async def test_rows_that_cannot_be_read_keep_nothing_from_ending_unless_nobody_k
     async with bench(signer, tmp_path) as b:
         await run(b, "192.0.2.1\n192.0.2.2\n192.0.2.3\n")
         gone = await run(b, "192.0.2.1\n192.0.2.2\nnonsense\n")
-        assert (dict(gone.skipped), gone.accepted) == ({"row-value": 1}, 1)
+        assert (dict(gone.skipped), gone.accepted) == ({"record-value": 1}, 1)
     mapping = {**CSV, "malware": ""}
     async with bench(signer, tmp_path / "csv") as b:
         b.directory.mkdir()
@@ -203,7 +203,7 @@ async def test_reports_tell_how_a_source_has_fared(signer: Signer, tmp_path: Pat
         assert (good["faults"], good["last_good"], good["last_news"]) == (0, good["ended"], good["ended"])
         b.clock.advance(seconds=HOUR)
         for count in (1, 2):
-            await run(b, "<p>gone</p>\n" * 300)
+            await run(b, "".join(f"<p>gone {n}</p>\n" for n in range(300)))
             assert papers.last()["faults"] == count
             assert papers.last()["fault"]["code"] == "feed-form"
             assert papers.last()["last_good"] == good["ended"]

@@ -118,10 +118,10 @@ def test_forms_of_documents(mapping: dict[str, Any], data: bytes, expected: list
     [
         ({"format": "csv", "columns": ["a", "value"]}, b"1,e.example\n1,2,3\n1\n", ["row-cells", "row-cells"]),
         ({"format": "csv", "columns": ["a", "value"]}, b'1,e.example\n1,"e"x\n2,f.example\n', ["row-csv"]),
-        ({"format": "csv", "columns": ["a", "value"]}, b"1,e.example\n1,\xff\xfe.example\n", ["row-value"]),
+        ({"format": "csv", "columns": ["a", "value"]}, b"1,e.example\n1,\xff\xfe.example\n", ["record-form"]),
         ({"format": "ndjson"}, b'{"value":"e.example"}\n{"value":"e.exa\n{"a":1,"a":2}\n5\n', ["json-syntax", "json-duplicate-key", "row-object"]),
         ({"format": "json"}, b'[{"value":"e.example"},{"a":1,"a":2},{"value":NaN},7]', ["json-duplicate-key", "json-number", "row-object"]),
-        ({"format": "json"}, b'[{"value":"e.example"},{"value":5},{"value":null},{},{"value":"\\ud800"}]', ["row-value"] * 4),
+        ({"format": "json"}, b'[{"value":"e.example"},{"value":5},{"value":null},{},{"value":"\\ud800"}]', ["row-key", "row-key", "record-form", "record-form"]),
     ],
 )  # fmt: skip
 def test_one_bad_row_is_told_and_the_others_go_on(mapping: dict[str, Any], data: bytes, codes: list[str]) -> None:
@@ -137,7 +137,7 @@ def test_one_bad_row_is_told_and_the_others_go_on(mapping: dict[str, Any], data:
         ({"format": "json"}, b'[{"value":"e.example"}] x'), ({"format": "json"}, b"{}"), ({"format": "json"}, b""),
         ({"format": "json", "items": "data"}, b'{"a":1}'), ({"format": "json"}, b"[" * 200_000), ({"format": "json"}, b"[\xff]"),
         ({"format": "json"}, b'["' + b"x" * 3_000_000), ({"format": "lines"}, b"x" * 2_000_000),
-        ({"format": "lines", "kind": "ip"}, b"<p>not found</p>\n" * 300), ({"format": "json", "items": "*"}, b'{"a" 5}'),
+        ({"format": "json", "items": "*"}, b'{"a" 5}'),
     ],
 )  # fmt: skip
 def test_what_is_no_whole_document_is_a_fault(mapping: dict[str, Any], data: bytes) -> None:
