@@ -149,10 +149,14 @@ class _Maker:
         return value.text, pattern(value)
 
     def _cell(self, cells: dict[str, Any], column: str) -> str:
+        value = cells.get(column)
+        if type(value) is str:  # nearly always, and several times a row
+            value = value.strip()
+            return "" if value in self._blank else value
         return "" if (value := self._raw(cells, column)) is None else _text(value)
 
     def _raw(self, cells: Any, column: str) -> Any:
-        """What a row says in a column; None for nothing. Raises ValueError for a column that it does not have."""
+        """What a row says in a column; None for nothing."""
         if column not in cells and "." in column:
             for name in column.split("."):
                 cells = cells.get(name) if isinstance(cells, dict) else None

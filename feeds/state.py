@@ -96,7 +96,9 @@ class FeedState:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5.0)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        # Without a sync at each commit, a power cut may take back the last ones, in order: outcomes then, for an envelope
+        # is synced before it is sent (`post`), and sent again it is found to be held.
+        self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
 
     def __enter__(self) -> Self:
@@ -227,9 +229,11 @@ class FeedState:
                 for one in changes
             ],
         }
+        self._db.execute("PRAGMA synchronous = FULL")
         row = self._db.execute(
             "INSERT INTO outbox(body, contents) VALUES(?, ?)", (envelope.body, orjson.dumps(contents))
         )
+        self._db.execute("PRAGMA synchronous = NORMAL")
         return Sending(int(row.lastrowid or 0), envelope, tuple(changes))
 
     def under_way(self) -> list[Sending]:
