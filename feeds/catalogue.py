@@ -5,8 +5,9 @@ import tomllib
 from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -116,7 +117,7 @@ def read(text: str) -> dict[str, Source]:
     """`[[source]]` tables by name. Raises Malformed for another form, an unknown key or a name used twice."""
     try:
         rows = tomllib.loads(text)["source"]
-        sources = [_source(row) for row in rows]
+        sources = [parse(row) for row in rows]
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise _malformed(f"no list of sources ({error})", f"no hay una lista de fuentes ({error})") from None
     found = {source.name: source for source in sources}
@@ -125,7 +126,8 @@ def read(text: str) -> dict[str, Source]:
     return found
 
 
-def _source(row: object) -> Source:
+def parse(row: object) -> Source:
+    """One table of a catalogue. Raises Malformed naming the source and the key."""
     try:
         return Source.model_validate(row)
     except ValidationError as error:
@@ -133,6 +135,25 @@ def _source(row: object) -> Source:
         name = row.get("name", "") if isinstance(row, dict) else ""
         place = ".".join(str(part) for part in (name, *first["loc"]) if part != "")
         raise _malformed(f"{place}: {first['msg']}", f"{place}: {first['type']}") from None
+
+
+def written(source: Source) -> str:
+    """The source as a table of a catalogue: what is as usual is left out."""
+    row = source.model_dump(exclude_defaults=True)
+    mapping = row.pop("mapping", None)
+    lines = ["[[source]]", *(f"{key} = {_toml(value)}" for key, value in row.items())]
+    if mapping:
+        lines += ["[source.mapping]", *(f"{key} = {_toml(value)}" for key, value in mapping.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # A JSON string is a TOML one, and so are numbers and truth values.
+    return orjson.dumps(value).decode().replace("\x7f", "\\u007f")
 
 
 def _malformed(en: str, es: str) -> Malformed:

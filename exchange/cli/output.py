@@ -15,7 +15,7 @@ COLUMNS = {
     "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "alias": "alias", "applies": "se aplica",
     "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
     "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
-    "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
+    "expires": "vence", "fault": "falla", "held": "retenidos", "lag": "retraso", "last good": "última buena", "field": "campo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
     "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "opened": "abierto",
     "product": "producto", "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "recall": "retiro", "records": "registros",
