@@ -211,6 +211,7 @@ class _Maker:
             "type": "marking-definition", "spec_version": "2.1", "id": self._marks[1],
             "created_by_ref": self._ids.operator, "name": f"Licence of {self._source.name}",
             "definition_type": "statement", "definition": {"statement": said},
+            "object_marking_refs": [self._source.marking],  # unmarked, it would stay in its country
         }  # fmt: skip
 
     def family(self, name: str, epoch: int) -> dict[str, Any]:
