@@ -11,9 +11,9 @@ from exchange.times import as_millis_text
 from feeds.adapter import Cursor, Fetched, Part, Record, Skipped
 from feeds.bulletins import is_link, tlp_of
 from feeds.catalogue import MARKING_OF, Source
-from feeds.documents import documents, download
+from feeds.documents import documents, download, kept_of
 from feeds.faults import FeedFault
-from feeds.fetch import local_path
+from feeds.fetch import local_path, validators
 from feeds.identity import Identities
 
 ADVISORIES_AT_ONCE = 20
@@ -35,10 +35,11 @@ class CsafAdapter:
         """From a feed, the advisories that were updated since the cursor, oldest first, each as its sum says."""
         if local_path(source.location) is not None:
             return await documents(source, cursor, (".json", ".json.xz"))
-        found = await download(source, source.location)
-        data = found.body.read() if found is not None else b""
+        found = await download(source, source.location, validators(cursor, source.location))
+        if found is None:
+            return None
         try:
-            feed = load(data, max_bytes=source.size_limit_bytes)["feed"]["entry"]
+            feed = load(found.body.read(), max_bytes=source.size_limit_bytes)["feed"]["entry"]
             entries = sorted((one["updated"], one["id"], one["content"]["src"], _sum_of(one)) for one in feed)
         except (JsonError, KeyError, TypeError):
             raise FeedFault("feed-form", "This is not a ROLIE feed.", "Esto no es una fuente ROLIE.") from None
@@ -48,7 +49,9 @@ class CsafAdapter:
             return None
         parts = [await _advisory(source, address, digest) for _, _, address, digest in news[:ADVISORIES_AT_ONCE]]
         updated, name, *_ = news[:ADVISORIES_AT_ONCE][-1]
-        return Fetched(source.location, tuple(parts), {"updated": updated, "id": name}, len(news) > ADVISORIES_AT_ONCE)
+        more = len(news) > ADVISORIES_AT_ONCE
+        kept = {} if more else kept_of(found, source.location)
+        return Fetched(source.location, tuple(parts), {**kept, "updated": updated, "id": name}, more)
 
     def records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
         for part in fetched.parts:

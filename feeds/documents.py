@@ -26,9 +26,7 @@ async def documents(source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -
     known = cursor if cursor.get("location") == source.location else {}
     if _time(found.last_modified) < _time(known.get("last_modified", "")):
         raise stale(found.last_modified)
-    kept = {
-        "location": source.location, "etag": found.etag, "last_modified": found.last_modified, "sha256": found.body.sha256,
-    }  # fmt: skip
+    kept = {**kept_of(found, source.location), "sha256": found.body.sha256}
     if known.get("sha256") == kept["sha256"] and not again:
         return None
     return Fetched(found.url, (Part(source.location.rpartition("/")[2], found.body.open),), kept)
@@ -55,6 +53,11 @@ async def download(
             "La fuente respondió con una página web en lugar de datos.",
         )
     return found
+
+
+def kept_of(found: Downloaded, address: str) -> dict[str, str]:
+    """For the cursor: by what to ask for this document again only if it changed."""
+    return {"location": address, "etag": found.etag, "last_modified": found.last_modified}
 
 
 def stale(edition: str) -> FeedFault:

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -149,12 +150,24 @@ def _next_url(url: URL, location: str, reach: Reach) -> URL:
     return check_url(str(joined), reach)
 
 
+def retry_after_seconds(headers: Mapping[str, str]) -> int:
+    """How long a server asks to be left alone: seconds, or a date by its own clock (RFC 9110, 10.2.3)."""
+    said = headers.get(hdrs.RETRY_AFTER, "").strip()
+    if said.isascii() and said.isdigit():
+        return int(said[:6])
+    try:
+        return max(
+            0, round((parsedate_to_datetime(said) - parsedate_to_datetime(headers.get(hdrs.DATE, ""))).total_seconds())
+        )
+    except (ValueError, TypeError):
+        return 0
+
+
 async def _answer(url: URL, response: aiohttp.ClientResponse, caps: Caps) -> Downloaded | None:
     if response.status == 304:
         return None
     if response.status != 200:
-        seconds = response.headers.get(hdrs.RETRY_AFTER, "")
-        wait = int(seconds[:6]) if response.status in _PASSING and seconds.isascii() and seconds.isdigit() else 0
+        wait = retry_after_seconds(response.headers) if response.status in _PASSING else 0
         raise FeedFault(
             "feed-http",
             f"The source answered {response.status}.",

@@ -18,9 +18,9 @@ from feeds.adapter import Cursor, Fetched, Part, Record, Skipped
 from feeds.bulletins import Bulletin, BulletinMaker, Item, records_of, tlp_of
 from feeds.bundles import SUFFIXES
 from feeds.catalogue import Source
-from feeds.documents import documents, download
+from feeds.documents import documents, download, kept_of
 from feeds.faults import FeedFault
-from feeds.fetch import local_path, open_local
+from feeds.fetch import local_path, open_local, validators
 from feeds.values import Kind
 
 EVENTS_AT_ONCE = 20
@@ -52,7 +52,10 @@ class MispAdapter:
         path = local_path(base)
         if path is not None and not (path / "manifest.json").exists():
             return await documents(source, cursor, SUFFIXES)
-        manifest = await self._manifest(source, base, path)
+        told = await self._manifest(source, base, path, cursor)
+        if told is None:
+            return None
+        manifest, kept = told
         place = (int(cursor.get("time", "0")), cursor.get("event", ""))
         events = sorted((when, name) for name, (when, _) in manifest.items() if (when, name) > place)
         if not events:
@@ -71,7 +74,8 @@ class MispAdapter:
                 )
             parts.append(part or Part.of(name, b""))
         when, name = events[:EVENTS_AT_ONCE][-1]
-        return Fetched(base, tuple(parts), {"time": str(when), "event": name}, more=len(events) > EVENTS_AT_ONCE)
+        more = len(events) > EVENTS_AT_ONCE
+        return Fetched(base, tuple(parts), {**({} if more else kept), "time": str(when), "event": name}, more)
 
     def records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
         for part in fetched.parts:
@@ -80,21 +84,26 @@ class MispAdapter:
     def objects(self, record: Record) -> Iterable[dict[str, Any]]:
         return self._maker.objects(record)
 
-    async def _manifest(self, source: Source, base: str, path: Path | None) -> dict[str, tuple[int, str]]:
-        """Time and digest of each event, by its id. Raises FeedFault."""
-        limit = source.size_limit_bytes
+    async def _manifest(
+        self, source: Source, base: str, path: Path | None, cursor: Cursor
+    ) -> tuple[dict[str, tuple[int, str]], dict[str, str]] | None:
+        """Time and digest of each event, by its id, and what to ask by next time; None when nothing changed. Raises
+        FeedFault."""
+        address, kept = f"{base}/manifest.json", dict[str, str]()
         try:
             if path is not None:
                 data = await asyncio.to_thread((path / "manifest.json").read_bytes)
             else:
-                found = await download(source, f"{base}/manifest.json")
-                data = found.body.read() if found is not None else b""
-            value = load(data, max_bytes=limit)
+                found = await download(source, address, validators(cursor, address))
+                if found is None:
+                    return None
+                data, kept = found.body.read(), kept_of(found, address)
+            value = load(data, max_bytes=source.size_limit_bytes)
             return {
                 name: (int(one["timestamp"]), str(one.get("integrity:sha256", "")))
                 for name, one in value.items()
                 if name.replace("-", "").isalnum()  # it becomes part of a path
-            }
+            }, kept
         except (JsonError, OSError, KeyError, TypeError, ValueError, AttributeError):
             raise FeedFault("feed-form", "This is not a MISP manifest.", "Esto no es un manifiesto de MISP.") from None
 

@@ -30,7 +30,10 @@ BREATH_RECORDS = 5_000
 HOPELESS_RECORDS = 200
 """When so many come first and hardly one can be mapped, the source is not what its catalogue entry says."""
 
-FETCHES = 3
+TRIES = 3
+FETCHES_AT_MOST = 10_000
+"""Of one run, by sources that come in pages: what is left, if it ever ends, is the next run's."""
+
 LONGEST_WAIT_SECONDS = 120
 """A source that asks for more patience is left until its next turn."""
 
@@ -127,7 +130,7 @@ class _Turn:
             self._state.try_once(one)
         await self._submit(iter(again), self._job.source.location)
         # 3. What is new. The cursor moves when all before it is settled.
-        while True:
+        for _ in range(FETCHES_AT_MOST):
             fetched = await self._fetch()
             if fetched is None:
                 return
@@ -142,12 +145,12 @@ class _Turn:
         cursor = self._state.cursor
         if self._listing is None and await _to_end(self._state.renewal_us) <= self._job.clock.now_us():
             cursor[AGAIN] = "yes"
-        for attempt in range(1, FETCHES + 1):
+        for attempt in range(1, TRIES + 1):
             try:
                 return await self._job.adapter.fetch(self._job.source, cursor)
             except FeedFault as fault:
                 passing = fault.code == "feed-unreachable" or fault.retry_after_seconds > 0
-                if attempt == FETCHES or not passing or fault.retry_after_seconds > LONGEST_WAIT_SECONDS:
+                if attempt == TRIES or not passing or fault.retry_after_seconds > LONGEST_WAIT_SECONDS:
                     raise
                 await self._pause(max(float(fault.retry_after_seconds), 2.0**attempt))
         raise AssertionError("the last attempt returns or raises")

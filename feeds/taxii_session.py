@@ -21,7 +21,7 @@ from urllib3.util.connection import create_connection
 
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.fetch import REDIRECTS, USER_AGENT, Caps, secret_of
+from feeds.fetch import REDIRECTS, USER_AGENT, Caps, retry_after_seconds, secret_of
 from feeds.guard import Reach, check_address, check_url
 
 _TYPES = {"2.1": "application/taxii+json;version=2.1", "2.0": "application/vnd.oasis.stix+json; version=2.0"}
@@ -96,8 +96,7 @@ def _less(query: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def _answered(response: requests.Response) -> FeedFault:
-    seconds = response.headers.get("Retry-After", "")
-    wait = int(seconds[:6]) if response.status_code in (429, 503) and seconds.isascii() and seconds.isdigit() else 0
+    wait = retry_after_seconds(response.headers) if response.status_code in (429, 503) else 0
     return FeedFault(
         "feed-http",
         f"The server answered {response.status_code}.",

@@ -171,7 +171,11 @@ async def test_a_misp_feed_goes_on_where_it_was_and_checks_what_it_gets(tmp_path
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path)
         if request.path == "/feed/manifest.json":
-            return web.json_response(manifest)
+            tag = f'"{len(manifest)}-{sum(int(one["timestamp"]) for one in manifest.values())}"'
+            if request.headers.get("If-None-Match") == tag:
+                asked.append("not modified")
+                return web.Response(status=304)
+            return web.json_response(manifest, headers={"ETag": tag})
         return web.Response(body=bodies[request.path])
 
     async with serving(answer) as url:
@@ -180,7 +184,7 @@ async def test_a_misp_feed_goes_on_where_it_was_and_checks_what_it_gets(tmp_path
         assert (len(made), left, len(asked)) == (90, {}, 48)
         asked.clear()
         assert (await everything(found, cursor))[0] == []
-        assert asked == ["/feed/manifest.json"]
+        assert asked == ["/feed/manifest.json", "not modified"]
         manifest["e7"] = {"timestamp": 2_000}
         assert len((await everything(found, cursor))[0]) == 2
         manifest["e8"] = {"timestamp": 3_000, "integrity:sha256": "0" * 64}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.faults import FeedFault
-from feeds.fetch import Caps, Credential, fetch, local_path, read_local, unpacked
+from feeds.fetch import Caps, Credential, fetch, local_path, read_local, retry_after_seconds, unpacked
 from feeds.guard import Reach, check_address, check_url
 from tests.fake_hub import serving
 
@@ -279,6 +279,19 @@ async def test_errors_of_the_source() -> None:
             with pytest.raises(FeedFault) as refused:
                 await fetch(url + path, caps=SMALL, reach=HERE)
             assert (refused.value.code, refused.value.retry_after_seconds) == ("feed-http", seconds)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": " 120"}, 120), ({"Retry-After": "99999999"}, 999_999), ({"Retry-After": "-5"}, 0), ({}, 0),
+        ({"Retry-After": "Wed, 03 Jun 2026 00:05:00 GMT", "Date": "Wed, 03 Jun 2026 00:00:00 GMT"}, 300),
+        ({"Retry-After": "Tue, 02 Jun 2026 00:00:00 GMT", "Date": "Wed, 03 Jun 2026 00:00:00 GMT"}, 0),
+        ({"Retry-After": "Wed, 03 Jun 2026 00:05:00 GMT"}, 0), ({"Retry-After": "soon", "Date": "soon"}, 0),
+    ],
+)  # fmt: skip
+def test_patience_is_asked_for_in_seconds_or_until_a_date(headers: dict[str, str], seconds: int) -> None:
+    assert retry_after_seconds(headers) == seconds
 
 
 def test_local_files(tmp_path: Path) -> None:
