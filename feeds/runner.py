@@ -305,7 +305,7 @@ class _Turn:
             as_text(self._job.clock.now_us()),
             (self._job.source.marking,),
         )
-        ended = False
+        ended: bool | FeedFault = False
         while not ended:
             batch, ended = await _to_end(lambda: _batch(changes))
             by_version = {(one.id, one.version): one for one in batch}
@@ -321,6 +321,8 @@ class _Turn:
             await _to_end(self._remember)
             if not batch and not ended:
                 self._progress(self._run)
+        if isinstance(ended, FeedFault):
+            raise ended  # what came before the break was good
 
     def _remember(self) -> None:
         """All changes of these records were sent and answered: a record comes here after its last one was taken."""
@@ -348,15 +350,18 @@ class _Turn:
         self._run.refused.update(one.code for one in result.refused)
 
 
-def _batch(changes: Iterator[Change | None]) -> tuple[list[Change], bool]:
-    """The next changes, and whether they were the last."""
+def _batch(changes: Iterator[Change | None]) -> tuple[list[Change], bool | FeedFault]:
+    """The next changes, and whether they were the last, for good or because the source broke off."""
     batch: list[Change] = []
-    for change in changes:
-        if change is None:
-            return batch, False
-        batch.append(change)
-        if len(batch) == BATCH_OBJECTS:
-            return batch, False
+    try:
+        for change in changes:
+            if change is None:
+                return batch, False
+            batch.append(change)
+            if len(batch) == BATCH_OBJECTS:
+                return batch, False
+    except FeedFault as fault:
+        return batch, fault
     return batch, True
 
 
