@@ -17,12 +17,13 @@ class Identities:
 
     def __init__(self, operator: str, feed: str) -> None:
         self.operator = operator
-        self._feed = feed
+        self._feed = canonical(feed)
         self._base = sha1(uuid.uuid5(HUB_NAMESPACE, operator).bytes, usedforsecurity=False)
 
     def make(self, stix_type: str, key: str, epoch: int = 0) -> str:
         """`<type>--<uuid5>`. `epoch` rises only when a revoked object is listed again: a revoked id cannot come back."""
-        name = canonical({"feed": self._feed, "t": stix_type, "k": key, "n": epoch})
+        # canonical({"feed": …, "k": key, "n": epoch, "t": stix_type}), put together
+        name = b'{"feed":%b,"k":%b,"n":%d,"t":"%b"}' % (self._feed, canonical(key), epoch, stix_type.encode())
         base = self._base.copy()  # RFC 9562, 5.5, as uuid.uuid5 has it in six times as long
         base.update(name)
         bits = int.from_bytes(base.digest()[:16], "big") & ~_FIXED | _VERSION_5

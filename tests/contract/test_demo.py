@@ -126,7 +126,7 @@ def test_refusals_name_their_clause_in_both_languages(stays: Stays) -> None:
 
 def test_feeds_show_their_progress_on_a_terminal(stays: Stays) -> None:
     assert re.search(r"kev, CISA \(public catalogue\) +\[#+-*\]", stays.output)
-    assert stays.output.count("100%") == 3
+    assert stays.output.count("100%") == 6
 
 
 def test_the_card_for_programs_is_private_and_true(stays: Stays) -> None:

@@ -1,6 +1,7 @@
 """The KEV adapter and the versions made of it: three real catalogues in order, a withdrawal, a return."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import stix2validator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certs.jcs import canonical
 from certs.signature import lint
 from exchange.clock import FixedClock
 from exchange.intake.pattern import check_pattern
@@ -91,6 +93,10 @@ def test_mapping_is_pure_and_ids_belong_to_operator_feed_and_key() -> None:
         made_id("vulnerability", operator=OPERATOR, feed="kev", key="CVE-2025-0001", epoch=1),
     }
     assert len(others | {one}) == 5
+    for key, epoch in (('señal "x" \n \U0001f600', 3), ("a", 0)):
+        name = canonical({"feed": "kev", "t": "malware", "k": key, "n": epoch}).decode()
+        expected = uuid.uuid5(uuid.uuid5(HUB_NAMESPACE, OPERATOR), name)
+        assert made_id("malware", operator=OPERATOR, feed="kev", key=key, epoch=epoch) == f"malware--{expected}"
     assert str(HUB_NAMESPACE) != "00abedb4-aa42-466c-9c01-fed23315a9b7"
 
 
