@@ -60,7 +60,8 @@ class Record:
     epoch: int = 0
     """Set by the runner: rises when something that was withdrawn is listed again, for a revoked id cannot come back."""
     raw: bytes = field(default=b"", repr=False)
-    """What it was read from, when that is at hand: a record is mapped again only when this, or else `value`, changed."""
+    """What it was read from, when that is at hand: a record is mapped again only when this, or else `value`, changed.
+    Without it `value` is made of JSON's types."""
     lifetime_seconds: int = 0
     """For how long its indicators hold while it stays listed, for sources that give no times; 0: the objects say."""
 

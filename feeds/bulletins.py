@@ -10,7 +10,7 @@ from feeds.adapter import Record, Skipped
 from feeds.catalogue import MARKING_OF, Source
 from feeds.identity import Identities
 from feeds.refang import refang
-from feeds.values import Kind, NoValue, file_pattern, pattern, read_value
+from feeds.values import Kind, NoValue, file_pattern, pattern, read_hashes, read_value
 
 REFERENCES_AT_MOST = 5_000
 """Of one report; a longer one goes on in another."""
@@ -100,9 +100,7 @@ def pattern_of(item: Item) -> tuple[str, str, str]:
             raise NoValue(item.kind, "")
         return item.text, item.kind, f"{item.kind} rule"
     if item.kind == "file":
-        known = {name: text.strip().lower() for name, text in item.hashes.items() if text.strip()}
-        if not known:
-            raise NoValue("hash", "")
+        known = read_hashes(item.hashes)
         return file_pattern(known), "stix", next(iter(known.values()))
     try:
         value = read_value(item.kind, item.text)  # type: ignore[arg-type]  # the others were dealt with

@@ -13,7 +13,7 @@ from feeds.identity import Identities
 from feeds.mapping import Mapping, Times
 from feeds.reading import Row
 from feeds.refang import refang
-from feeds.values import NoValue, Value, file_pattern, pattern, read_value
+from feeds.values import NoValue, Value, file_pattern, pattern, read_hashes, read_value
 
 LICENCE = "=licence"
 FAMILY = "=malware:"
@@ -62,10 +62,7 @@ class RowMaker:
         """What the row is known by, and its pattern. Raises NoValue."""
         mapping = self._mapping
         if mapping.hashes:
-            found = {name: self._cell(cells, column).lower() for name, column in mapping.hashes.items()}
-            known = {name: text for name, text in found.items() if text}
-            if not known or not all(text.isalnum() or name == "SSDEEP" for name, text in known.items()):
-                raise NoValue("hash", " ".join(known.values()))
+            known = read_hashes({name: self._cell(cells, column) for name, column in mapping.hashes.items()})
             return next(iter(known.values())), file_pattern(known)
         kind, text = mapping.kind, self._cell(cells, mapping.value)
         if mapping.kind_column:

@@ -165,10 +165,9 @@ class _Turn:
             self._listing = await _to_end(lambda: Listing(self._state.settled()))
         listing = self._listing
         records = await _to_end(lambda: self._job.adapter.records(fetched))
-        before = self._run.records
         await self._submit(self._made(records, listing), fetched.url)
-        if self._job.adapter.full_state:
-            self._check_size(self._run.records - before, len(listing))
+        if self._job.adapter.full_state and not fetched.more:
+            self._check_size(self._run.records, len(listing))
             # What cannot be read is no withdrawal: only a fetch of which every record is known by name says what is gone.
             if not self._unnamed:
                 await self._submit(self._vanished(listing), fetched.url)
@@ -197,20 +196,25 @@ class _Turn:
             if record is None:
                 yield None
                 continue
-            digest = digester.digest(record.raw or canonical(record.value))
+            try:
+                digest = digester.digest(record.raw or canonical(record.value))
+            except JsonError as error:
+                self._skip(_misshapen(record, error))
+                continue
             known = listing.meet(digest, now_us)
             if known is not None:
                 run.objects += known
                 run.unchanged += known
                 continue
             objects, made = run.objects, frozenset[str]()
-            if self._state.list_key(record.key):
+            if not self._state.is_mapped(record.key):
                 epoch = self._state.epoch(record.key)
                 numbered = Record(record.key, record.value, record.updated, epoch, b"", record.lifetime_seconds)
                 mapped = yield from self._mapped(numbered, lambda obj, one: own_change(obj, self._state, one, now_us))
                 if mapped is None:
                     continue
                 made = mapped
+                self._state.list_key(record.key, mapped=True)
                 # What a record said before and says no more has ended, whatever the source does with whole records.
                 yield from self._ended(record.key, made, "expire" if source.vanished == "expire" else "revoke", now_us)
             # Said twice with a difference, the first stands; both are known next time.
@@ -282,7 +286,7 @@ class _Turn:
     def _skip(self, skipped: Skipped) -> None:
         """Raises FeedFault when there are many and hardly anything good is among them."""
         if skipped.key:
-            self._state.list_key(skipped.key)
+            self._state.list_key(skipped.key, mapped=False)
         else:
             self._unnamed = True
         if len(self.skipped) < TOLD_AT_MOST:

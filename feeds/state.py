@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY, body BLOB NOT NULL
 CREATE TABLE IF NOT EXISTS record(
     digest INTEGER PRIMARY KEY, key TEXT NOT NULL, objects INTEGER NOT NULL, renew_us INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS record_key ON record(key);
-CREATE TEMP TABLE listed(key TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TEMP TABLE listed(key TEXT PRIMARY KEY, mapped INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TEMP TABLE tried(
     id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
 """
@@ -183,9 +183,15 @@ class FeedState:
         row = self._db.execute("SELECT min(renew_us) FROM record WHERE renew_us > 0").fetchone()
         return NEVER_US if row[0] is None else int(row[0])
 
-    def list_key(self, key: str) -> bool:
-        """Note that the source lists this key in this run; False when that was noted before."""
-        return self._db.execute("INSERT OR IGNORE INTO listed(key) VALUES(?)", (key,)).rowcount == 1
+    def list_key(self, key: str, *, mapped: bool) -> None:
+        """Note that the source lists this key in this run, and whether a record of it could be mapped."""
+        self._db.execute(
+            "INSERT INTO listed(key, mapped) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET mapped = mapped | excluded.mapped",
+            (key, mapped),
+        )
+
+    def is_mapped(self, key: str) -> bool:
+        return self._db.execute("SELECT 1 FROM listed WHERE key = ? AND mapped", (key,)).fetchone() is not None
 
     def is_listed(self, key: str) -> bool:
         return self._db.execute("SELECT 1 FROM listed WHERE key = ?", (key,)).fetchone() is not None

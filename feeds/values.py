@@ -58,9 +58,25 @@ def pattern(value: Value) -> str:
     return _PATTERNS[value.kind](text)
 
 
+def read_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of one file, by the Standard's names of their algorithms, less those that are blank. Raises NoValue."""
+    found = {
+        # SSDEEP and TLSH are no hexadecimal numbers, and the former tells capitals apart.
+        name: read_value(_HASH_KINDS[name], text).text if name in _HASH_KINDS else text.strip()
+        for name, text in hashes.items()
+        if text.strip()
+    }
+    if not found:
+        raise NoValue("hash", "")
+    return found
+
+
 def file_pattern(hashes: Mapping[str, str]) -> str:
-    """Any of these hashes of a file, by the Standard's names of their algorithms."""
+    """Any of these hashes of a file."""
     return "[" + " OR ".join(_file_hash(name, _quoted(text)) for name, text in hashes.items()) + "]"
+
+
+_HASH_KINDS: Mapping[str, Kind] = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 
 
 def _quoted(text: str) -> str:

@@ -124,6 +124,14 @@ async def test_a_row_that_is_there_twice_is_one_and_the_first_stands(signer: Sig
         assert "valid_until" not in newest(b)["e.example"]
 
 
+async def test_a_bad_row_hides_no_good_one_of_its_name(signer: Signer, tmp_path: Path) -> None:
+    async with bench(signer, tmp_path) as b:
+        first = await run(b, "1,no host,2026-01-01\n1,e.example,2026-01-01\n", {**CSV, "malware": ""})
+        assert (dict(first.skipped), first.accepted) == ({"record-value": 1}, 2)
+        again = await run(b, "1,no host,2026-01-01\n1,e.example,2026-01-01\n\n", {**CSV, "malware": ""})
+        assert (dict(again.skipped), again.accepted, again.unchanged) == ({"record-value": 1}, 0, 2)
+
+
 async def test_a_changed_row_is_a_new_version_and_what_it_no_longer_says_has_ended(
     signer: Signer, tmp_path: Path
 ) -> None:

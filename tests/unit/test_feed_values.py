@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exchange.intake.pattern import check_pattern, values
 from feeds.refang import extract, refang
-from feeds.values import Kind, file_pattern, pattern, read_value
+from feeds.values import Kind, file_pattern, pattern, read_hashes, read_value
 
 SHA256 = "19d854caf81bc884c677bd941abc50b33716e188fa723991820dd0a4e76b6b77"
 
@@ -79,9 +79,13 @@ def test_any_text_gives_a_good_pattern_or_none(text: str, kind: Kind) -> None:
 
 
 def test_hashes_of_one_file_are_one_indicator() -> None:
-    made = file_pattern({"SHA-256": SHA256, "MD5": "a" * 32})
+    made = file_pattern(read_hashes({"SHA-256": SHA256.upper(), "SHA-1": " ", "MD5": "a" * 32}))
     assert made == f"[file:hashes.'SHA-256' = '{SHA256}' OR file:hashes.MD5 = '{'a' * 32}']"
     assert check_pattern(made) == ()
+    assert read_hashes({"SSDEEP": "3:AbC:d"}) == {"SSDEEP": "3:AbC:d"}
+    for wrong in ({}, {"MD5": ""}, {"MD5": "a" * 40}, {"SHA-256": "x" * 64}):
+        with pytest.raises(ValueError, match="no "):
+            read_hashes(wrong)
 
 
 @pytest.mark.parametrize(
