@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exchange.intake.pattern import check_pattern
 from feeds.adapter import Cursor, Fetched, Part, load_adapter
@@ -150,6 +152,17 @@ def test_what_is_no_event_is_told(value: object) -> None:
     assert made == []
     assert set(left) <= {"misp-form", "json-syntax"}
     assert left
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["uuid", "info", "timestamp", "Tag", "Attribute", "Object", "Orgc"]),
+        st.none() | st.text(max_size=5) | st.integers() | st.lists(st.none() | st.dictionaries(st.sampled_from(["type", "value", "uuid", "to_ids", "Tag", "Attribute", "first_seen"]), st.text(max_size=5) | st.booleans() | st.integers(), max_size=4), max_size=2),
+    )
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_a_broken_event_is_told(broken: dict[str, Any]) -> None:
+    in_one("misp", {"Event": {**EVENT, **broken}})
 
 
 async def test_a_misp_feed_goes_on_where_it_was_and_checks_what_it_gets(tmp_path: Path) -> None:

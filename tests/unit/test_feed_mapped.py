@@ -1,5 +1,6 @@
 """Sources that are declared, not coded: every one of the catalogue over real data where it is at hand, and hostile forms."""
 
+import contextlib
 import io
 import json
 from collections import Counter
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exchange.errors import Malformed
 from exchange.times import as_millis_text
@@ -157,6 +160,21 @@ def test_json_is_read_alike_however_it_arrives(size: int) -> None:
     data = json.dumps(value, ensure_ascii=False, indent=1).encode()
     found = list(rows(Dripping(data), Mapping(format="json"), "x"))
     assert [one.cells for one in found if isinstance(one, Row)] == value
+
+
+JSONISH = st.lists(st.sampled_from([b'{"value":', b'"e.example"', b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\n", b"1e9", b"-", b"\xff", b"null", b" "])).map(b"".join)  # fmt: skip
+
+
+@given(
+    st.binary(max_size=80) | JSONISH,
+    st.sampled_from(["lines", "csv", "json", "ndjson"]),
+    st.sampled_from(["", "*", "data"]),
+)
+@settings(max_examples=400, deadline=None)
+def test_any_bytes_give_objects_or_a_fault(data: bytes, form: str, items: str) -> None:
+    with contextlib.suppress(FeedFault):
+        made, _ = objects_of(source(format=form, items=items, refang=True), data)
+        everybody_takes(made[1:3])
 
 
 def test_what_a_source_says_of_itself() -> None:
