@@ -16,7 +16,7 @@ import click
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import nginx, peers
+from bench import feeds, nginx, peers
 from bench.corpus import envelopes, indicators
 from bench.hub import Hub, prepare
 from bench.processes import free_ports
@@ -27,7 +27,7 @@ from exchange.clock import Clock, SystemClock
 from exchange.times import as_text
 
 RESULTS = Path(__file__).parent / "results"
-SUBJECTS = ("hub", "nginx", "medallion", "opentaxii")
+SUBJECTS = ("hub", "nginx", "medallion", "opentaxii", "feeds")
 ROUNDS = 3
 """How often hub and nginx take turns: neighbours on the machine come and go, and a median forgets one visit."""
 
@@ -123,6 +123,18 @@ class Bench:
 
 def _measure(report: Report, bench: Bench) -> None:
     report.verifies_per_cpu_second.append(calibrate())
+    if bench.only != {"feeds"}:
+        _measure_servers(report, bench)
+    if "feeds" in bench.only:
+        with reported(report, bench.directory, "feeds"):
+            bench.say("feeds: a million addresses, 200 MB of CSV, 200 MB of JSON")
+            for case, found in feeds.measure(bench.directory / "feeds", 20 if bench.quick else 1):
+                report.feeds[case] = found
+                bench.say(f"feeds: {feeds.CASES[case]}: {found.per_cpu_second:,.0f} records a second")
+    report.verifies_per_cpu_second.append(calibrate())
+
+
+def _measure_servers(report: Report, bench: Bench) -> None:
     bench.say("a hub with members, agreement and keys, and the corpus")
     hub = prepare(bench.directory / "prepared")
     big = bench.only & {"hub", "nginx"}
@@ -132,7 +144,6 @@ def _measure(report: Report, bench: Bench) -> None:
         _hub(report, bench, hub, corpus[: bench.objects])
     for name, peer in bench.peers().items():
         _peer(report, bench, hub, name, corpus[: bench.size(peer)])
-    report.verifies_per_cpu_second.append(calibrate())
 
 
 def _hub(report: Report, bench: Bench, hub: Hub, objects: Sequence[bytes]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
+from bench.feeds import CASES, Feed
 from bench.suite import ROWS, Run
 
-TITLES = {"opentaxii": "OpenTAXII", "medallion": "medallion", "nginx": "nginx"}
+TITLES = {"opentaxii": "OpenTAXII", "medallion": "medallion", "nginx": "nginx", "feeds": "feeds"}
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Report:
     """The hub's rate over nginx's, round by round, for the rows that have a counterpart."""
     peers: dict[str, tuple[Run, Run]] = field(default_factory=dict)
     """A peer, and the hub with as many objects."""
+    feeds: dict[str, Feed] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, peer: str, row: str) -> float | None:
@@ -58,7 +60,9 @@ class Report:
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def markdown(self) -> str:
-        return "\n".join([*self._heading(), *self._figures(), *self._at_peers_sizes(), *self._memory(), ""])
+        return "\n".join(
+            [*self._heading(), *self._figures(), *self._at_peers_sizes(), *self._memory(), *self._of_feeds(), ""]
+        )
 
     def _heading(self) -> Iterator[str]:
         about = machine()
@@ -137,6 +141,23 @@ class Report:
         if not self.quick:
             yield ""
             yield f"From a tenth of the objects to all of them Puente grew by {growth(self.hub):,.0f} bytes per object."
+
+    def _of_feeds(self) -> Iterator[str]:
+        if not self.feeds:
+            return
+        yield ""
+        yield "## Feeds"
+        yield ""
+        yield "Each in a process of its own; memory is the most it had resident, interpreter and libraries included."
+        yield ""
+        rows = [
+            [
+                CASES[case], f"{one.records:,}", f"{one.megabytes:,.0f}", figure(one.per_cpu_second), f"{one.seconds:,.1f}",
+                f"{one.peak_mb:,.0f}", f"{one.submitted:,}",
+            ]
+            for case, one in self.feeds.items()
+        ]  # fmt: skip
+        yield from table(["", "records", "MB", "records per CPU second", "seconds", "peak MB", "submitted"], rows)
 
 
 _OURS = ["", "per CPU second", "p50 ms", "p99 ms"]

@@ -184,9 +184,10 @@ def _lossy(text: str) -> NoReturn:
     )
 
 
-_decode = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_real
-).decode
+STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_real)
+"""For whoever reads a text value by value (`raw_decode`), and counts bytes and depth himself. Raises JsonError too."""
+
+_decode = STRICT.decode
 
 
 def canonical(value: Json) -> bytes:

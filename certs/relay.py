@@ -34,10 +34,10 @@ SCO_TYPES: Final = frozenset(
     }
 )
 
-_DEFAULTS: Final = ("revoked", "defanged", "summary")
+DEFAULTS: Final = ("revoked", "defanged", "summary")
 """Optional booleans whose explicit default, false, is left out again (`summary` is a sighting's)."""
 
-_TIMES: Final = frozenset(
+TIMES: Final = frozenset(
     {
         "valid_from",
         "valid_until",
@@ -121,7 +121,7 @@ def lint(obj: Mapping[str, Any]) -> None:
 
 
 def _check_property(name: str, value: Any, kind: str) -> None:
-    if name in _DEFAULTS and value is False:
+    if name in DEFAULTS and value is False:
         raise _unstable(name, "an explicit default", "un valor predeterminado explícito")
     if name in ("created", "modified") and not _matches(_VERSION_TIME, value):
         raise _unstable(
@@ -129,7 +129,7 @@ def _check_property(name: str, value: Any, kind: str) -> None:
             "it needs three fraction digits, or up to six without trailing zeros",
             "necesita tres dígitos de fracción, o hasta seis sin ceros finales",
         )
-    if name in _TIMES and not _matches(_TIME, value):
+    if name in TIMES and not _matches(_TIME, value):
         raise _unstable(name, "a time with trailing zeros or beyond microseconds", "una hora con ceros finales")
     if name == "object_modified" and kind == "language-content" and not _matches(_MILLISECONDS, value):
         raise _unstable(name, "it needs exactly three fraction digits", "necesita exactamente tres dígitos de fracción")

@@ -34,5 +34,5 @@ def parse_us(text: str) -> int:
 
 @lru_cache(maxsize=256)
 def _seconds_text(seconds: int) -> str:
-    # strftime costs 2 µs; most stamps of a batch share one second, and a poller asks about the same one again and again
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    # Most stamps of a batch share one second, and a poller asks about the same one again and again.
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

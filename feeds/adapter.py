@@ -8,7 +8,8 @@ operator's identity id and the source.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from io import BytesIO
+from typing import Any, BinaryIO, Protocol
 
 from exchange.errors import NotFound, Text
 from feeds.catalogue import Source
@@ -18,13 +19,25 @@ GROUP = "puente.feeds"
 Cursor = Mapping[str, str]
 """What an adapter wants to be given next time: validators, a date, a token."""
 
+AGAIN = "again"
+"""In a cursor: read the source even if it did not change, for what it lists is to be renewed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One document of a fetch. `read` gives its bytes, unpacked; it may raise FeedFault, and is called in a thread."""
+    """One document of a fetch. `open` gives its bytes, unpacked; it may raise FeedFault, and is called in a thread."""
 
     name: str
-    read: Callable[[], bytes] = field(repr=False)
+    open: Callable[[], BinaryIO] = field(repr=False)
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> "Part":
+        return cls(name, lambda: BytesIO(data))
+
+    def read(self) -> bytes:
+        """All of it, for what is no longer than fits. Raises FeedFault."""
+        with self.open() as stream:
+            return stream.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +59,25 @@ class Record:
     updated: str = ""
     epoch: int = 0
     """Set by the runner: rises when something that was withdrawn is listed again, for a revoked id cannot come back."""
+    raw: bytes = field(default=b"", repr=False)
+    """What it was read from, when that is at hand: a record is mapped again only when this, or else `value`, changed.
+    Without it `value` is made of JSON's types."""
+    lifetime_seconds: int = 0
+    """For how long its indicators hold while it stays listed, for sources that give no times; 0: the objects say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What was not brought in, and why. `count` is the number of objects it stands for."""
+    """What was not brought in, and why. `count` is the number of objects it stands for.
+
+    With the `key` of a record it says that the record is listed all the same; without one nobody knows what is missing.
+    """
 
     name: str
     code: str
     text: Text
     count: int = 1
+    key: str = ""
 
 
 class Adapter(Protocol):
@@ -63,7 +85,10 @@ class Adapter(Protocol):
     """True: it makes the operator's own objects of a foreign format, and the runner dates their versions.
     False: it passes on others' STIX objects, which nobody may change."""
     full_state: bool
-    """True: what is no longer in a whole fetch was withdrawn, and is revoked. Only for adapters that convert."""
+    """True: what is no longer in a whole fetch has vanished, and the source's `vanished` says what becomes of it. Only
+    for adapters that convert."""
+    edition: int
+    """Of the mapping of an adapter that converts: raised when it changes, so that what did not change is mapped anew."""
 
     async def fetch(self, source: Source, cursor: Cursor) -> Fetched | None:
         """Read the source; None when nothing changed since `cursor` was remembered. Raises FeedFault."""
@@ -73,7 +98,9 @@ class Adapter(Protocol):
 
     def objects(self, record: Record) -> Iterable[dict[str, Any]]:
         """The STIX objects of one record: a pure mapping, the same objects for the same record. Raises ValueError,
-        KeyError or TypeError for a record that is not what the source says it publishes."""
+        KeyError or TypeError for a record that is not what the source says it publishes.
+
+        An object without `created` is given the time at which it was first seen, an indicator without `valid_from` too."""
 
 
 Factory = Callable[[str, Source], Adapter]

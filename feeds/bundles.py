@@ -27,6 +27,7 @@ class BundleAdapter:
 
     converts = False
     full_state = False
+    edition = 1
 
     def __init__(self, operator: str, source: Source) -> None:
         self._source = source

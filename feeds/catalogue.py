@@ -2,18 +2,22 @@
 
 import re
 import tomllib
+from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from exchange.errors import Malformed
-from feeds.fetch import Caps
+from feeds.fetch import Caps, Credential, secret_of
 from feeds.guard import Reach
+from feeds.mapping import Mapping
 from policies.label import TLP_DEFINITIONS
 
-_MARKING_OF = {word: marking for marking, word in TLP_DEFINITIONS.items()}  # TLP 2.0 is listed last and stands
+MARKING_OF = {word: marking for marking, word in TLP_DEFINITIONS.items()}  # TLP 2.0 is listed last and stands
 
 Words = Annotated[str, Field(min_length=1, max_length=2_000)]
 
@@ -45,16 +49,32 @@ class Source(BaseModel):
     plain_http: bool = False
     loopback: bool = False
     """May lie on this machine: for demonstrations and tests."""
+    vanished: Literal["revoke", "expire", "keep"] = "revoke"
+    """For sources that publish their full state: what becomes of an object that is no longer listed. It is revoked, or an
+    indicator ends now, or it is left to end by itself."""
     user: str = ""
     password_file: str = ""
+    """Mode 0600. The password of `user`, or what `secret_in` carries."""
+    secret_in: Annotated[str, Field(pattern=re.compile(r"\A(|(header|query):[A-Za-z0-9_-]{1,64})\Z"))] = ""
+    """`header:Auth-Key` or `query:auth-key`: how a source without users is told a key."""
     ca_file: str = ""
     added_after: str = ""
     """TAXII: where the first run begins; "" is the very beginning."""
+    mapping: Mapping | None = None
+    """Adapter `mapped`: how its rows become indicators."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.adapter == "mapped") != (self.mapping is not None):
+            raise PydanticCustomError("mapping", "adapter mapped, and no other, needs a mapping")
+        if (self.secret_in or self.user) and not self.password_file:
+            raise PydanticCustomError("password_file", "password_file is missing")
+        return self
 
     @property
     def marking(self) -> str:
         """The id of its TLP 2.0 marking."""
-        return _MARKING_OF[self.tlp]
+        return MARKING_OF[self.tlp]
 
     @property
     def caps(self) -> Caps:
@@ -63,6 +83,16 @@ class Source(BaseModel):
     @property
     def reach(self) -> Reach:
         return Reach(plain_http=self.plain_http, loopback=self.loopback)
+
+    def credential(self) -> Credential | None:
+        """Read at each use, and never kept. Raises FeedFault."""
+        if self.secret_in:
+            place, _, name = self.secret_in.partition(":")
+            return Credential(**{place: name}, secret=secret_of(self.password_file))
+        if self.user:
+            pair = b64encode(f"{self.user}:{secret_of(self.password_file)}".encode()).decode()
+            return Credential(header="Authorization", secret=f"Basic {pair}")
+        return None
 
     def good_for(self, language: str) -> str:
         return self.good_for_es if language == "es" else self.good_for_en
@@ -87,17 +117,43 @@ def read(text: str) -> dict[str, Source]:
     """`[[source]]` tables by name. Raises Malformed for another form, an unknown key or a name used twice."""
     try:
         rows = tomllib.loads(text)["source"]
-        sources = [Source.model_validate(row) for row in rows]
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise _malformed(f"{place}: {first['msg']}", f"{place}: {first['type']}") from None
+        sources = [parse(row) for row in rows]
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise _malformed(f"no list of sources ({error})", f"no hay una lista de fuentes ({error})") from None
     found = {source.name: source for source in sources}
     if len(found) != len(sources):
         raise _malformed("a name is used twice", "un nombre se usa dos veces")
     return found
+
+
+def parse(row: object) -> Source:
+    """One table of a catalogue. Raises Malformed naming the source and the key."""
+    try:
+        return Source.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = row.get("name", "") if isinstance(row, dict) else ""
+        place = ".".join(str(part) for part in (name, *first["loc"]) if part != "")
+        raise _malformed(f"{place}: {first['msg']}", f"{place}: {first['type']}") from None
+
+
+def written(source: Source) -> str:
+    """The source as a table of a catalogue: what is as usual is left out."""
+    row = source.model_dump(exclude_defaults=True)
+    mapping = row.pop("mapping", None)
+    lines = ["[[source]]", *(f"{key} = {_toml(value)}" for key, value in row.items())]
+    if mapping:
+        lines += ["[source.mapping]", *(f"{key} = {_toml(value)}" for key, value in mapping.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # A JSON string is a TOML one, and so are numbers and truth values.
+    return orjson.dumps(value).decode().replace("\x7f", "\\u007f")
 
 
 def _malformed(en: str, es: str) -> Malformed:

@@ -1,34 +1,86 @@
 """Sources that are documents: a file, a folder of files, or one URL, read only when they changed."""
 
+from email.utils import parsedate_to_datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from feeds.adapter import Cursor, Fetched, Part
+from feeds.adapter import AGAIN, Cursor, Fetched, Part
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.fetch import fetch, local_path, read_local, validators
+from feeds.fetch import Downloaded, fetch, local_path, open_local, validators
 
 
 async def documents(source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -> Fetched | None:
-    """The source's documents; None when the server, or the files' sizes and times, say that nothing changed.
+    """The source's documents; None when the server, their content, or the files' sizes and times, say that nothing changed.
 
     Of a folder, files with one of the suffixes are taken, at any depth, in the order of their names. Raises FeedFault.
     """
     path = local_path(source.location)
     if path is not None:
         return _local(path, source, cursor, suffixes)
-    found = await fetch(source.location, caps=source.caps, reach=source.reach, **validators(cursor, source.location))
+    again = AGAIN in cursor
+    found = await download(source, source.location, {} if again else validators(cursor, source.location))
     if found is None:
         return None
-    if "html" in found.content_type:
+    known = cursor if cursor.get("location") == source.location else {}
+    if _time(found.last_modified) < _time(known.get("last_modified", "")):
+        raise stale(found.last_modified)
+    kept = {**kept_of(found, source.location), "sha256": found.body.sha256}
+    if known.get("sha256") == kept["sha256"] and not again:
+        return None
+    return Fetched(found.url, (Part(source.location.rpartition("/")[2], found.body.open),), kept)
+
+
+async def download(
+    source: Source, address: str, conditions: dict[str, str] | None = None, *, body: bytes = b""
+) -> Downloaded | None:
+    """One URL of a source, under its limits and with its key; None when it has not changed. With a JSON `body`, it is
+    posted there. Raises FeedFault."""
+    found = await fetch(
+        address,
+        caps=source.caps,
+        reach=source.reach,
+        credential=source.credential(),
+        ca_file=source.ca_file,
+        body=body,
+        **(conditions or {}),
+    )
+    if found is not None and _is_page(found):
         raise FeedFault(
             "feed-form",
             "The source answered with a web page instead of data.",
             "La fuente respondió con una página web en lugar de datos.",
         )
-    kept = {"location": source.location, "etag": found.etag, "last_modified": found.last_modified}
-    return Fetched(found.url, (Part(source.location.rpartition("/")[2], lambda: found.body),), kept)
+    return found
+
+
+def kept_of(found: Downloaded, address: str) -> dict[str, str]:
+    """For the cursor: by what to ask for this document again only if it changed."""
+    return {"location": address, "etag": found.etag, "last_modified": found.last_modified}
+
+
+def stale(edition: str) -> FeedFault:
+    return FeedFault(
+        "feed-stale",
+        f"The source gives an older edition than last time: {edition[:40]}.",
+        f"La fuente da una edición anterior a la última: {edition[:40]}.",
+    )
+
+
+def _is_page(found: Downloaded) -> bool:
+    if "html" in found.content_type:
+        return True
+    with found.body.open() as stream:
+        start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html"))
+
+
+def _time(text: str) -> float:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _local(path: Path, source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -> Fetched | None:
@@ -42,7 +94,7 @@ def _local(path: Path, source: Source, cursor: Cursor, suffixes: tuple[str, ...]
             "feed-unreachable", f"{path} cannot be read: {error.strerror}.", f"No se puede leer {path}."
         ) from None
     mark = sha256("\n".join(marks).encode()).hexdigest()
-    if cursor.get("mark") == mark:
+    if cursor.get("mark") == mark and AGAIN not in cursor:
         return None
-    parts = tuple(Part(one.name, partial(read_local, one, source.size_limit_bytes)) for one in files)
+    parts = tuple(Part(one.name, partial(open_local, one, source.size_limit_bytes)) for one in files)
     return Fetched(path.absolute().as_uri(), parts, {"mark": mark})

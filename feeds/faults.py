@@ -7,13 +7,15 @@ class FeedFault(Unavailable):
     """A source that cannot be read now, or must not be. `code` is stable.
 
     feed-address      an address or a scheme that must not be called
-    feed-password     the file with the source's password is missing, or open to others
+    feed-password     the file with the source's password or key is missing, or open to others
     feed-redirect     too many redirects, or one to nowhere
     feed-size         more bytes than the source is allowed
     feed-slow         not done within the deadline
+    feed-certificate  the server is not who it should be
     feed-unreachable  no connection, or it broke
     feed-http         the source answered with an error
     feed-form         not what the source is said to publish
+    feed-stale        an older edition than the one before
     feed-incomplete   less than the source itself says there is, or far less than last time
     """
 

@@ -1,28 +1,30 @@
 """One careful download: https to public addresses only, few redirects, every byte and second counted."""
 
 import asyncio
-import lzma
 import socket
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from certs.faults import KeyFault
+from certs.keys import load_secret
 from feeds.faults import FeedFault
 from feeds.guard import Reach, check_address, check_text, check_url
+from feeds.spool import Spool
+from feeds.unpack import CODINGS, Unpacking, coding_of
 
 REDIRECTS = 3
 _REDIRECTED = frozenset((301, 302, 303, 307, 308))
 _PASSING = frozenset((429, 500, 502, 503, 504))
 
 USER_AGENT = "puente-feeds/0.1"
-
-_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-_XZ_MEMORY_BYTES = 256_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,31 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What one host is told, and no other: a redirect that leaves it goes on without."""
+
+    header: str = ""
+    """Name of the header that carries it."""
+    query: str = ""
+    """Name of the query parameter that does."""
+    secret: str = field(default="", repr=False)
+
+    def put(self, url: URL, headers: dict[str, str]) -> tuple[URL, dict[str, str]]:
+        if self.header:
+            return url, {**headers, self.header: self.secret}
+        return (url.update_query({self.query: self.secret}) if self.query else url), headers
+
+    def hidden(self, url: URL) -> str:
+        """The URL as it may be kept and shown."""
+        return str(url.without_query_params(self.query) if self.query else url)
+
+
+@dataclass(frozen=True, slots=True)
 class Downloaded:
     """A body, unpacked, with the validators to ask conditionally next time."""
 
     url: str
-    body: bytes = field(repr=False)
+    body: Spool = field(repr=False)
     content_type: str = ""
     etag: str = ""
     last_modified: str = ""
@@ -51,31 +73,47 @@ async def fetch(
     reach: Reach,
     etag: str = "",
     last_modified: str = "",
+    credential: Credential | None = None,
+    body: bytes = b"",
+    ca_file: str = "",
     accept: str = "application/json, */*;q=0.1",
 ) -> Downloaded | None:
     """Download one URL; None when it has not changed since the validators were given.
 
     The address that a name resolves to is judged and then connected to, with no second look-up in between; each of at
-    most three redirects is judged like the first URL. No cookie, proxy setting or credential takes part.
-    Raises FeedFault.
+    most three redirects is judged like the first URL. No cookie or proxy setting takes part, and the credential is for
+    the origin of `address` alone. A JSON `body` is posted, and follows no redirect. Raises FeedFault.
     """
     url = check_url(address, reach)
-    headers = {hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT: accept, hdrs.ACCEPT_ENCODING: "gzip, deflate"}
+    home, known = url.origin(), credential or Credential()
+    headers: dict[str, str] = {hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT: accept, hdrs.ACCEPT_ENCODING: "gzip, deflate"}
     conditions = {hdrs.IF_NONE_MATCH: etag, hdrs.IF_MODIFIED_SINCE: last_modified}
     headers |= {name: value for name, value in conditions.items() if value}
+    if body:
+        headers[hdrs.CONTENT_TYPE] = "application/json"
     try:
-        async with asyncio.timeout(caps.deadline_seconds), _session(reach) as session:
+        async with asyncio.timeout(caps.deadline_seconds), _session(reach, ca_file) as session:
             for _ in range(REDIRECTS + 1):
-                async with session.get(url, headers=headers, allow_redirects=False) as response:
-                    if response.status in _REDIRECTED:
+                sent = known.put(url, headers) if url.origin() == home else (url, headers)
+                async with session.request(
+                    "POST" if body else "GET", sent[0], headers=sent[1], data=body or None, allow_redirects=False
+                ) as response:
+                    if response.status in _REDIRECTED and not body:
                         url = _next_url(url, response.headers.get(hdrs.LOCATION, ""), reach)
                         continue
-                    return await _answer(url, response, caps)
+                    found = await _answer(url, response, caps)
+                    return found and replace(found, url=known.hidden(url))
     except TimeoutError:
         raise FeedFault(
             "feed-slow",
             f"The source did not finish within {caps.deadline_seconds:g} seconds.",
             f"La fuente no terminó en {caps.deadline_seconds:g} segundos.",
+        ) from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise FeedFault(
+            "feed-certificate",
+            "The source's certificate is not for its name, or nobody vouches for it.",
+            "El certificado de la fuente no es de su nombre, o nadie responde por él.",
         ) from None
     except (aiohttp.ClientError, OSError) as error:
         raise FeedFault(
@@ -86,13 +124,14 @@ async def fetch(
     raise FeedFault("feed-redirect", "The source redirects too often.", "La fuente redirige demasiadas veces.")
 
 
-def _session(reach: Reach) -> aiohttp.ClientSession:
+def _session(reach: Reach, ca_file: str) -> aiohttp.ClientSession:
     def checked_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         # The last moment before connecting, and the very address that is connected to: nothing can rebind after it.
         check_address(str(info[4][0]), reach)
         return socket.socket(info[0], info[1], info[2])
 
-    connector = aiohttp.TCPConnector(socket_factory=checked_socket, use_dns_cache=False, force_close=True)
+    trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    connector = aiohttp.TCPConnector(socket_factory=checked_socket, use_dns_cache=False, force_close=True, ssl=trusted)
     return aiohttp.ClientSession(
         connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     )
@@ -111,12 +150,24 @@ def _next_url(url: URL, location: str, reach: Reach) -> URL:
     return check_url(str(joined), reach)
 
 
+def retry_after_seconds(headers: Mapping[str, str]) -> int:
+    """How long a server asks to be left alone: seconds, or a date by its own clock (RFC 9110, 10.2.3)."""
+    said = headers.get(hdrs.RETRY_AFTER, "").strip()
+    if said.isascii() and said.isdigit():
+        return int(said[:6])
+    try:
+        return max(
+            0, round((parsedate_to_datetime(said) - parsedate_to_datetime(headers.get(hdrs.DATE, ""))).total_seconds())
+        )
+    except (ValueError, TypeError):
+        return 0
+
+
 async def _answer(url: URL, response: aiohttp.ClientResponse, caps: Caps) -> Downloaded | None:
     if response.status == 304:
         return None
     if response.status != 200:
-        seconds = response.headers.get(hdrs.RETRY_AFTER, "")
-        wait = int(seconds[:6]) if response.status in _PASSING and seconds.isascii() and seconds.isdigit() else 0
+        wait = retry_after_seconds(response.headers) if response.status in _PASSING else 0
         raise FeedFault(
             "feed-http",
             f"The source answered {response.status}.",
@@ -124,70 +175,64 @@ async def _answer(url: URL, response: aiohttp.ClientResponse, caps: Caps) -> Dow
             retry_after_seconds=wait,
         )
     coding = response.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower()
-    body = await _body(response, coding, caps.size_bytes)
+    if coding not in ("", "identity", *CODINGS):
+        raise FeedFault(
+            "feed-form", "The source's encoding is not known.", "No se conoce la codificación de la fuente."
+        )
+    sent, packed, spool = Unpacking(coding if coding in CODINGS else ""), Unpacking(coding_of(url.path)), Spool()
+    async for part in response.content.iter_chunked(65_536):
+        # In a thread: what is unpacked and written may be a thousand times what came.
+        await asyncio.to_thread(_write, spool, packed, sent.push(part), caps.size_bytes)
+    sent.end()
+    packed.end()
     return Downloaded(
         str(url),
-        await asyncio.to_thread(unpack, body, url.path, caps.size_bytes),
+        spool,
         response.headers.get(hdrs.CONTENT_TYPE, ""),
         response.headers.get(hdrs.ETAG, ""),
         response.headers.get(hdrs.LAST_MODIFIED, ""),
     )
 
 
-async def _body(response: aiohttp.ClientResponse, coding: str, limit: int) -> bytes:
-    if coding not in ("", "identity", *_CODINGS):
-        raise FeedFault(
-            "feed-form", "The source's encoding is not known.", "No se conoce la codificación de la fuente."
-        )
-    inflate = zlib.decompressobj(_CODINGS[coding]) if coding in _CODINGS else None
-    parts, size = [], 0
-    async for part in response.content.iter_chunked(65_536):
-        try:
-            piece = inflate.decompress(part, limit + 1 - size) if inflate else part
-        except zlib.error:
-            raise _broken() from None
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(piece)
-    if inflate is not None and not inflate.eof:
-        raise _broken()
-    return b"".join(parts)
+def _write(spool: Spool, packed: Unpacking, parts: Iterable[bytes], limit: int) -> None:
+    for part in parts:
+        for piece in packed.push(part):
+            if spool.size + len(piece) > limit:
+                raise _too_large(limit)
+            spool.write(piece)
 
 
-# --- packed files ---
+# --- local files ---
 
 
-def unpack(data: bytes, name: str, limit: int) -> bytes:
-    """The content of a file, unpacked if its name ends in .xz or .gz. Raises FeedFault beyond `limit` bytes."""
-    try:
-        if name.endswith(".xz"):
-            xz = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
-            content, whole = xz.decompress(data, limit + 1), xz.eof
-        elif name.endswith(".gz"):
-            gz = zlib.decompressobj(_CODINGS["gzip"])
-            content, whole = gz.decompress(data, limit + 1), gz.eof
-        else:
-            content, whole = data, True
-    except (lzma.LZMAError, zlib.error):
-        raise _broken() from None
-    if len(content) > limit:
-        raise _too_large(limit)
-    if not whole:
-        raise _broken()
-    return content
-
-
-def read_local(path: Path, limit: int) -> bytes:
-    """A local file, unpacked. Raises FeedFault."""
+def open_local(path: Path, limit: int) -> BinaryIO:
+    """A local file, unpacked if its name ends in .xz or .gz. Raises FeedFault beyond `limit` bytes."""
     try:
         if path.stat().st_size > limit:
             raise _too_large(limit)
-        return unpack(path.read_bytes(), path.name, limit)
+        coding = coding_of(path.name)
+        if not coding:
+            return path.open("rb")
+        with path.open("rb") as stream:
+            return unpacked(iter(lambda: stream.read(65_536), b""), coding, limit).open()
     except OSError as error:
         raise FeedFault(
             "feed-unreachable", f"{path} cannot be read: {error.strerror}.", f"No se puede leer {path}."
         ) from None
+
+
+def read_local(path: Path, limit: int) -> bytes:
+    """All of a local file, for what is no longer than fits. Raises FeedFault."""
+    with open_local(path, limit) as stream:
+        return stream.read()
+
+
+def unpacked(parts: Iterable[bytes], coding: str, limit: int) -> Spool:
+    """What packed bytes hold. Raises FeedFault."""
+    spool, packed = Spool(), Unpacking(coding)
+    _write(spool, packed, parts, limit)
+    packed.end()
+    return spool
 
 
 def local_path(location: str) -> Path | None:
@@ -212,5 +257,13 @@ def _too_large(limit: int) -> FeedFault:
     )
 
 
-def _broken() -> FeedFault:
-    return FeedFault("feed-form", "The source's packing is broken.", "La compresión de la fuente está dañada.")
+def secret_of(path: str) -> str:
+    """A password or key from its file. Raises FeedFault (`feed-password`) for one that others can read."""
+    try:
+        return load_secret(Path(path)).decode().strip()
+    except (KeyFault, OSError, UnicodeDecodeError):
+        raise FeedFault(
+            "feed-password",
+            f"{path} cannot be read, or others can read it too; run chmod 600 on it.",
+            f"No se puede leer {path}, o también otros pueden leerlo; ejecute chmod 600.",
+        ) from None

@@ -26,6 +26,7 @@ class KevAdapter:
 
     converts = True
     full_state = True
+    edition = 1
 
     def __init__(self, operator: str, source: Source) -> None:
         self._operator = operator

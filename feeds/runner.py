@@ -1,32 +1,39 @@
 """Runs a source: read, map, leave out what did not change, submit as a member, and remember what the hub took."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from secrets import randbelow
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
 import structlog
 
-from certs.jcs import JsonError
-from certs.keys import replace_file
+from certs.jcs import JsonError, canonical
 from exchange.client import Client, Provenance, SubmitResult
 from exchange.clock import Clock
 from exchange.errors import NotAuthenticated, Refusal, Text, TooFast, Unavailable
 from exchange.times import as_text
-from feeds.adapter import Adapter, Fetched, Record, Skipped, load_adapter
+from feeds.adapter import AGAIN, Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.state import Change, FeedState, Sending
-from feeds.versions import own_change, passed_change, revocation
+from feeds.listing import NEVER_US, Digester, Listing
+from feeds.report import TOLD_AT_MOST, Papers, Run
+from feeds.state import Change, FeedState, Sending, Settled
+from feeds.values import NoValue
+from feeds.versions import ending, own_change, passed_change
 
 BATCH_OBJECTS = 500
-FETCHES = 3
+BREATH_RECORDS = 5_000
+"""After so many records without a change the run shows how far it is, and can be stopped."""
+
+HOPELESS_RECORDS = 200
+"""When so many come first and hardly one can be mapped, the source is not what its catalogue entry says."""
+
+TRIES = 3
+FETCHES_AT_MOST = 10_000
+"""Of one run, by sources that come in pages: what is left, if it ever ends, is the next run's."""
+
 LONGEST_WAIT_SECONDS = 120
 """A source that asks for more patience is left until its next turn."""
 
@@ -36,29 +43,8 @@ _PASSING = (NotAuthenticated, TooFast, Unavailable)
 _log = structlog.get_logger("puente.feeds")
 
 Pause = Callable[[float], Awaitable[None]]
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Run:
-    """What one run of one source did. `fault` is why it ended early."""
-
-    source: str
-    records: int = 0
-    objects: int = 0
-    unchanged: int = 0
-    accepted: int = 0
-    revoked: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    fault: Refusal | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.fault is None
-
-
 Progress = Callable[[Run], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,22 +69,13 @@ class Job:
         return self.directory / f"{self.source.name}.sqlite"
 
     @property
-    def report_file(self) -> Path:
-        """JSON: when the last run ended, and what it did."""
-        return self.directory / f"{self.source.name}.run.json"
-
-    @property
-    def quarantine_file(self) -> Path:
-        """JSON lines: what stands refused, and what the last run could not read, each with its reason."""
-        return self.directory / f"{self.source.name}.quarantine.jsonl"
-
-
-# --- running ---
+    def papers(self) -> Papers:
+        return Papers(self.directory, self.source.name)
 
 
 async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Pause = asyncio.sleep) -> Run:
     """One run. A fault of the source or the hub ends it and is told in the result; what was accepted stays accepted."""
-    run = Run(job.source.name)
+    run, began_us = Run(job.source.name), job.clock.now_us()
     with FeedState(job.state_file) as state:
         turn = _Turn(job, state, run, on_progress or (lambda _: None), pause)
         try:
@@ -106,42 +83,13 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
         except Refusal as refusal:
             run.fault = refusal
         finally:
-            await _to_end(lambda: _write_quarantine(job.quarantine_file, state, turn.skipped))
-            await asyncio.to_thread(_write_report, job, run)
+            await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped))
+            await asyncio.to_thread(job.papers.write_report, run, began_us, job.clock.now_us())
     _log.info(
         "feed run", source=run.source, records=run.records, accepted=run.accepted, unchanged=run.unchanged,
         revoked=run.revoked, refused=dict(run.refused), skipped=dict(run.skipped), fault=run.fault and run.fault.code,
     )  # fmt: skip
     return run
-
-
-async def run_all(
-    jobs: Sequence[Job], *, on_progress: Progress | None = None, pause: Pause = asyncio.sleep
-) -> list[Run]:
-    """Every source once, side by side. One that fails stops no other, whatever goes wrong in it."""
-    return list(await asyncio.gather(*(_guarded(job, on_progress, pause) for job in jobs)))
-
-
-async def keep_running(jobs: Sequence[Job], *, on_run: Progress, pause: Pause = asyncio.sleep) -> None:
-    """Every source at its cadence until cancelled, each a little off so that they do not all fetch at once."""
-
-    async def repeat(job: Job) -> None:
-        faults = 0
-        while True:
-            run = await _guarded(job, None, pause)
-            on_run(run)
-            faults = 0 if run.ok else faults + 1
-            await pause(wait_seconds(job.source.cadence_seconds, faults, randbelow(1000) / 1000))
-
-    async with asyncio.TaskGroup() as tasks:
-        for job in jobs:
-            tasks.create_task(repeat(job))
-
-
-def wait_seconds(cadence: float, faults: int, chance: float) -> float:
-    """Until the next run: the cadence, or after a fault a minute doubling up to the cadence, plus up to a tenth."""
-    wait = cadence if faults == 0 else min(cadence, 60.0 * 2 ** min(faults - 1, 20))
-    return float(wait * (1 + 0.1 * chance))
 
 
 async def _to_end(work: Callable[[], T]) -> T:
@@ -155,19 +103,6 @@ async def _to_end(work: Callable[[], T]) -> T:
         raise
 
 
-async def _guarded(job: Job, on_progress: Progress | None, pause: Pause) -> Run:
-    try:
-        return await run_once(job, on_progress=on_progress, pause=pause)
-    except Exception as error:  # noqa: BLE001  # an adapter is others' code: whatever it raises, the other feeds go on
-        _log.exception("feed failed", source=job.source.name, exc_info=error)
-        fault = FeedFault(
-            "feed-adapter-fault",
-            f"The adapter failed: {type(error).__name__}.",
-            f"El adaptador falló: {type(error).__name__}.",
-        )
-        return Run(job.source.name, fault=fault)
-
-
 class _Turn:
     """One run of one source, with its state open."""
 
@@ -177,7 +112,11 @@ class _Turn:
         self._run = run
         self._progress = progress
         self._pause = pause
-        self._tried: dict[tuple[str, str], str] = {}
+        self._settled: list[Settled] = []
+        self._gone: list[int] = []
+        self._unnamed = False
+        self._wrong = 0
+        self._listing: Listing | None = None
         self.skipped: list[Skipped] = []
 
     async def take(self) -> None:
@@ -187,120 +126,192 @@ class _Turn:
             await self._send(sending)
         # 2. What was refused for a reason that may be gone now.
         again = self._state.retriable()
-        self._tried = {(one.id, one.version): one.content for one in again}
+        for one in again:
+            self._state.try_once(one)
         await self._submit(iter(again), self._job.source.location)
         # 3. What is new. The cursor moves when all before it is settled.
-        while True:
+        for _ in range(FETCHES_AT_MOST):
             fetched = await self._fetch()
             if fetched is None:
                 return
             await self._settle_all(fetched)
             self._state.move(fetched.cursor)
             if not fetched.more:
+                if self._listing is not None:
+                    await _to_end(self._state.end)
                 return
 
     async def _fetch(self) -> Fetched | None:
-        for attempt in range(1, FETCHES + 1):
+        cursor = self._state.cursor
+        if self._listing is None and await _to_end(self._state.renewal_us) <= self._job.clock.now_us():
+            cursor[AGAIN] = "yes"
+        for attempt in range(1, TRIES + 1):
             try:
-                return await self._job.adapter.fetch(self._job.source, self._state.cursor)
+                return await self._job.adapter.fetch(self._job.source, cursor)
             except FeedFault as fault:
                 passing = fault.code == "feed-unreachable" or fault.retry_after_seconds > 0
-                if attempt == FETCHES or not passing or fault.retry_after_seconds > LONGEST_WAIT_SECONDS:
+                if attempt == TRIES or not passing or fault.retry_after_seconds > LONGEST_WAIT_SECONDS:
                     raise
                 await self._pause(max(float(fault.retry_after_seconds), 2.0**attempt))
         raise AssertionError("the last attempt returns or raises")
 
     async def _settle_all(self, fetched: Fetched) -> None:
-        seen: set[str] = set()
-        records = await _to_end(lambda: self._records(fetched))
-        await self._submit(self._changes(records, seen), fetched.url)
-        # What cannot be read is no withdrawal: only a fetch that was read to its last record says that something is gone.
-        if self._job.adapter.full_state and not self.skipped:
-            await self._submit(self._withdrawals(seen), fetched.url)
+        if not self._job.adapter.converts:
+            records = await _to_end(lambda: self._job.adapter.records(fetched))
+            await self._submit(self._passed_on(records), fetched.url)
+            return
+        if self._listing is None:
+            await _to_end(self._state.begin)
+            self._listing = await _to_end(lambda: Listing(self._state.settled()))
+        listing = self._listing
+        records = await _to_end(lambda: self._job.adapter.records(fetched))
+        await self._submit(self._made(records, listing), fetched.url)
+        if self._job.adapter.full_state and not fetched.more:
+            self._check_size(self._run.records, len(listing))
+            # What cannot be read is no withdrawal: only a fetch of which every record is known by name says what is gone.
+            if not self._unnamed:
+                await self._submit(self._vanished(listing), fetched.url)
 
-    def _records(self, fetched: Fetched) -> Iterator[Record | Skipped]:
-        records = self._job.adapter.records(fetched)
-        if not self._job.adapter.full_state:
-            return records
-        found = list(records)
-        listed, before = sum(isinstance(one, Record) for one in found), self._state.keys()
+    def _check_size(self, listed: int, before: int) -> None:
         if listed < before * (1 - self._job.source.shrink_limit):
             raise FeedFault(
                 "feed-incomplete",
-                f"The source lists {listed} records where it listed {before}. If that is right, raise its shrink_limit.",
-                f"La fuente lista {listed} registros; antes listaba {before}. Si es correcto, aumente su shrink_limit.",
+                f"The source lists {listed} records where it listed {before}, so nothing counts as gone. If that is"
+                " right, raise its shrink_limit.",
+                f"La fuente lista {listed} registros; antes listaba {before}, por lo que nada se da por retirado. Si es"
+                " correcto, aumente su shrink_limit.",
             )
-        return iter(found)
 
-    # --- from records to changes, in a worker thread ---
+    # --- from records to changes, in a worker thread; None is a breath ---
 
-    def _changes(self, records: Iterator[Record | Skipped], seen: set[str]) -> Iterator[Change]:
+    def _passed_on(self, records: Iterator[Record | Skipped]) -> Iterator[Change | None]:
+        for record in self._told(records):
+            if record is not None:
+                yield from self._mapped(record, lambda obj, _: passed_change(obj, self._state))
+
+    def _made(self, records: Iterator[Record | Skipped], listing: Listing) -> Iterator[Change | None]:
+        now_us, run, source = self._job.clock.now_us(), self._run, self._job.source
+        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json()}")
+        for record in self._told(records):
+            if record is None:
+                yield None
+                continue
+            try:
+                digest = digester.digest(record.raw or canonical(record.value))
+            except JsonError as error:
+                self._skip(_misshapen(record, error))
+                continue
+            known = listing.meet(digest, now_us)
+            if known is not None:
+                run.objects += known
+                run.unchanged += known
+                continue
+            objects, made = run.objects, frozenset[str]()
+            if not self._state.is_mapped(record.key):
+                epoch = self._state.epoch(record.key)
+                numbered = Record(record.key, record.value, record.updated, epoch, b"", record.lifetime_seconds)
+                mapped = yield from self._mapped(numbered, lambda obj, one: own_change(obj, self._state, one, now_us))
+                if mapped is None:
+                    continue
+                made = mapped
+                self._state.list_key(record.key, mapped=True)
+                # What a record said before and says no more has ended, whatever the source does with whole records.
+                yield from self._ended(record.key, made, "expire" if source.vanished == "expire" else "revoke", now_us)
+            # Said twice with a difference, the first stands; both are known next time.
+            lifetime_us = record.lifetime_seconds * 500_000
+            renew_us = now_us + lifetime_us if lifetime_us and made else NEVER_US
+            self._settled.append(Settled(digest, record.key, run.objects - objects, renew_us))
+
+    def _ended(
+        self, key: str, made: frozenset[str], how: Literal["revoke", "expire"], now_us: int
+    ) -> Iterator[Change | None]:
+        for epoch, held in self._state.standing(key):
+            if held.id not in made:
+                change = ending(held, how, Record(key, None, epoch=epoch), now_us)
+                if change is not None and self._first(change):
+                    yield change
+
+    def _told(self, records: Iterator[Record | Skipped]) -> Iterator[Record | None]:
         for record in records:
             if isinstance(record, Skipped):
                 self._skip(record)
                 continue
             self._run.records += 1
-            try:
-                yield from list(self._of(record, seen))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                text = Text(
-                    f"The record does not have the form it should: {type(error).__name__}.",
-                    f"El registro no tiene la forma debida: {type(error).__name__}.",
-                )
-                self._skip(Skipped(record.key, error.code if isinstance(error, JsonError) else "record-form", text))
+            if self._run.records % BREATH_RECORDS == 0:
+                yield None
+            yield record
 
-    def _of(self, record: Record, seen: set[str]) -> Iterator[Change]:
-        now_us = self._job.clock.now_us()
-        epoch = self._state.epoch(record.key) if self._job.adapter.converts else 0
-        for obj in self._job.adapter.objects(Record(record.key, record.value, record.updated, epoch)):
-            self._run.objects += 1
-            seen.add(obj["id"])
-            if self._job.adapter.converts:
-                change = own_change(obj, self._state, key=record.key, epoch=epoch, now_us=now_us)
-            else:
-                change = passed_change(obj, self._state)
+    def _mapped(
+        self, record: Record, change_of: Callable[[dict[str, Any], Record], Change | None]
+    ) -> Generator[Change, None, frozenset[str] | None]:
+        """Returns the ids of what the record was mapped to; None when it could not be."""
+        try:
+            objects = list(self._job.adapter.objects(record))
+            changes = [change_of(obj, record) for obj in objects]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._skip(_misshapen(record, error))
+            return None
+        self._run.objects += len(objects)
+        for change in changes:
             if change is None:
                 self._run.unchanged += 1
             elif self._first(change):
                 yield change
+        return frozenset(obj["id"] for obj in objects)
 
     def _first(self, change: Change) -> bool:
         """Whether this run has not submitted the version yet. What a source contradicts itself in is not posted: the
         hub would have to treat it as an alarm."""
-        before = self._tried.get((change.id, change.version))
-        if before is None:
-            self._tried[change.id, change.version] = change.content
-            return True
+        before = self._state.try_once(change)
         if before == change.content:
             self._run.unchanged += 1
-        else:
+        elif before:
             text = Text(
                 "The source gives this version twice, with different content; the first stands.",
                 "La fuente da esta versión dos veces, con contenido distinto; vale la primera.",
             )
-            self._skip(Skipped(change.id, "source-contradiction", text))
-        return False
+            self._skip(Skipped(change.id, "source-contradiction", text, key=change.id))
+        return not before
 
-    def _withdrawals(self, seen: set[str]) -> Iterator[Change]:
-        now_us = self._job.clock.now_us()
-        for key, epoch, held in self._state.standing():
-            if held.id not in seen:
-                yield revocation(held, key=key, epoch=epoch, now_us=now_us)
+    def _vanished(self, listing: Listing) -> Iterator[Change | None]:
+        now_us, how = self._job.clock.now_us(), self._job.source.vanished
+        for digest in listing.missed():
+            key = self._state.key_of(digest)
+            # A record that changed, or that another one still stands for.
+            listed = self._state.is_listed(key) or any(map(listing.has_met, self._state.records_of(key)))
+            if not listed and how != "keep":
+                yield from self._ended(key, frozenset(), how, now_us)
+            self._gone.append(digest)
 
     def _skip(self, skipped: Skipped) -> None:
-        self.skipped.append(skipped)
+        """Raises FeedFault when there are many and hardly anything good is among them."""
+        if skipped.key:
+            self._state.list_key(skipped.key, mapped=False)
+        else:
+            self._unnamed = True
+        if len(self.skipped) < TOLD_AT_MOST:
+            self.skipped.append(skipped)
         self._run.skipped[skipped.code] += skipped.count
+        self._wrong += skipped.code.startswith(("row-", "record-"))
+        if self._wrong == HOPELESS_RECORDS and self._run.objects <= self._wrong // 100:
+            raise FeedFault(
+                "feed-form",
+                f"Hardly one of the first {HOPELESS_RECORDS} records is what the source should publish.",
+                f"Casi ninguno de los primeros {HOPELESS_RECORDS} registros es lo que la fuente debe publicar.",
+            )
 
     # --- submitting ---
 
-    async def _submit(self, changes: Iterator[Change], url: str) -> None:
+    async def _submit(self, changes: Iterator[Change | None], url: str) -> None:
         provenance = Provenance(
             self._job.source.name,
             url,
             as_text(self._job.clock.now_us()),
             (self._job.source.marking,),
         )
-        while batch := await _to_end(lambda: list(islice(changes, BATCH_OBJECTS))):
+        ended: bool | FeedFault = False
+        while not ended:
+            batch, ended = await _to_end(lambda: _batch(changes))
             by_version = {(one.id, one.version): one for one in batch}
             before = {one.id: held.sha256 for one in batch if one.own and (held := self._state.own(one.id)) is not None}
             objects = (orjson.loads(one.body) for one in by_version.values())
@@ -311,6 +322,18 @@ class _Turn:
                 named += [(one.id, one.version) for one in envelope.refused]
                 sending = self._state.post(envelope, [by_version[name] for name in named if name in by_version])
                 await self._send(sending)
+            await _to_end(self._remember)
+            if not batch and not ended:
+                self._progress(self._run)
+        if isinstance(ended, FeedFault):
+            raise ended  # what came before the break was good
+
+    def _remember(self) -> None:
+        """All changes of these records were sent and answered: a record comes here after its last one was taken."""
+        if self._settled or self._gone:
+            self._state.remember(self._settled, self._gone)
+            self._settled.clear()
+            self._gone.clear()
 
     async def _send(self, sending: Sending) -> None:
         try:
@@ -331,25 +354,28 @@ class _Turn:
         self._run.refused.update(one.code for one in result.refused)
 
 
-def _write_quarantine(path: Path, state: FeedState, skipped: Sequence[Skipped]) -> None:
-    lines: list[dict[str, Any]] = [
-        {"name": one.name, "code": one.code, "en": one.text.en, "es": one.text.es, "count": one.count}
-        for one in skipped
-        if one.code != "tlp-definition"
-    ]
-    lines += state.quarantine()
-    if not lines:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        return
-    replace_file(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
+def _batch(changes: Iterator[Change | None]) -> tuple[list[Change], bool | FeedFault]:
+    """The next changes, and whether they were the last, for good or because the source broke off."""
+    batch: list[Change] = []
+    try:
+        for change in changes:
+            if change is None:
+                return batch, False
+            batch.append(change)
+            if len(batch) == BATCH_OBJECTS:
+                return batch, False
+    except FeedFault as fault:
+        return batch, fault
+    return batch, True
 
 
-def _write_report(job: Job, run: Run) -> None:
-    report = {
-        "source": run.source, "ended": as_text(job.clock.now_us()), "records": run.records, "objects": run.objects,
-        "accepted": run.accepted, "unchanged": run.unchanged, "revoked": run.revoked, "refused": dict(run.refused),
-        "skipped": dict(run.skipped),
-        "fault": {"code": run.fault.code, "en": run.fault.text.en, "es": run.fault.text.es} if run.fault else None,
-    }  # fmt: skip
-    replace_file(job.report_file, orjson.dumps(report))
+def _misshapen(record: Record, error: Exception) -> Skipped:
+    if isinstance(error, JsonError):
+        return Skipped(record.key, error.code, Text(error.en, error.es), key=record.key)
+    if isinstance(error, NoValue):
+        return Skipped(record.key, "record-value", error.text, key=record.key)
+    text = Text(
+        f"The record does not have the form it should: {type(error).__name__}.",
+        f"El registro no tiene la forma debida: {type(error).__name__}.",
+    )
+    return Skipped(record.key, "record-form", text, key=record.key)

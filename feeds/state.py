@@ -14,6 +14,7 @@ from typing import Any, Self
 import orjson
 
 from exchange.client import Envelope, Packed, Refused, SubmitResult
+from feeds.listing import NEVER_US
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cursor(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -28,7 +29,16 @@ CREATE TABLE IF NOT EXISTS refused(
     key TEXT NOT NULL, epoch INTEGER NOT NULL, revoked INTEGER NOT NULL,
     code TEXT NOT NULL, en TEXT NOT NULL, es TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY, body BLOB NOT NULL, contents BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS record(
+    digest INTEGER PRIMARY KEY, key TEXT NOT NULL, objects INTEGER NOT NULL, renew_us INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS record_key ON record(key);
+CREATE TEMP TABLE listed(key TEXT PRIMARY KEY, mapped INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TEMP TABLE tried(
+    id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
 """
+
+_UNDER_WAY, _CLEAN = 1, 2
+"""Of the file: whether the last run ended with all it had read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """A record all of whose objects are settled. It is mapped again when it changes, or from `renew_us` on."""
+
+    digest: int
+    key: str
+    objects: int
+    renew_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """An envelope under way, and the changes it carries."""
 
@@ -76,7 +96,9 @@ class FeedState:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5.0)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        # Without a sync at each commit, a power cut may take back the last ones, in order: outcomes then, for an envelope
+        # is synced before it is sent (`post`), and sent again it is found to be held.
+        self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
 
     def __enter__(self) -> Self:
@@ -102,17 +124,13 @@ class FeedState:
         row = self._db.execute("SELECT epoch, max(revoked) FROM own WHERE key = ? GROUP BY epoch ORDER BY epoch DESC LIMIT 1", (key,)).fetchone()  # fmt: skip
         return 0 if row is None else int(row[0]) + int(row[1])
 
-    def standing(self) -> Iterator[tuple[str, int, Own]]:
-        """Key, epoch and newest version of every own object that is not revoked."""
+    def standing(self, key: str) -> list[tuple[int, Own]]:
+        """Epoch and newest version of every own object of this key that is not revoked."""
         rows = self._db.execute(
-            "SELECT key, epoch, id, modified, content, sha256, body, revoked FROM own WHERE revoked = 0 ORDER BY id"
+            "SELECT epoch, id, modified, content, sha256, body, revoked FROM own WHERE key = ? AND revoked = 0 ORDER BY id",
+            (key,),
         ).fetchall()
-        for key, epoch, *values in rows:
-            yield key, epoch, _own(values)
-
-    def keys(self) -> int:
-        """How many things the source listed at the end of the last run."""
-        return int(self._db.execute("SELECT count(DISTINCT key) FROM own WHERE revoked = 0").fetchone()[0])
+        return [(epoch, _own(values)) for epoch, *values in rows]
 
     def passed(self, object_id: str, version: str) -> str | None:
         """The digest under which a third party's object was taken."""
@@ -121,11 +139,9 @@ class FeedState:
         ).fetchone()
         return str(row[0]) if row else None
 
-    def refused(self, object_id: str, version: str, content: str) -> bool:
+    def refused(self, object_id: str, content: str) -> bool:
         """Whether this very content was refused for a reason of its own: it would be again."""
-        row = self._db.execute(
-            "SELECT code FROM refused WHERE id = ? AND version = ? AND content = ?", (object_id, version, content)
-        ).fetchone()
+        row = self._db.execute("SELECT code FROM refused WHERE id = ? AND content = ?", (object_id, content)).fetchone()
         return row is not None and not passing(str(row[0]))
 
     def retriable(self) -> list[Change]:
@@ -142,6 +158,71 @@ class FeedState:
         ):
             yield dict(zip(("id", "version", "code", "en", "es"), texts, strict=True)) | {"object": orjson.loads(body)}
 
+    # --- what the source lists ---
+
+    def settled(self) -> Iterator[tuple[int, int, int]]:
+        """Digest, time of renewal and number of objects of every record that was settled, in the order of digests."""
+        return self._db.execute("SELECT digest, renew_us, objects FROM record ORDER BY digest")
+
+    def begin(self) -> None:
+        """Before a source is read. What a run that did not end may have left without its record gets one, so that it is
+        missed when it is not listed any more."""
+        if self._db.execute("PRAGMA user_version").fetchone()[0] != _CLEAN:
+            self._db.execute(
+                "INSERT OR IGNORE INTO record SELECT -min(rowid), key, count(*), 0 FROM own"
+                " WHERE revoked = 0 AND key NOT IN (SELECT key FROM record) GROUP BY key"
+            )
+        self._db.execute(f"PRAGMA user_version = {_UNDER_WAY}")
+
+    def end(self) -> None:
+        """After every record was settled."""
+        self._db.execute(f"PRAGMA user_version = {_CLEAN}")
+
+    def renewal_us(self) -> int:
+        """When the first of the listed records is to be renewed, though its source may not have changed."""
+        row = self._db.execute("SELECT min(renew_us) FROM record WHERE renew_us > 0").fetchone()
+        return NEVER_US if row[0] is None else int(row[0])
+
+    def list_key(self, key: str, *, mapped: bool) -> None:
+        """Note that the source lists this key in this run, and whether a record of it could be mapped."""
+        self._db.execute(
+            "INSERT INTO listed(key, mapped) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET mapped = mapped | excluded.mapped",
+            (key, mapped),
+        )
+
+    def is_mapped(self, key: str) -> bool:
+        return self._db.execute("SELECT 1 FROM listed WHERE key = ? AND mapped", (key,)).fetchone() is not None
+
+    def is_listed(self, key: str) -> bool:
+        return self._db.execute("SELECT 1 FROM listed WHERE key = ?", (key,)).fetchone() is not None
+
+    def records_of(self, key: str) -> list[int]:
+        """Digests of the settled records of one key: more than one when the source says it twice, with differences."""
+        return [int(row[0]) for row in self._db.execute("SELECT digest FROM record WHERE key = ?", (key,))]
+
+    def key_of(self, digest: int) -> str:
+        row = self._db.execute("SELECT key FROM record WHERE digest = ?", (digest,)).fetchone()
+        return str(row[0])
+
+    def remember(self, settled: Sequence[Settled], gone: Sequence[int]) -> None:
+        """Keep the records that are settled, and forget those that are gone."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM record WHERE digest = ?", [(one,) for one in gone])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO record(digest, key, objects, renew_us) VALUES(?, ?, ?, ?)",
+                [(one.digest, one.key, one.objects, one.renew_us) for one in settled],
+            )
+
+    def try_once(self, change: Change) -> str:
+        """The content under which this run has met the version before; "" the first time."""
+        row = self._db.execute(
+            "SELECT content FROM tried WHERE id = ? AND version = ?", (change.id, change.version)
+        ).fetchone()
+        if row is not None:
+            return str(row[0])
+        self._db.execute("INSERT INTO tried VALUES(?, ?, ?)", (change.id, change.version, change.content))
+        return ""
+
     # --- what is under way ---
 
     def post(self, envelope: Envelope, changes: Sequence[Change]) -> Sending:
@@ -154,9 +235,11 @@ class FeedState:
                 for one in changes
             ],
         }
+        self._db.execute("PRAGMA synchronous = FULL")
         row = self._db.execute(
             "INSERT INTO outbox(body, contents) VALUES(?, ?)", (envelope.body, orjson.dumps(contents))
         )
+        self._db.execute("PRAGMA synchronous = NORMAL")
         return Sending(int(row.lastrowid or 0), envelope, tuple(changes))
 
     def under_way(self) -> list[Sending]:
@@ -211,6 +294,8 @@ class FeedState:
             )
 
     def _refuse(self, change: Change, refused: Refused) -> None:
+        if change.own:  # its versions are ours: only the last one counts
+            self._db.execute("DELETE FROM refused WHERE id = ?", (change.id,))
         self._db.execute(
             "INSERT OR REPLACE INTO refused(id, version, content, body, own, key, epoch, revoked, code, en, es)"
             " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -27,6 +27,7 @@ class TaxiiAdapter:
 
     converts = False
     full_state = False
+    edition = 1
 
     def __init__(self, operator: str, source: Source) -> None:
         self._source = source
@@ -52,7 +53,7 @@ class TaxiiAdapter:
             # The server forgot the token: begin again behind the last date it told us.
             query = _query(source, {**cursor, "next": ""})
             envelope, taken = ask(source, query)
-        seen = _last(taken.headers) or cursor.get("added_after", "")
+        seen = last_date(taken.headers) or cursor.get("added_after", "")
         kept, more = _move(envelope, query, cursor, seen)
         if kept.get("next"):
             # Some servers keep one token for a whole walk (medallion does), so a token twice is no fault; a page is.
@@ -60,7 +61,7 @@ class TaxiiAdapter:
             if (kept["next"], kept["page"]) == (query.get("next"), cursor.get("page")):
                 raise _no_way_on()
         kept["location"] = source.location
-        return Fetched(source.location, (Part("page.json", lambda: taken.body),), kept, more)
+        return Fetched(source.location, (Part.of("page.json", taken.body),), kept, more)
 
 
 def _query(source: Source, cursor: Mapping[str, str]) -> dict[str, str]:
@@ -105,7 +106,7 @@ def _from(query: Mapping[str, str]) -> int:
     return parse_us(query["added_after"]) if "added_after" in query else -1
 
 
-def _last(headers: Mapping[str, str]) -> str:
+def last_date(headers: Mapping[str, str]) -> str:
     """The last date of a page. Some servers give the first one only; then nothing up to it is missing."""
     for name in ("X-TAXII-Date-Added-Last", "X-TAXII-Date-Added-First"):
         try:

@@ -5,11 +5,11 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from taxii2client import v20
 from taxii2client.common import _HTTPConnection
 from taxii2client.exceptions import TAXIIServiceException
 from taxii2client.v21 import Collection
@@ -19,14 +19,13 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from certs.faults import KeyFault
-from certs.keys import load_secret
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.fetch import REDIRECTS, USER_AGENT, Caps
+from feeds.fetch import REDIRECTS, USER_AGENT, Caps, retry_after_seconds, secret_of
 from feeds.guard import Reach, check_address, check_url
 
-TAXII = "application/taxii+json;version=2.1"
+_TYPES = {"2.1": "application/taxii+json;version=2.1", "2.0": "application/vnd.oasis.stix+json; version=2.0"}
+"""What taxii2-client insists on for objects, by version."""
 
 _CONNECT_SECONDS = 10.0
 _PIECE_BYTES = 65_536
@@ -40,13 +39,13 @@ class Taken:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def guard_session(session: requests.Session, reach: Reach, caps: Caps) -> Taken:
+def guard_session(session: requests.Session, reach: Reach, caps: Caps, *, version: str = "2.1") -> Taken:
     """Put a session under the rules; answers are found in what is returned. FeedFault is raised through its calls.
 
     No proxy settings or .netrc are read; requests itself drops the password when a redirect leaves the host.
     """
     taken = Taken()
-    adapter = _Guarded(reach, caps, taken)
+    adapter = _Guarded(reach, caps, taken, _TYPES[version])
     for prefix in ("https://", "http://"):
         session.mount(prefix, adapter)
     session.trust_env = False
@@ -55,22 +54,29 @@ def guard_session(session: requests.Session, reach: Reach, caps: Caps) -> Taken:
     return taken
 
 
-def ask(source: Source, query: Mapping[str, str]) -> tuple[dict[str, Any], Taken]:
-    """One page through taxii2-client, and its bytes as they came. Raises FeedFault."""
-    connection = _HTTPConnection(source.user or None, _password(source), source.ca_file or True, version="2.1")
-    taken = guard_session(connection.session, source.reach, source.caps)
+def ask(
+    source: Source, query: Mapping[str, str], *, version: str = "2.1", start: int = 0
+) -> tuple[dict[str, Any], Taken]:
+    """One page through taxii2-client, and its bytes as they came. TAXII 2.0 counts pages by objects: from `start` on.
+    Raises FeedFault."""
+    password = secret_of(source.password_file) if source.password_file else None
+    connection = _HTTPConnection(source.user or None, password, source.ca_file or True, version=version)
+    taken = guard_session(connection.session, source.reach, source.caps, version=version)
     # What taxii2-client would ask for first says nothing we need, and many servers get its required titles wrong.
     info = {"id": source.location.rstrip("/").rpartition("/")[2], "title": source.name, "can_read": True, "can_write": False}  # fmt: skip
     try:
-        collection = Collection(source.location, conn=connection, collection_info=info)
-        envelope = collection.get_objects(**query)
+        if version == "2.0":
+            old = v20.Collection(source.location, conn=connection, collection_info=info)
+            envelope = old.get_objects(start=start, per_request=int(query["limit"]), **_less(query, "limit")).json()
+        else:
+            envelope = Collection(source.location, conn=connection, collection_info=info).get_objects(**query)
     except requests.HTTPError as error:
         raise _answered(error.response) from None
     except (requests.exceptions.JSONDecodeError, TAXIIServiceException) as error:
         raise FeedFault(
             "feed-form",
-            f"The server's answer is not TAXII 2.1: {type(error).__name__}.",
-            f"La respuesta del servidor no es TAXII 2.1: {type(error).__name__}.",
+            f"The server's answer is not TAXII {version}: {type(error).__name__}.",
+            f"La respuesta del servidor no es TAXII {version}: {type(error).__name__}.",
         ) from None
     except (requests.RequestException, OSError) as error:
         raise FeedFault(
@@ -85,22 +91,12 @@ def ask(source: Source, query: Mapping[str, str]) -> tuple[dict[str, Any], Taken
     return envelope, taken
 
 
-def _password(source: Source) -> str | None:
-    if not source.password_file:
-        return None
-    try:
-        return load_secret(Path(source.password_file)).decode().strip()
-    except (KeyFault, OSError, UnicodeDecodeError):
-        raise FeedFault(
-            "feed-password",
-            f"{source.password_file} cannot be read, or others can read it too; run chmod 600 on it.",
-            f"No se puede leer {source.password_file}, o también otros pueden leerlo; ejecute chmod 600.",
-        ) from None
+def _less(query: Mapping[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in query.items() if key != name}
 
 
 def _answered(response: requests.Response) -> FeedFault:
-    seconds = response.headers.get("Retry-After", "")
-    wait = int(seconds[:6]) if response.status_code in (429, 503) and seconds.isascii() and seconds.isdigit() else 0
+    wait = retry_after_seconds(response.headers) if response.status_code in (429, 503) else 0
     return FeedFault(
         "feed-http",
         f"The server answered {response.status_code}.",
@@ -110,7 +106,8 @@ def _answered(response: requests.Response) -> FeedFault:
 
 
 class _Guarded(HTTPAdapter):
-    def __init__(self, reach: Reach, caps: Caps, taken: Taken) -> None:
+    def __init__(self, reach: Reach, caps: Caps, taken: Taken, media: str) -> None:
+        self._media = media
         self._reach = reach
         self._caps = caps
         self._taken = taken
@@ -130,8 +127,8 @@ class _Guarded(HTTPAdapter):
         self._taken.headers = response.headers
         # Read already, under our caps: requests gets the bytes from memory.
         response.raw = HTTPResponse(io.BytesIO(self._taken.body), preload_content=False)
-        if response.status_code == 200 and "json" in response.headers.get("Content-Type", ""):
-            response.headers["Content-Type"] = TAXII  # many servers forget the version, or say plain JSON
+        if response.status_code in (200, 206) and "json" in response.headers.get("Content-Type", ""):
+            response.headers["Content-Type"] = self._media  # many servers forget the version, or say plain JSON
         return response
 
     def _read(self, response: requests.Response) -> bytes:

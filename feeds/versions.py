@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from certs.jcs import canonical, load
 from exchange.client.envelopes import version_of
 from exchange.times import as_millis_text, parse_us
+from feeds.adapter import Record
+from feeds.stable import stable, time_text
 from feeds.state import Change, Own
 
 _MILLISECOND_US = 1_000
+_SECOND_US = 1_000_000
 _BODY_LIMIT_BYTES = 10_000_000
 
 
@@ -20,7 +23,7 @@ class Known(Protocol):
 
     def passed(self, object_id: str, version: str) -> str | None: ...
 
-    def refused(self, object_id: str, version: str, content: str) -> bool: ...
+    def refused(self, object_id: str, content: str) -> bool: ...
 
 
 def content_of(obj: Mapping[str, Any]) -> str:
@@ -28,37 +31,90 @@ def content_of(obj: Mapping[str, Any]) -> str:
     return sha256(canonical({name: value for name, value in obj.items() if name != "modified"})).hexdigest()
 
 
-def own_change(obj: dict[str, Any], known: Known, *, key: str, epoch: int, now_us: int) -> Change | None:
+def own_change(obj: dict[str, Any], known: Known, record: Record, now_us: int) -> Change | None:
     """The version to submit of an object of the operator's own; None when nothing changed.
 
     The first version's `modified` is its `created` (STIX 2.1, 3.6). A later one takes the time the source gives, but at
-    least a millisecond after the version before and never a time that has not come yet.
+    least a millisecond after the version before and never a time that has not come yet. An indicator that holds while it
+    is listed is renewed when less than half of its time is left.
     """
+    obj = stable(obj)
     content = content_of(obj)
     held = known.own(obj["id"])
-    if held is not None and (held.revoked or held.content == content):
+    last = None if held is None else _body(held)
+    if held is None and obj.get("revoked"):
+        return None  # nobody was told that it was so
+    if held is not None and (held.revoked or (held.content == content and not _due(held, record, now_us))):
         return None
-    dated = {**obj, "modified": obj["created"] if held is None else _after(held.modified, obj["modified"], now_us)}
-    if known.refused(obj["id"], dated["modified"], content):
+    dated = {**obj, **_times(obj, last, record.lifetime_seconds * _SECOND_US, now_us)}
+    if obj["type"] == "marking-definition":
+        if held is not None:
+            return None  # it has no versions (STIX 2.1, 7.2.1): what is said first stands
+    else:
+        proposed = obj.get("modified") or as_millis_text(now_us)
+        dated["modified"] = dated["created"] if held is None else _after(held.modified, proposed, now_us)
+    if known.refused(obj["id"], content):
         return None
-    return Change(obj["id"], dated["modified"], content, canonical(dated), own=True, key=key, epoch=epoch)
+    return _own_change(dated, content, record)
 
 
-def revocation(held: Own, *, key: str, epoch: int, now_us: int) -> Change:
-    """The last version of an object whose source withdrew it (STIX 2.1, 3.6.2)."""
-    last: dict[str, Any] = load(held.body, max_bytes=_BODY_LIMIT_BYTES)
-    ended = {**last, "revoked": True, "modified": _after(held.modified, as_millis_text(now_us), now_us)}
-    content = content_of(ended)
-    return Change(held.id, ended["modified"], content, canonical(ended), own=True, key=key, epoch=epoch, revoked=True)
+def ending(held: Own, how: Literal["revoke", "expire"], record: Record, now_us: int) -> Change | None:
+    """The version that says of an object that its source lists it no more; None when there is nothing to say.
+
+    To revoke is to say that it was never so, or is no more, for good (STIX 2.1, 3.6.2); to expire, that it holds until now.
+    """
+    last = _body(held)
+    if last["type"] in ("marking-definition", "malware"):
+        return None  # neither has an end; a family is no less one for being listed nowhere
+    modified = _after(held.modified, as_millis_text(now_us), now_us)
+    if how == "revoke":
+        return _own_change({**last, "revoked": True, "modified": modified}, None, record)
+    if last["type"] != "indicator":
+        return None
+    if "valid_until" in last and parse_us(last["valid_until"]) <= now_us:
+        return None
+    until = time_text(max(now_us, parse_us(last["valid_from"]) + _MILLISECOND_US))
+    # Not the content that the source gave: listed again, it is a change.
+    return _own_change({**last, "valid_until": until, "modified": modified}, None, record)
 
 
 def passed_change(obj: dict[str, Any], known: Known) -> Change | None:
     """A third party's object, value for value; None when this version of it was taken or stands refused."""
     body = canonical(obj)
     content, version = sha256(body).hexdigest(), version_of(obj)
-    if known.passed(obj["id"], version) == content or known.refused(obj["id"], version, content):
+    if known.passed(obj["id"], version) == content or known.refused(obj["id"], content):
         return None
     return Change(obj["id"], version, content, body, own=False)
+
+
+def _own_change(obj: dict[str, Any], content: str | None, record: Record) -> Change:
+    return Change(
+        obj["id"], version_of(obj), content or content_of(obj), canonical(obj), own=True, key=record.key,
+        epoch=record.epoch, revoked=obj.get("revoked") is True,
+    )  # fmt: skip
+
+
+def _times(obj: Mapping[str, Any], last: Mapping[str, Any] | None, lifetime_us: int, now_us: int) -> dict[str, str]:
+    """What the object leaves to us: as in the version before, else now."""
+    before = last or {}
+    created = obj.get("created") or before.get("created") or as_millis_text(now_us)
+    if obj["type"] != "indicator":
+        return {"created": created}
+    begin = obj.get("valid_from") or before.get("valid_from") or time_text(parse_us(created))
+    until = {"valid_until": time_text(now_us + lifetime_us)} if lifetime_us else {}
+    return {"created": created, "valid_from": begin, **until}
+
+
+def _due(held: Own, record: Record, now_us: int) -> bool:
+    if not record.lifetime_seconds:
+        return False
+    until = _body(held).get("valid_until")
+    return until is not None and parse_us(until) - now_us <= record.lifetime_seconds * _SECOND_US // 2
+
+
+def _body(held: Own) -> dict[str, Any]:
+    body: dict[str, Any] = load(held.body, max_bytes=_BODY_LIMIT_BYTES)
+    return body
 
 
 def _after(before: str, proposed: str, now_us: int) -> str:

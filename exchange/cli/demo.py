@@ -26,6 +26,7 @@ from taxii2client.v21 import as_pages
 
 from certs.faults import Fault
 from exchange import observe
+from exchange.cli.feeding import STANDING, standing
 from exchange.cli.ledger import HubCopy, read_policies
 from exchange.cli.output import advance, plain, progress, say, spoken, table
 from exchange.cli.stage import Stage, free_ports, stage, write_for_machines
@@ -37,7 +38,9 @@ from exchange.ledger.audit import Report, verify_copy, write_copy
 from exchange.ledger.entry import LOGS
 from feeds.bundles import SUFFIXES
 from feeds.catalogue import Source
-from feeds.runner import Job, Run, run_once
+from feeds.mapping import Mapping as RowMapping
+from feeds.report import Papers, Run
+from feeds.runner import Job, run_once
 from policies.label import TLP_DEFINITIONS
 from policies.markings import CAVEAT_MARKINGS
 
@@ -226,14 +229,28 @@ def _tell_next(plan: Plan) -> None:
 
 
 def _sources(*, small: bool) -> Iterator[tuple[str, Source]]:
-    kev, attack = REAL_DATA / "cisa-kev" / "kev-2025-08-25.json.xz", REAL_DATA / "mitre-attack"
-    if not small and kev.exists() and attack.exists():
-        yield "us-cyber", _source("kev", "kev", kev, "CISA (public catalogue)", "CC0-1.0")
-        yield "us-cyber", _source("attack", "stix", attack, "The MITRE Corporation", "ATT&CK terms of use")
-        return
+    """Five of the six feeds, by who imports them; the sixth is the partner's TAXII server."""
+    real = REAL_DATA if not small and (REAL_DATA / "cisa-kev").exists() else None
     newest = sorted(VENDORED.glob("kev/*.json"))[-1:] or [VENDORED / "kev"]
-    yield "us-cyber", _source("kev", "kev", newest[0], "CISA (public catalogue)", "CC0-1.0")
-    yield "us-cyber", _source("reports", "stix", VENDORED / "oasis-stix", "OASIS Open", "BSD-3-Clause")
+    kev = real / "cisa-kev" / "kev-2025-08-25.json.xz" if real else newest[0]
+    yield "us-cyber", _source("kev", "kev", kev, "CISA (public catalogue)", "CC0-1.0")
+    if real:
+        yield (
+            "us-cyber",
+            _source("attack", "stix", real / "mitre-attack", "The MITRE Corporation", "ATT&CK terms of use"),
+        )
+    else:
+        yield "us-cyber", _source("reports", "stix", VENDORED / "oasis-stix", "OASIS Open", "BSD-3-Clause")
+    advisories = real / "csaf-oasis" / "csaf" if real else VENDORED / "feeds" / "csaf"
+    yield "us-cyber", _source("advisories", "csaf", advisories, "CISA and others, CSAF 2.0", "as each document says")
+    events = real / "misp" / "eset" if real else VENDORED / "feeds" / "misp"
+    yield "mx-ciber", _source("events", "misp", events, "ESET, MISP events", "BSD-2-Clause")
+    addresses = real / "blocklists" / "ipsum" / "level5.txt" if real else VENDORED / "feeds" / "ipsum-level8.txt"
+    mapping = RowMapping(format="lines", kind="ip", valid_days=3, full_state=True, confidence=50)
+    yield (
+        "mx-ciber",
+        _source("addresses", "mapped", addresses, "IPsum", "Unlicense", mapping=mapping, vanished="expire"),
+    )
 
 
 def _source(name: str, adapter: str, location: Path | str, publisher: str, licence: str, **more: Any) -> Source:
@@ -260,7 +277,11 @@ async def _load_feeds(on: Stage, plan: Plan) -> list[Run]:
             await _load(on, slug, source, directory, await asyncio.to_thread(_records_in, Path(source.location)))
             for slug, source in plan.sources
         ]
-        return [*runs, await _load(on, "mx-ciber", taxii, directory, len(objects))]
+        runs.append(await _load(on, "mx-ciber", taxii, directory, len(objects)))
+    say("As `puente feed status` shows it:", "Como lo muestra `puente feed status`:")
+    now_us = on.clock.now_us()
+    table(STANDING, [standing(Papers(directory, run.source), 3600, now_us) for run in runs])
+    return runs
 
 
 async def _load(on: Stage, slug: str, source: Source, directory: Path, expected: int) -> Run:
@@ -278,17 +299,25 @@ def _of_feed(run: Run, text: Text) -> Text:
 
 
 def _records_in(location: Path) -> int:
-    """How many records a progress bar is to expect of a file or folder; the adapter itself reads them strictly."""
+    """About how many records a progress bar is to expect of a file or folder; the adapter itself reads them strictly."""
     files = [location] if location.is_file() else sorted(location.rglob("*")) if location.is_dir() else []
     openers: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
     count = 0
     for file in files:
-        if file.is_file() and file.name.endswith(SUFFIXES):
-            with openers.get(file.suffix, open)(file, "rb") as stream, contextlib.suppress(orjson.JSONDecodeError):
-                value = orjson.loads(stream.read())
-                if isinstance(value, dict):
-                    count += len(value.get("objects") or value.get("vulnerabilities") or (value,))
+        if file.is_file() and file.name.endswith((*SUFFIXES, ".txt")):
+            with openers.get(file.suffix, open)(file, "rb") as stream:
+                count += _count(stream.read())
     return count
+
+
+def _count(data: bytes) -> int:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data.count(b"\n")
+    value = value if isinstance(value, dict) else {}
+    event = value.get("Event", {})
+    return len(value.get("objects") or event.get("Attribute") or value.get("vulnerabilities") or (value,))
 
 
 def _upstream_objects() -> list[dict[str, Any]]:

@@ -2,9 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +11,27 @@ import click
 import orjson
 from click._termui_impl import ProgressBar
 
-from certs.jcs import canonical
 from exchange import observe
 from exchange.cli.admin import as_json
 from exchange.cli.asking import as_member
-from exchange.cli.output import advance, language, listing, machine, plain, progress, say, spoken, table
+from exchange.cli.feed_trial import BLANK, chosen, declared, in_catalogue, of_source, sources, test
+from exchange.cli.output import advance, language, listing, progress, say
 from exchange.cli.profile import Profile
-from exchange.cli.words import a_file, argument, group, new_folder, option
+from exchange.cli.words import argument, group, new_file, new_folder, option
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
-from exchange.errors import Malformed, NotFound, Text
-from exchange.intake.pattern import check_pattern
-from exchange.intake.validate import validate
-from exchange.intake.warninglists import Warninglists
-from feeds.adapter import Record, Skipped, load_adapter
-from feeds.catalogue import Source, load, packaged
-from feeds.runner import Job, Run, keep_running, run_all
+from exchange.errors import Conflict, Malformed
+from exchange.times import parse_us
+from feeds.catalogue import Source, load, parse, written
+from feeds.report import HELD, Papers, Run
+from feeds.runner import Job
+from feeds.schedule import keep_running, run_all
 
-SHOWN = 10
-TRIED = 10_000
-"""Objects that `feed test` looks at: enough to see what is wrong with a source, soon enough for a person."""
-
-in_catalogue = option(
-    "--catalogue", type=a_file, help="A catalogue of one's own. Default: the one of this release.",
-    es="Un catálogo propio. Si falta: el de esta versión.",
-)  # fmt: skip
 in_state = option(
     "--state", type=new_folder, default=Path("var/feeds"), show_default=True,
     help="What feeds remember between runs; back it up with the keys.",
     es="Lo que las fuentes recuerdan entre ejecuciones; respáldelo con las claves.",
 )  # fmt: skip
-of_source = argument("name", metavar="SOURCE", help="Its name in the catalogue.", es="Su nombre en el catálogo.")
-
-
-def sources(catalogue: Path | None) -> dict[str, Source]:
-    return load(catalogue) if catalogue is not None else packaged()
-
-
-def chosen(catalogue: Path | None, name: str) -> Source:
-    known = sources(catalogue)
-    if name not in known:
-        raise NotFound(
-            f"There is no source {name}; there are {', '.join(known)}.",
-            f"No existe la fuente {name}; existen {', '.join(known)}.",
-            code="no-source",
-            field="SOURCE",
-        )
-    return known[name]
 
 
 @group(es="Fuentes externas, que envían como cualquier miembro.")
@@ -76,96 +49,97 @@ def list_sources(catalogue: Path | None, state: Path, as_json: bool) -> None:
     rows = [
         (
             one.name, one.adapter, one.publisher, one.licence, one.tlp, one.collection, f"{one.cadence_seconds} s",
-            _last(state, one.name).get("ended", "-")[:19], one.good_for(language()),
+            Papers(state, one.name).last().get("ended", "-")[:19], one.good_for(language()),
         )
         for one in sources(catalogue).values()
     ]  # fmt: skip
     listing(head, rows, as_json=as_json)
 
 
-# --- test ---
+# --- one's own catalogue ---
 
 
-@feed.command("test", es="Lee una fuente una vez y muestra qué saldría de ella y qué se rechazaría; no envía nada.")
-@in_catalogue
-@of_source
+@feed.command("add", es="Añade una fuente a un catálogo propio, que se crea si no existe.")
 @option(
-    "--identity",
-    default="identity--00000000-0000-4000-8000-000000000000",
-    help="Whose objects they would be.",
-    es="De quién serían los objetos.",
+    "--catalogue", type=new_file, required=True, help="The catalogue to add it to.", es="El catálogo al que se añade."
 )
-@as_json
-def test(catalogue: Path | None, name: str, identity: str, as_json: bool) -> None:
-    """Read a source once, and show what would come of it and what would be refused; submits nothing.
+@of_source
+@declared
+@option(
+    "--from",
+    "base",
+    metavar="SOURCE",
+    help="Begin with a source of this release.",
+    es="Parte de una fuente de esta versión.",
+)
+@option("--publisher", help="Who publishes it.", es="Quién la publica.")
+@option("--licence", help="Under which licence.", es="Con qué licencia.")
+@option(
+    "--tlp",
+    type=click.Choice(["clear", "green", "amber", "amber+strict"]),
+    help="What is made of it is marked so.",
+    es="La marca de lo que se obtenga.",
+)
+@option(
+    "--collection",
+    help="Where it goes in the hub, by id or alias.",
+    es="A qué colección del centro va, por id o alias.",
+)
+@option(
+    "--every",
+    "cadence_seconds",
+    type=click.IntRange(min=60),
+    help="Seconds between two runs.",
+    es="Segundos entre dos ejecuciones.",
+)
+@option("--password-file", help="A file of mode 0600 with its key.", es="Un archivo de modo 0600 con su clave.")
+@option("--good-for-en", help="What it is good for, in English.", es="Para qué sirve, en inglés.")
+@option("--good-for-es", help="What it is good for, in Spanish.", es="Para qué sirve, en español.")
+def add(catalogue: Path, name: str, base: str | None, mapping: dict[str, Any], **given: Any) -> None:
+    """Add a source to a catalogue of one's own, which is made if it does not exist.
 
-    Judged is what an object shows by itself: STIX rules, patterns, known-good values. Signature, agreement and what the
-    hub already holds are left to the hub.
+    Whatever else a source and its mapping can say is written into the file by hand: docs/feeds.md has the list.
     """
-    source = chosen(catalogue, name)
-    adapter = load_adapter(source, identity)
-    fetched = asyncio.run(adapter.fetch(source, {}))
-    first: list[dict[str, Any]] = []
-    wrong: list[tuple[str, str, str, str]] = []
-    looked = 0
-    lists = Warninglists.packaged()
-    for found in islice(_objects(adapter, fetched), TRIED) if fetched is not None else ():
-        if isinstance(found, Skipped):
-            wrong.append((found.name, found.code, "", spoken(found.text)))
-            continue
-        looked += 1
-        if looked <= SHOWN:
-            first.append(found)
-        wrong += [(str(found.get("id")), *one) for one in _faults(found, lists)][:1]
-    if as_json:
-        machine(
-            {
-                "source": name,
-                "looked_at": looked,
-                "first": first,
-                "refused": [dict(zip(("object", "code", "field", "reason"), row, strict=True)) for row in wrong],
-            }
+    known = load(catalogue) if catalogue.exists() else {}
+    if name in known:
+        raise Conflict(
+            f"There is a source {name} already.", f"Ya existe una fuente {name}.", code="exists", field="SOURCE"
         )
-    else:
-        for one in first:
-            click.echo(plain(canonical(one).decode()))
-        if wrong:
-            table(("object", "code", "field", "reason"), wrong)
-        say(
-            f"{looked} objects looked at, {len(wrong)} would be left out. Nothing was submitted.",
-            f"{looked} objetos examinados, {len(wrong)} quedarían fuera. No se envió nada.",
-        )
-    sys.exit(1 if wrong else 0)
+    row = (
+        chosen(None, base).model_dump(exclude_defaults=True)
+        if base
+        else {**BLANK, **({"mapping": {}} if mapping else {})}
+    )
+    row |= {key: value for key, value in given.items() if value is not None} | {"name": name}
+    if mapping:
+        row["mapping"] = {**row.get("mapping", {}), **mapping}
+        row["adapter"] = "mapped"
+    source = parse(row)
+    with catalogue.open("a", encoding="utf-8") as file:
+        file.write(("\n" if known else "") + written(source))
+    say(
+        f"{catalogue} has {name} now; try it: puente feed test {name} --catalogue {catalogue}",
+        f"{catalogue} ya contiene {name}; pruébela: puente feed test {name} --catalogue {catalogue}",
+    )
 
 
-def _objects(adapter: Any, fetched: Any) -> Iterator[dict[str, Any] | Skipped]:
-    for record in adapter.records(fetched):
-        if isinstance(record, Skipped):
-            yield record
-            continue
-        try:
-            yield from list(adapter.objects(Record(record.key, record.value, record.updated)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"{type(error).__name__}: {error}"
-            yield Skipped(
-                record.key,
-                "record-form",
-                Text(f"The record does not have its form: {said}", f"El registro no tiene la forma debida: {said}"),
-            )
+@feed.command("pause", es="Deja de leer una fuente hasta que se reanude.")
+@in_state
+@of_source
+def pause(state: Path, name: str) -> None:
+    """Leave a source alone until it is resumed; a process that runs for ever heeds it within a minute."""
+    state.mkdir(parents=True, exist_ok=True)
+    Papers(state, name).pause_file.touch()
+    say(f"{name} is paused.", f"{name} está en pausa.")
 
 
-def _faults(obj: dict[str, Any], lists: Warninglists) -> Iterator[tuple[str, str, str]]:
-    """Why the hub would refuse the object, as far as it shows by itself: code, field, reason."""
-    for finding in validate(obj):
-        if finding.level == "reject":
-            yield finding.code, finding.field, spoken(Text(finding.en, finding.es))
-    if obj.get("type") != "indicator" or obj.get("pattern_type") != "stix":
-        return
-    for fault in check_pattern(obj["pattern"]):
-        if fault.level == "reject":
-            yield fault.code, "pattern", spoken(Text(fault.en, fault.es))
-    for hit in lists.hits(obj["pattern"]):
-        yield "warninglist", "pattern", f"{hit.value}: {hit.list_name}"
+@feed.command("resume", es="Reanuda una fuente en pausa.")
+@in_state
+@of_source
+def resume(state: Path, name: str) -> None:
+    """Go on with a source that was paused."""
+    Papers(state, name).pause_file.unlink(missing_ok=True)
+    say(f"{name} goes on at its next turn.", f"{name} continúa en su próximo turno.")
 
 
 # --- run ---
@@ -192,6 +166,15 @@ def run(
         raise Malformed("Name sources, or say --all.", "Nombre fuentes o indique --all.", field="SOURCE")
     me.must_sign()
     wanted = list(sources(catalogue).values()) if every else [chosen(catalogue, name) for name in names]
+    if not forever:
+        wanted = [one for one in wanted if not (every and _is_paused(state, one.name))]
+        if resting := [one.name for one in wanted if _is_paused(state, one.name)]:
+            raise Conflict(
+                f"Paused: {', '.join(resting)}. Resume it first: puente feed resume {resting[0]}",
+                f"En pausa: {', '.join(resting)}. Reanúdela antes: puente feed resume {resting[0]}",
+                code="feed-paused",
+                field="SOURCE",
+            )
     with ExitStack() as stack:
         if forever:
             observe.configure()
@@ -199,7 +182,7 @@ def run(
             state.mkdir(parents=True, exist_ok=True)
             observe.configure(machine=True, file=stack.enter_context((state / "feeds.log").open("a")))
         runs = asyncio.run(_run(me, wanted, state, forever=forever))
-    head = ("source", "records", "objects", "accepted", "unchanged", "revoked", "refused", "skipped", "fault")
+    head = ("source", "records", "objects", "accepted", "unchanged", "revoked", "held", "refused", "skipped", "fault")
     listing(head, [_row(one) for one in runs], as_json=as_json)
     for one in runs:
         if one.fault is not None:
@@ -232,7 +215,7 @@ def run_progress(bar: ProgressBar[int]) -> Callable[[Run], None]:
 
 def _row(one: Run) -> tuple[object, ...]:
     return (
-        one.source, one.records, one.objects, one.accepted, one.unchanged, one.revoked, one.refused.total(),
+        one.source, one.records, one.objects, one.accepted, one.unchanged, one.revoked, one.held, one.rejected,
         one.skipped.total(), one.fault.code if one.fault is not None else "-",
     )  # fmt: skip
 
@@ -240,21 +223,53 @@ def _row(one: Run) -> tuple[object, ...]:
 # --- what became of it ---
 
 
-@feed.command("status", es="La última ejecución de cada fuente.")
+@feed.command("status", es="Cómo va cada fuente: última ejecución, última buena, qué se aceptó y qué no.")
+@in_catalogue
 @in_state
 @as_json
-def status(state: Path, as_json: bool) -> None:
-    """The last run of each source."""
-    rows = []
-    for path in sorted(state.glob("*.run.json")):
-        one = _last(state, path.name.removesuffix(".run.json"))
-        rows.append((
-            one["source"], one["ended"][:19], one["accepted"], one["unchanged"], one["revoked"], sum(one["refused"].values()),
-            sum(one["skipped"].values()), one["fault"]["code"] if one["fault"] else "-",
-        ))  # fmt: skip
-    listing(
-        ("source", "ended", "accepted", "unchanged", "revoked", "refused", "skipped", "fault"), rows, as_json=as_json
+def status(catalogue: Path | None, state: Path, as_json: bool) -> None:
+    """How each source fares: its last run, its last good one, what was taken and what was not.
+
+    `late`: no good run for twice its cadence. Exit status 1 when a source fails or is late.
+    """
+    cadences = {name: one.cadence_seconds for name, one in sources(catalogue).items()}
+    now_us = SystemClock().now_us()
+    names = sorted(path.name.removesuffix(".run.json") for path in state.glob("*.run.json"))
+    rows = [standing(Papers(state, name), cadences.get(name, 0), now_us) for name in names]
+    listing(STANDING, rows, as_json=as_json)
+    sys.exit(1 if any(row[1] not in ("ok", "paused") for row in rows) else 0)
+
+
+STANDING = (
+    "source", "status", "last run", "last good", "lag", "records", "accepted", "unchanged", "revoked", "held", "refused",
+    "skipped", "fault",
+)  # fmt: skip
+
+
+def standing(papers: Papers, cadence_seconds: int, now_us: int) -> tuple[object, ...]:
+    """One source's row. `lag` is the time since its last good run, in seconds."""
+    one = papers.last()
+    lag = (now_us - parse_us(one["last_good"])) // 1_000_000 if one.get("last_good") else None
+    late = cadence_seconds and (lag is None or lag > 2 * cadence_seconds)
+    word = (
+        "paused"
+        if papers.pause_file.exists()
+        else f"failed {one['faults']}"
+        if one["faults"]
+        else "late"
+        if late
+        else "ok"
     )
+    held = one["refused"].get(HELD, 0)
+    return (
+        one["source"], word, one["ended"][:19], one.get("last_good", "")[:19] or "-", lag if lag is not None else "-",
+        one["records"], one["accepted"], one["unchanged"], one["revoked"], held, sum(one["refused"].values()) - held,
+        sum(one["skipped"].values()), one["fault"]["code"] if one["fault"] else "-",
+    )  # fmt: skip
+
+
+def _is_paused(state: Path, name: str) -> bool:
+    return Papers(state, name).pause_file.exists()
 
 
 @feed.command("errors", es="Lo que quedó fuera, objeto por objeto, con su motivo.")
@@ -279,12 +294,5 @@ def errors(state: Path, name: str | None, as_json: bool) -> None:
     listing(("source", "object", "version", "code", "reason"), rows, as_json=as_json)
 
 
-def _last(state: Path, name: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = orjson.loads((state / f"{name}.run.json").read_bytes())
-    except FileNotFoundError:
-        return {}
-    return found
-
-
+feed.add_command(test)
 COMMANDS: tuple[click.Command, ...] = (feed,)

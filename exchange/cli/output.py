@@ -17,7 +17,7 @@ COLUMNS = {
     "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
     "denied": "denegados", "held": "retenidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
     "to judge": "por evaluar", "under way": "en camino", "waiting": "en espera",
-    "expires": "vence", "fault": "falla", "field": "campo", "id": "id", "kind": "clase",
+    "expires": "vence", "fault": "falla", "lag": "retraso", "last good": "última buena", "field": "campo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
     "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "opened": "abierto",
     "product": "producto", "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "recall": "retiro", "records": "registros",

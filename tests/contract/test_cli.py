@@ -386,13 +386,41 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     assert (run["accepted"], run["refused"], run["fault"]) == (126, 0, "-")
     [again] = terminal.apart("feed", "run", "--as", "us-cyber", "--all", *of, "--json").json
     assert again["accepted"] == 0
-    assert terminal.well("feed", "status", "--json").json[0]["source"] == "kev"
+    [fares] = terminal.well("feed", "status", "--json").json
+    assert (fares["source"], fares["status"], fares["accepted"], fares["held"]) == ("kev", "ok", 0, 0)
+    assert fares["lag"] < 600
     assert terminal.well("feed", "errors", "--json").json == []
     assert terminal.well("feed", "list", *of, "--json").json[0]["last_run"].startswith("20")
     [forbidden] = terminal.apart("feed", "run", "--as", "us-customs", "kev", *of, "--state", "other", "--json").json
     assert forbidden["fault"] == "collection-read-only"
     unknown = terminal("feed", "test", "kevv", *of, lang="es_MX.UTF-8")
     assert (unknown.code, "No existe la fuente kevv" in unknown.err) == (1, True)
+    # A source of one's own, without code: tried before it is added, added, tried by name, paused and resumed.
+    (terminal.root / "mine.csv").write_text(
+        "id,host,seen\n1,8.8.8.8,2026-01-01\n2,cfdi.example,2026-01-01\n3,no host,x\n"
+    )
+    form = ("--location", "mine.csv", "--format", "csv", "--value", "host", "--kind", "host")
+    tried = terminal("feed", "test", *form, "--json")
+    assert tried.code == 1
+    assert (tried.json["looked_at"], tried.json["held"]) == (3, 1)
+    assert [one["code"] for one in tried.json["refused"]] == ["warninglist", "record-form"]
+    terminal.well("feed", "add", "mine", *form, *of, "--collection", "vulnerabilities", "--tlp", "clear")
+    assert [one["name"] for one in terminal.well("feed", "list", *of, "--json").json] == ["kev", "mine"]
+    twice = terminal("feed", "add", "mine", *form, *of, lang="es_MX.UTF-8")
+    assert (twice.code, "Ya existe una fuente mine" in twice.err) == (1, True)
+    terminal.well("feed", "add", "drop", "--from", "spamhaus-drop", *of)
+    assert terminal.well("feed", "list", *of, "--json").json[-1]["licence"].startswith("Free with attribution")
+    terminal.well("feed", "pause", "mine")
+    resting = terminal("feed", "run", "--as", "us-cyber", "mine", *of)
+    assert (resting.code, "feed resume mine" in resting.err) == (1, True)
+    terminal.well("feed", "resume", "mine")
+    ran = terminal.apart("feed", "run", "--as", "us-cyber", "mine", *of, "--json")
+    [run] = ran.json
+    assert (ran.code, run["accepted"], run["held"], run["skipped"]) == (1, 2, 1, 1)
+    assert {one["code"] for one in terminal.well("feed", "errors", "mine", "--json").json} == {
+        "warninglist",
+        "record-value",
+    }
     # What the feed brought reaches the other country by hand, too, and a mixed page is proved in both logs.
     terminal.well("pull", "--as", "us-customs", "vulnerabilities", "-o", "kev", "--receipts", "kev-proofs")
 

@@ -105,10 +105,12 @@ def test_it_tells_what_it_did_in_the_readers_language(stays: Stays) -> None:
     text = stays.output
     assert "print(collection.title)" in text, text
     assert "✗" not in text
-    rows = dict(re.findall(r"^(kev|reports|upstream) +([\d,]+)\b", text, re.MULTILINE))
+    rows = dict(re.findall(r"^(kev|reports|advisories|events|addresses|upstream) +([\d,]+)\b", text, re.MULTILINE))
     assert int(rows["kev"]) >= 54
     assert int(rows["reports"]) >= 250
+    assert (int(rows["advisories"]), int(rows["events"]), int(rows["addresses"])) == (38, 67, 24)
     assert rows["upstream"] == "100"
+    assert len(re.findall(r"^[a-z]+ +ok +\d{4}-\d\d-\d\dT", text, re.MULTILINE)) == 6
     assert "La copia del registro se verifica sin conexión" in text
     for place in ("both", "us", "mx"):
         assert re.search(rf"^{place} +[\d,]+ +[0-9a-f]{{16}} +(mx-a, us-a|us-a|mx-a)$", text, re.MULTILINE), place
@@ -124,7 +126,7 @@ def test_refusals_name_their_clause_in_both_languages(stays: Stays) -> None:
 
 def test_feeds_show_their_progress_on_a_terminal(stays: Stays) -> None:
     assert re.search(r"kev, CISA \(public catalogue\) +\[#+-*\]", stays.output)
-    assert stays.output.count("100%") == 3
+    assert stays.output.count("100%") == 6
 
 
 def test_the_card_for_programs_is_private_and_true(stays: Stays) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bench.__main__ import reported
 from bench.corpus import envelopes, indicators
+from bench.feeds import CASES, measure
 from bench.load import Measured
 from bench.peers import version_of
 from bench.report import Report, growth, table
@@ -171,5 +172,17 @@ def test_a_quick_run_ends_well_and_prints_its_table() -> None:
 def test_an_unknown_subject_is_named_in_both_languages() -> None:
     done = run_bench("--only", "hub,apache")
     assert done.returncode == 2
-    assert "apache: not among hub, nginx, medallion, opentaxii / no está entre" in done.stderr
+    assert "apache: not among hub, nginx, medallion, opentaxii, feeds / no está entre" in done.stderr
     assert "--only" in done.stderr
+
+
+def test_feeds_are_measured_whole_and_a_second_run_submits_nothing(tmp_path: Path) -> None:
+    found = dict(measure(tmp_path / "feeds", 2_000))
+    assert found.keys() == CASES.keys()
+    assert found["feed-list"].records == found["feed-again"].records == found["feed-first"].submitted == 501
+    assert (found["feed-csv"].records, found["feed-json"].records) == (
+        431,
+        431,
+    )  # a licence; a licence and 200 families
+    assert found["feed-again"].submitted == 0
+    assert "nothing is submitted" in Report("2026-11-26", quick=True, feeds=found).markdown()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -10,7 +11,9 @@ import pytest_asyncio
 from exchange.cli.upstream import run_medallion
 from exchange.client import Client
 from feeds.catalogue import packaged
-from feeds.runner import Job, run_all, run_once
+from feeds.mapping import Mapping
+from feeds.runner import Job, run_once
+from feeds.schedule import run_all
 from tests.data import VENDORED, read_shared
 from tests.world import World, make_world
 
@@ -108,3 +111,32 @@ async def test_a_member_that_may_not_write_is_told_once_and_nothing_is_kept_back
         run = await run_once(Job.of(source, client, tmp_path, world.clock))
     assert run.fault is not None
     assert (run.fault.code, run.accepted) == ("collection-read-only", 0)
+
+
+async def test_lists_events_and_advisories_reach_both_countries_and_a_second_run_submits_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    file, samples = tmp_path / "list.txt", VENDORED / "feeds"
+    file.write_text((samples / "ipsum-level8.txt").read_text() + "8.8.8.8\n10.0.0.1\nnonsense\n")
+    base = packaged()["kev"]
+    mapping = Mapping(format="lines", kind="ip", valid_days=3, full_state=True)
+    fields: list[dict[str, Any]] = [
+        {"name": "ipsum", "adapter": "mapped", "location": str(file), "mapping": mapping, "vanished": "expire"},
+        {"name": "events", "adapter": "misp", "location": str(samples / "misp")},
+        {"name": "ics", "adapter": "csaf", "location": str(samples / "csaf")},
+    ]
+    await world.hub.services.release.flush_polls()
+    async with client_of(world, "us-cyber") as client:
+        jobs = [Job.of(base.model_copy(update=one), client, tmp_path / "state", world.clock) for one in fields]
+        runs = await run_all(jobs)
+        assert [one.fault for one in runs] == [None] * 3
+        assert [(one.accepted, one.held, one.rejected) for one in runs] == [(24, 2, 0), (67, 0, 0), (38, 0, 0)]
+        assert [dict(one.skipped) for one in runs] == [{"record-value": 1}, {"misp-context": 1}, {}]
+        file.write_text(file.read_text() + "# the same\n")
+        again = await run_all(jobs)
+        assert [(one.accepted, one.refused.total()) for one in again] == [(0, 0)] * 3
+    # To operators abroad the agreement gives what is sure only; authorities get it all, with its licence.
+    got = await pulled(world, "mx-ciber", "vulnerabilities")
+    markings = {ref for one in got.values() for ref in one.get("object_marking_refs", ())}  # type: ignore[attr-defined]
+    assert any("ipsum" in str(one.get("name")) for one in got.values() if one["id"] in markings)
+    assert sum(str(one.get("pattern")).startswith("[ipv4-addr:value = ") for one in got.values()) >= 23

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.faults import FeedFault
-from feeds.fetch import Caps, fetch, local_path, read_local, unpack
+from feeds.fetch import Caps, Credential, fetch, local_path, read_local, retry_after_seconds, unpacked
 from feeds.guard import Reach, check_address, check_url
 from tests.fake_hub import serving
 
@@ -164,7 +164,7 @@ async def respond(body: bytes, *, path: str = "/f", headers: dict[str, str] | No
     async with serving(answer) as url:
         found = await fetch(url + path, caps=SMALL, reach=HERE)
     assert found is not None
-    return found.body
+    return found.body.read()
 
 
 async def refusal(body: bytes, **more: object) -> str:
@@ -188,6 +188,18 @@ async def test_compressed_bodies_and_files_are_unpacked_under_the_cap() -> None:
     assert await refusal(b"x", headers={"Content-Encoding": "br"}) == "feed-form"
     assert await refusal(lzma.compress(text)[:-20], path="/f.xz") == "feed-form"
     assert await refusal(b"no xz", path="/f.xz") == "feed-form"
+
+
+def test_packed_streams_follow_each_other_and_end() -> None:
+    """Parallel packers write one after another; padding is zeros. A stream that was cut is no end."""
+    for pack in (gzip.compress, lzma.compress):
+        coding = "gzip" if pack is gzip.compress else "xz"
+        two = pack(b"a" * 700_000) + pack(b"b" * 10)
+        assert unpacked([two + b"\0" * 8], coding, 10**6).read() == b"a" * 700_000 + b"b" * 10
+        assert unpacked((two[n : n + 1] for n in range(len(two))), coding, 10**6).size == 700_010
+        for wrong in (two[:-3], b"", two + b"x"):
+            with pytest.raises(FeedFault):
+                unpacked([wrong], coding, 10**6)
 
 
 async def test_an_endless_body_ends_at_the_cap() -> None:
@@ -231,6 +243,33 @@ async def test_a_cut_body_is_no_body() -> None:
     assert await code_of(url) == "feed-unreachable"  # nobody listens any more
 
 
+@pytest.mark.parametrize(
+    "credential", [Credential(header="Auth-Key", secret="s3"), Credential(query="auth-key", secret="s3")]
+)
+async def test_a_key_is_for_its_own_host_and_is_not_told(credential: Credential) -> None:
+    told: dict[str, list[str]] = {"home": [], "away": []}
+
+    def answering(name: str, to: list[str]) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            told[name].append(request.query.get("auth-key", request.headers.get("Auth-Key", "")))
+            if request.path == "/first":
+                return web.Response(status=302, headers={"Location": "/second"})
+            return web.Response(status=302, headers={"Location": to[0]}) if to else web.Response(text="data")
+
+        return answer
+
+    async with serving(answering("away", [])) as away, serving(answering("home", [away + "/data"])) as home:
+        found = await fetch(home + "/first", caps=SMALL, reach=HERE, credential=credential)
+    assert found is not None
+    assert told == {"home": ["s3", "s3"], "away": [""]}
+    assert "s3" not in found.url
+    assert "s3" not in repr(credential)
+    async with serving(answering("home", [])) as home:
+        found = await fetch(home + "/data?a=1", caps=SMALL, reach=HERE, credential=credential)
+    assert found is not None
+    assert found.url == home + "/data?a=1"
+
+
 async def test_errors_of_the_source() -> None:
     async def busy(request: web.Request) -> web.Response:
         return web.Response(status=503 if request.path == "/busy" else 403, headers={"Retry-After": "30"})
@@ -240,6 +279,19 @@ async def test_errors_of_the_source() -> None:
             with pytest.raises(FeedFault) as refused:
                 await fetch(url + path, caps=SMALL, reach=HERE)
             assert (refused.value.code, refused.value.retry_after_seconds) == ("feed-http", seconds)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": " 120"}, 120), ({"Retry-After": "99999999"}, 999_999), ({"Retry-After": "-5"}, 0), ({}, 0),
+        ({"Retry-After": "Wed, 03 Jun 2026 00:05:00 GMT", "Date": "Wed, 03 Jun 2026 00:00:00 GMT"}, 300),
+        ({"Retry-After": "Tue, 02 Jun 2026 00:00:00 GMT", "Date": "Wed, 03 Jun 2026 00:00:00 GMT"}, 0),
+        ({"Retry-After": "Wed, 03 Jun 2026 00:05:00 GMT"}, 0), ({"Retry-After": "soon", "Date": "soon"}, 0),
+    ],
+)  # fmt: skip
+def test_patience_is_asked_for_in_seconds_or_until_a_date(headers: dict[str, str], seconds: int) -> None:
+    assert retry_after_seconds(headers) == seconds
 
 
 def test_local_files(tmp_path: Path) -> None:
@@ -258,8 +310,8 @@ def test_local_files(tmp_path: Path) -> None:
 @given(st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_unpacking_anything_gives_bytes_or_a_fault(data: bytes) -> None:
-    for name in ("a.xz", "a.gz", "a"):
+    for coding in ("xz", "gzip", "deflate", ""):
         try:
-            assert len(unpack(data, name, 1_000)) <= 1_000
+            assert unpacked([data[:7], data[7:]], coding, 1_000).size <= 1_000
         except FeedFault as fault:
             assert fault.code in ("feed-form", "feed-size")

@@ -1,6 +1,7 @@
 """The KEV adapter and the versions made of it: three real catalogues in order, a withdrawal, a return."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import stix2validator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certs.jcs import canonical
 from certs.signature import lint
 from exchange.clock import FixedClock
 from exchange.intake.pattern import check_pattern
@@ -22,7 +24,7 @@ from feeds.faults import FeedFault
 from feeds.identity import HUB_NAMESPACE, made_id
 from feeds.kev import KevAdapter
 from feeds.state import Own
-from feeds.versions import own_change, revocation
+from feeds.versions import ending, own_change
 from tests.data import VENDORED, read_shared
 
 OPERATOR = "identity--f431f809-377b-45e0-aa1c-6a4751cae5ff"
@@ -40,7 +42,7 @@ def adapter() -> KevAdapter:
 
 
 def fetched(data: bytes) -> Fetched:
-    return Fetched("file:///kev.json", (Part("kev.json", lambda: data),), {})
+    return Fetched("file:///kev.json", (Part.of("kev.json", data),), {})
 
 
 def mapped(data: bytes) -> Iterator[dict[str, Any]]:
@@ -91,10 +93,17 @@ def test_mapping_is_pure_and_ids_belong_to_operator_feed_and_key() -> None:
         made_id("vulnerability", operator=OPERATOR, feed="kev", key="CVE-2025-0001", epoch=1),
     }
     assert len(others | {one}) == 5
+    for key, epoch in (('señal "x" \n \U0001f600', 3), ("a", 0)):
+        name = canonical({"feed": "kev", "t": "malware", "k": key, "n": epoch}).decode()
+        expected = uuid.uuid5(uuid.uuid5(HUB_NAMESPACE, OPERATOR), name)
+        assert made_id("malware", operator=OPERATOR, feed="kev", key=key, epoch=epoch) == f"malware--{expected}"
     assert str(HUB_NAMESPACE) != "00abedb4-aa42-466c-9c01-fed23315a9b7"
 
 
 # --- versions ---
+
+
+RECORD = Record("k", None)
 
 
 class Memory:
@@ -109,11 +118,11 @@ class Memory:
     def passed(self, object_id: str, version: str) -> str | None:
         return None
 
-    def refused(self, object_id: str, version: str, content: str) -> bool:
+    def refused(self, object_id: str, content: str) -> bool:
         return False
 
     def take(self, data: bytes) -> list[dict[str, Any]]:
-        changes = [own_change(obj, self, key="k", epoch=0, now_us=NOW_US) for obj in mapped(data)]
+        changes = [own_change(obj, self, RECORD, NOW_US) for obj in mapped(data)]
         made = [one for one in changes if one is not None]
         for one in made:
             self.held[one.id] = Own(one.id, one.version, one.content, "", one.body, one.revoked)
@@ -156,7 +165,8 @@ def test_a_revocation_is_the_last_version() -> None:
     memory = Memory()
     memory.take(SAMPLES[0].read_bytes())
     held = next(iter(memory.held.values()))
-    change = revocation(held, key="k", epoch=0, now_us=NOW_US)
+    change = ending(held, "revoke", RECORD, NOW_US)
+    assert change is not None
     ended = json.loads(change.body)
     assert change.revoked
     assert ended["revoked"] is True
@@ -225,6 +235,6 @@ async def test_an_older_catalogue_is_no_news(tmp_path: Path) -> None:
 
 def test_adapters_are_found_by_their_entry_points() -> None:
     for found in packaged().values():
-        assert load_adapter(found, OPERATOR).converts == (found.adapter == "kev")
+        assert load_adapter(found, OPERATOR).converts == (found.adapter != "stix")
     with pytest.raises(Exception, match="no feed adapter"):
         load_adapter(source().model_copy(update={"adapter": "nobody"}), OPERATOR)

@@ -6,26 +6,26 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certs.signature import EXT_SIG, Signer
-from exchange.client import Client
-from exchange.clock import FixedClock
 from exchange.errors import Malformed
 from exchange.model.stix import UNVERSIONED
 from feeds.adapter import Cursor, Fetched, Part, Record, Skipped
 from feeds.catalogue import Source, packaged, read
 from feeds.catalogue import load as load_catalogue
 from feeds.faults import FeedFault
-from feeds.runner import Job, Run, keep_running, run_all, run_once, wait_seconds
+from feeds.report import Run
+from feeds.runner import Job, run_once
+from feeds.schedule import keep_running, run_all, wait_seconds
 from feeds.state import FeedState, passing
 from tests.data import VENDORED, read_shared
-from tests.fake_hub import FakeHub, fake_hub
+from tests.fake_hub import FakeHub
+from tests.feed_bench import Bench, bench, no_pause
 from tests.pki import US_PORT, make_pki
 
 FIRST, SECOND = (VENDORED / "kev" / f"kev-{day}.sample.json" for day in ("2025-04-29", "2025-08-25"))
@@ -34,43 +34,6 @@ FIRST, SECOND = (VENDORED / "kev" / f"kev-{day}.sample.json" for day in ("2025-0
 @pytest.fixture(scope="module")
 def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
     return make_pki(tmp_path_factory.mktemp("pki")).signer("US", "us-port", US_PORT)
-
-
-async def no_pause(_: float) -> None:
-    await asyncio.sleep(0)
-
-
-class Bench:
-    """A hub, a client with a key, and a directory with one source file."""
-
-    def __init__(self, hub: FakeHub, client: Client, directory: Path) -> None:
-        self.hub = hub
-        self.client = client
-        self.directory = directory
-        self.file = directory / "source.json"
-        self.clock = FixedClock()
-
-    def source(self, **more: Any) -> Source:
-        return packaged()["kev"].model_copy(update={"location": str(self.file), **more})
-
-    def job(self, **more: Any) -> Job:
-        return Job.of(self.source(**more), self.client, self.directory / "state", self.clock)
-
-    async def run(self, **more: Any) -> Run:
-        return await run_once(self.job(**more), pause=no_pause)
-
-    def publish(self, catalogue: Path | bytes) -> None:
-        data = catalogue if isinstance(catalogue, bytes) else catalogue.read_bytes()
-        self.file.write_bytes(data)
-
-
-@asynccontextmanager
-async def bench(signer: Signer, directory: Path) -> AsyncIterator[Bench]:
-    async with (
-        fake_hub() as hub,
-        Client(hub.url, clock=FixedClock(), token="t", signer=signer, pause=no_pause) as client,
-    ):
-        yield Bench(hub, client, directory)
 
 
 def kev(*, less: tuple[str, ...] = (), more: tuple[dict[str, Any], ...] = (), released: str = "") -> bytes:
@@ -146,6 +109,7 @@ async def test_a_run_that_is_cancelled_ends_when_its_thread_does(signer: Signer,
     class Slow:
         converts = False
         full_state = False
+        edition = 1
 
         async def fetch(self, source: Source, cursor: Cursor) -> Fetched | None:
             return Fetched(source.location, (), {}, False)
@@ -194,7 +158,7 @@ async def test_what_cannot_be_read_is_no_withdrawal(signer: Signer, tmp_path: Pa
         run = await b.run()
         assert run.skipped == {"record-form": 1}
         assert run.revoked == 0
-        assert "record-form" in b.job().quarantine_file.read_text()
+        assert "record-form" in b.job().papers.quarantine_file.read_text()
 
 
 # --- a hub that misbehaves ---
@@ -262,7 +226,7 @@ async def test_refused_objects_are_told_kept_apart_and_not_sent_again(signer: Si
         b.hub.refuse = {names[0]: "stix-value", names[1]: "agreement"}
         run = await b.run()
         assert (run.accepted, dict(run.refused)) == (124, {"stix-value": 1, "agreement": 1})
-        lines = [json.loads(line) for line in b.job().quarantine_file.read_text().splitlines()]
+        lines = [json.loads(line) for line in b.job().papers.quarantine_file.read_text().splitlines()]
         assert {(one["id"], one["code"]) for one in lines} == {(names[0], "stix-value"), (names[1], "agreement")}
         assert lines[0]["object"]["id"] in names
         # What the agreement refused is tried at each run, though the source did not change; once, even if it did.
@@ -274,7 +238,7 @@ async def test_refused_objects_are_told_kept_apart_and_not_sent_again(signer: Si
         assert (again.accepted, again.records) == (1, 0)
         b.publish(SECOND)  # names[0] was edited there
         await b.run()
-        assert not b.job().quarantine_file.exists()
+        assert not b.job().papers.quarantine_file.exists()
 
 
 async def dry(b: Bench) -> list[dict[str, Any]]:
@@ -299,6 +263,7 @@ async def test_objects_too_large_for_one_body_go_in_several(signer: Signer, tmp_
 class Broken:
     converts = False
     full_state = False
+    edition = 1
 
     def __init__(self, operator: str, source: Source) -> None:
         pass
@@ -320,7 +285,7 @@ class Flaky(Broken):
     async def fetch(self, source: Source, cursor: Cursor) -> Fetched | None:
         if self.faults:
             raise self.faults.pop(0)
-        return Fetched("https://e.example/", (Part("p", lambda: b""),), {"done": "yes"})
+        return Fetched("https://e.example/", (Part.of("p", b""),), {"done": "yes"})
 
 
 async def test_one_feed_that_fails_stops_no_other(signer: Signer, tmp_path: Path) -> None:
@@ -472,7 +437,6 @@ def test_the_state_survives_and_is_one_file(tmp_path: Path) -> None:
     shutil.copy(path, copy)
     with FeedState(copy) as state:
         assert state.cursor == {"a": "3"}
-        assert state.keys() == 0
         assert state.epoch("nobody") == 0
         with pytest.raises(sqlite3.IntegrityError):
             state.move({"a": None})  # type: ignore[dict-item]

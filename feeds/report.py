@@ -1,0 +1,117 @@
+"""What runs tell: what one did, what stands refused or could not be read, and how a source has fared since."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from certs.keys import replace_file
+from exchange.errors import Refusal
+from exchange.times import as_text
+from feeds.adapter import Skipped
+
+HELD = "warninglist"
+"""The code under which a hub holds back what names a known-good value."""
+
+TOLD_AT_MOST = 10_000
+"""Lines of a quarantine file, of each kind: a hostile source can be wrong without end."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What one run of one source did. `fault` is why it ended early."""
+
+    source: str
+    records: int = 0
+    objects: int = 0
+    unchanged: int = 0
+    accepted: int = 0
+    revoked: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    fault: Refusal | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.fault is None
+
+    @property
+    def held(self) -> int:
+        return self.refused[HELD]
+
+    @property
+    def rejected(self) -> int:
+        return self.refused.total() - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """One source's files beside its state."""
+
+    directory: Path
+    name: str
+
+    @property
+    def report_file(self) -> Path:
+        """JSON: when the last run ended, what it did, and how many in a row have failed."""
+        return self.directory / f"{self.name}.run.json"
+
+    @property
+    def quarantine_file(self) -> Path:
+        """JSON lines: what stands refused, and what the last run could not read, each with its reason."""
+        return self.directory / f"{self.name}.quarantine.jsonl"
+
+    @property
+    def pause_file(self) -> Path:
+        """Stands while an operator wants the source left alone."""
+        return self.directory / f"{self.name}.paused"
+
+    def last(self) -> dict[str, Any]:
+        """The last report; {} before the first run."""
+        try:
+            found: dict[str, Any] = orjson.loads(self.report_file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def write_report(self, run: Run, began_us: int, now_us: int) -> None:
+        before = self.last()
+        report = {
+            "source": run.source, "began": as_text(began_us), "ended": as_text(now_us), "records": run.records,
+            "objects": run.objects, "accepted": run.accepted, "unchanged": run.unchanged, "revoked": run.revoked,
+            "refused": dict(run.refused), "skipped": dict(run.skipped),
+            "fault": {"code": run.fault.code, "en": run.fault.text.en, "es": run.fault.text.es} if run.fault else None,
+            "faults": 0 if run.ok else int(before.get("faults", 0)) + 1,
+            "last_good": as_text(now_us) if run.ok else before.get("last_good", ""),
+            "last_news": as_text(now_us) if run.accepted else before.get("last_news", ""),
+        }  # fmt: skip
+        replace_file(self.report_file, orjson.dumps(report))
+
+    def write_quarantine(self, refused: Iterable[dict[str, Any]], skipped: Iterable[Skipped]) -> None:
+        lines = _lines(refused, skipped)
+        first = next(lines, None)
+        if first is None:
+            with suppress(FileNotFoundError):
+                self.quarantine_file.unlink()
+            return
+        draft = self.quarantine_file.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(first)
+            file.writelines(lines)
+        draft.replace(self.quarantine_file)
+
+
+def _lines(refused: Iterable[dict[str, Any]], skipped: Iterable[Skipped]) -> Iterator[bytes]:
+    for one in islice(skipped, TOLD_AT_MOST):
+        if one.code != "tlp-definition":
+            line = {"name": one.name, "code": one.code, "en": one.text.en, "es": one.text.es, "count": one.count}
+            yield orjson.dumps(line) + b"\n"
+    for told in islice(refused, TOLD_AT_MOST):
+        yield orjson.dumps(told) + b"\n"
