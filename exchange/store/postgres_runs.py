@@ -125,7 +125,7 @@ async def _load(db: Connection, first_ticks: set[int]) -> dict[int, Run]:
     found = await db.fetch(
         "SELECT first_tick, ends, items, bodies FROM run WHERE first_tick = ANY($1)", list(first_ticks)
     )
-    return {row[0]: Run.of(*row[1:]) for row in found}
+    return {row[0]: Run(*row[1:]) for row in found}
 
 
 async def held(db: Connection, object_id: str) -> list[HeldObject]:
