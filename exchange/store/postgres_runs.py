@@ -154,9 +154,11 @@ async def held(db: Connection, object_id: str) -> list[HeldObject]:
         " ORDER BY o.instant, o.holder, p.tick",
         askable(object_id),
     )
-    runs = await _load(
-        db, [_Piece(row["run"], row["tick"] - row["run"], row["tick"] - row["run"] + 1, 0) for row in found]
-    )
+    pieces = [
+        _Piece(row["run"], row["tick"] - row["run"], row["tick"] - row["run"] + 1, row["label"], row["tick"])
+        for row in found
+    ]
+    runs = await _load(db, pieces)
     versions = []
     for _, group in groupby(found, key=lambda row: row["vid"]):
         places = list(group)
