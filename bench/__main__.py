@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -18,20 +18,41 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench import feeds, nginx, peers
 from bench.corpus import envelopes, indicators
-from bench.hub import Hub, prepare
+from bench.growth import SIZES, measure_growth
+from bench.hub import PARTIAL_READER, Hub, prepare
 from bench.processes import free_ports
 from bench.report import TITLES, Report
-from bench.suite import FAULTS, OURS, ROWS, Cell, Effort, Fresh, Run, cause, counted, fill, loads, reads, whole
-from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, pull
+from bench.suite import (
+    FAULTS,
+    LOADERS,
+    OURS,
+    ROWS,
+    Cell,
+    Effort,
+    Fresh,
+    Run,
+    cause,
+    counted,
+    fill,
+    loads,
+    ours,
+    reads,
+    whole,
+)
+from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, gzip_page, load, pull
 from exchange.clock import Clock, SystemClock
 from exchange.times import as_text
 
 RESULTS = Path(__file__).parent / "results"
-SUBJECTS = ("hub", "nginx", "medallion", "opentaxii", "feeds")
+USUAL = ("hub", "nginx", "medallion", "opentaxii")
+FURTHER = ("workers", "postgres", "growth", "feeds")
+"""Only when named: together they take as long as the rest."""
 ROUNDS = 3
 """How often hub and nginx take turns: neighbours on the machine come and go, and a median forgets one visit."""
 
 SMALL = b"x" * 200
+ONE_BY_ONE = 10_000
+"""Objects that the hub's other forms take in one by one: a tenth, for each takes a commit of its own."""
 HUB_EFFORT = Effort(polls=8_000, pages=400, lookups=2_000, pulls=3)
 
 
@@ -54,12 +75,13 @@ PEERS = {
 
 def _subjects(_: click.Context, parameter: click.Parameter, value: str) -> frozenset[str]:
     named = frozenset(value.split(","))
-    if unknown := named - set(SUBJECTS):
+    known = (*USUAL, *FURTHER)
+    if unknown := named - set(known) - {"all"}:
         raise click.BadParameter(
-            f"{', '.join(sorted(unknown))}: not among {', '.join(SUBJECTS)} / no está entre {', '.join(SUBJECTS)}",
+            f"{', '.join(sorted(unknown))}: not among {', '.join(known)} / no está entre {', '.join(known)}",
             param=parameter,
         )
-    return named
+    return frozenset(known) if "all" in named else named
 
 
 @click.command()
@@ -74,18 +96,22 @@ def _subjects(_: click.Context, parameter: click.Parameter, value: str) -> froze
 @click.option(
     "--only",
     callback=_subjects,
-    default=",".join(SUBJECTS),
+    default=",".join(USUAL),
     show_default=True,
-    help="What to measure, by commas. A peer brings the hub at the peer's size.",
+    help=f"What to measure, by commas, also {', '.join(FURTHER)}, or all. A peer brings the hub at the peer's size.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--record", is_flag=True, help="Write both to bench/results/. Only of a whole run.")
+@click.option(
+    "--record", is_flag=True, help="Write both to bench/results/. Only of a run with at least the usual parts."
+)
 def main(objects: int, quick: bool, only: frozenset[str], as_json: bool, record: bool) -> None:
     """Measure, and print ratios of one run. A peer that cannot be measured is named with the reason."""
     if quick and record:
         raise click.UsageError("--record: a quick run is no result / una corrida rápida no es un resultado")
-    if record and only != frozenset(SUBJECTS):
-        raise click.UsageError("--record: needs a whole run, without --only / exige una corrida completa, sin --only")
+    if record and not only >= frozenset(USUAL):
+        raise click.UsageError(
+            "--record: needs all the usual parts, or --only all / exige las partes usuales, o --only all"
+        )
     if quick and click.get_current_context().get_parameter_source("objects") is click.core.ParameterSource.DEFAULT:
         objects = 2_000
     clock = SystemClock()
@@ -137,11 +163,19 @@ def _measure(report: Report, bench: Bench) -> None:
 def _measure_servers(report: Report, bench: Bench) -> None:
     bench.say("a hub with members, agreement and keys, and the corpus")
     hub = prepare(bench.directory / "prepared")
-    big = bench.only & {"hub", "nginx"}
+    big = bench.only & {"hub", "nginx", "workers", "postgres"}
     needed = max([bench.objects if big else 0, *map(bench.size, bench.peers().values())])
     corpus = list(indicators(needed, hub.signer, bench.clock))
-    if big:
+    if bench.only & {"hub", "nginx"}:
         _hub(report, bench, hub, corpus[: bench.objects])
+    if "workers" in bench.only:
+        report.forms.append(_form(bench, replace(hub, workers=2), "SQLite, 2 workers", corpus[: bench.objects]))
+    if "postgres" in bench.only:
+        with reported(report, bench.directory, "postgres"):
+            _postgres(report, bench, corpus[: bench.objects])
+    if "growth" in bench.only:
+        sizes = [size // 100 for size in SIZES] if bench.quick else SIZES
+        report.growth = measure_growth(hub, bench.directory / "growth", sizes, bench.clock, bench.say)
     for name, peer in bench.peers().items():
         _peer(report, bench, hub, name, corpus[: bench.size(peer)])
 
@@ -154,6 +188,7 @@ def _hub(report: Report, bench: Bench, hub: Hub, objects: Sequence[bytes]) -> No
     with hub.fresh(place) as running:
         fill(run, running, objects, bench.say)
         reads(run, running, objects, effort, bench.say)
+        ours(run, running, effort, bench.say)
         if "nginx" in bench.only:
             with reported(report, bench.directory, "nginx"):
                 _beside_nginx(report, bench, hub, running, objects)
@@ -162,27 +197,61 @@ def _hub(report: Report, bench: Bench, hub: Hub, objects: Sequence[bytes]) -> No
             bench.say(f"puente: everything out, 8 clients ({row})")
             run.cells[row] = counted(asyncio.run(pull(running.server, running.place, 8)), 8 * len(objects))
         bench.say("puente: what a reader of about half may see")
-        run.cells["pull-part"] = Cell.of(asyncio.run(pull(running.server, hub.partial, 1, effort.pulls)))
+        run.cells["pull-part"] = Cell.of(
+            asyncio.run(pull(running.server, hub.place_of(PARTIAL_READER), 1, effort.pulls))
+        )
+
+
+def _form(bench: Bench, hub: Hub, title: str, objects: Sequence[bytes]) -> Run:
+    """The hub in another of its forms: what it takes in and gives out at the same size, single objects fewer of them."""
+    run = Run(title, version("puente"), len(objects))
+    effort = bench.effort(HUB_EFFORT)
+    few, place = objects[:ONE_BY_ONE], bench.directory / title.replace(" ", "-")
+    bench.say(f"{title}: {len(few):,} objects, one by one")
+    with hub.fresh(Path(f"{place}-in-1")) as running:
+        run.cells["in-1"] = counted(asyncio.run(load(running.server, running.place, few, 1, LOADERS[1])), len(few))
+    with hub.fresh(place) as running:
+        fill(run, running, objects, bench.say)
+        reads(run, running, objects, effort, bench.say)
+        ours(run, running, effort, bench.say)
+    return run
+
+
+def _postgres(report: Report, bench: Bench, objects: Sequence[bytes]) -> None:
+    from bench.postgres import postgres, version  # its driver is an extra
+
+    with postgres() as server:
+        report.postgres_version = version(server)
+        hub = prepare(bench.directory / "prepared-postgres", url=server.empty())
+        own = list(indicators(len(objects), hub.signer, bench.clock))  # its members have keys of their own
+        for workers in (1, 2):
+            title = f"PostgreSQL, {workers} worker{'s' * (workers > 1)}"
+            report.forms.append(_form(bench, replace(hub, workers=workers, database=server), title, own))
 
 
 def _beside_nginx(report: Report, bench: Bench, hub: Hub, running: Running, objects: Sequence[bytes]) -> None:
     (port,) = free_ports(1)
-    files = {"page": next(envelopes(objects, PAGE_OBJECTS)), "small": SMALL}
+    packed = asyncio.run(gzip_page(running.server, running.place))
+    files = {"page": next(envelopes(objects, PAGE_OBJECTS)), "small": SMALL, "packed": packed}
     secrets = hub.home.settings_file.parent
     effort = bench.effort(HUB_EFFORT)
-    questions = {"page": ([FIRST_PAGE] * effort.pages, "page"), "poll-8": ([NOTHING_NEW] * effort.polls, "small")}
-    rates: dict[str, list[float]] = {"page": [], "small": []}
+    questions = {
+        "page": ([FIRST_PAGE] * effort.pages, "page"),
+        "page-gzip": ([FIRST_PAGE] * effort.pages, "packed"),
+        "poll-8": ([NOTHING_NEW] * effort.polls, "small"),
+    }
+    rates: dict[str, list[float]] = {file: [] for file in files}
     with nginx.nginx(
         bench.directory / "nginx", port, secrets / "tls" / "server.pem", secrets / "keys" / "server.key", files
     ) as server:
         for turn in range(ROUNDS):
             for row, (paths, file) in questions.items():
                 bench.say(f"puente and nginx in turns, round {turn + 1} of {ROUNDS}: {file}")
-                ours = asyncio.run(ask(running.server, running.place, paths, 8))
+                mine = asyncio.run(ask(running.server, running.place, paths, 8, gzip=file == "packed"))
                 url = f"https://localhost:{port}/{file}"
                 theirs = asyncio.run(nginx.fetch(server, url, str(hub.home.ca_file), 8, len(paths) // 8))
                 rates[file].append(theirs.per_cpu_second)
-                report.to_nginx.setdefault(row, []).append(ours.per_cpu_second / theirs.per_cpu_second)
+                report.to_nginx.setdefault(row, []).append(mine.per_cpu_second / theirs.per_cpu_second)
     report.nginx = {file: median(found) for file, found in rates.items()}
     report.nginx_version = nginx.version()
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from bench.processes import free_ports, serving
 from bench.taxii import Place, Running
@@ -14,7 +17,7 @@ from certs.signature import Signer
 from exchange.cli import setup
 from exchange.clock import SystemClock
 from exchange.hub import working
-from exchange.model.member import Member
+from exchange.model.member import Country, Member
 
 READERS = (
     "us-cyber",
@@ -32,47 +35,83 @@ PARTIAL_READER = "mx-puerto-pac"
 """An operator of the other country: the sample agreement lets it see what is of high confidence, about half."""
 
 
+STRANGER = Member(
+    "mx-cruce", f"identity--{uuid.uuid4()}", Country.MX, "operator", ("operator",), ("trade.crossing",), "Crossing", "Cruce"
+)  # fmt: skip
+"""An operator who may see nothing of medium confidence from the other country."""
+
+
+class Database(Protocol):
+    """A PostgreSQL server for the hub's copies (bench/postgres.py)."""
+
+    pid: int
+
+    def copy(self, of: str) -> str:
+        """The URL of a database of its own with the same content."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """A hub with the sample members and agreement and nothing in it, and how to speak with it once it runs."""
 
     home: setup.Home
-    place: Place
-    partial: Place
-    """The same collection, to a reader who may see only part of it."""
+    collection: str
+    tokens: Mapping[str, str]
     signer: Signer
     address: str
+    workers: int = 1
+    database: Database | None = None
+
+    @property
+    def place(self) -> Place:
+        return self.place_of(*READERS)
+
+    def place_of(self, *readers: str) -> Place:
+        """The collection as these members read it."""
+        return Place(
+            url=f"{self.address}taxii2/us-mx/collections/{self.collection}/",
+            writer=f"Bearer {self.tokens[WRITER]}",
+            readers=tuple(f"Bearer {self.tokens[slug]}" for slug in readers),
+            ca_file=str(self.home.ca_file),
+        )
+
+    def copy(self, directory: Path) -> None:
+        """A copy of it in a directory of its own: every copy knows the same members, keys and tokens."""
+        shutil.copytree(self.home.root, directory)
+        if self.database is not None:
+            file = setup.Home(directory).settings_file
+            url = self.home.settings().database_url
+            file.write_text(file.read_text().replace(json.dumps(url), json.dumps(self.database.copy(url))))
 
     @contextlib.contextmanager
     def fresh(self, directory: Path) -> Iterator[Running]:
-        """A copy of it, served from a directory of its own: every copy knows the same members, keys and tokens."""
-        shutil.copytree(self.home.root, directory)
+        """A copy of it, served."""
+        self.copy(directory)
         with self.again(directory) as running:
             yield running
 
     @contextlib.contextmanager
     def again(self, directory: Path) -> Iterator[Running]:
         """A copy that was stopped, started once more on what it holds."""
-        command = [sys.executable, "-m", "exchange.cli", "serve", "--home", str(directory)]
+        command = [
+            sys.executable, "-m", "exchange.cli", "serve", "--home", str(directory), "--workers", str(self.workers)
+        ]  # fmt: skip
         with serving(command, self.address, directory / "serve.log") as server:
+            if self.database is not None:
+                server = replace(server, database=self.database.pid)
             yield Running(server, self.place)
 
 
-def prepare(directory: Path) -> Hub:
-    """Make the hub that the others are copies of."""
+def prepare(directory: Path, *, url: str = "") -> Hub:
+    """Make the hub that the others are copies of: in a SQLite file, or in the empty PostgreSQL database at that URL."""
     port, mtls_port = free_ports(2)
-    home = setup.create(directory, SystemClock(), ports=(port, mtls_port))
+    home = setup.create(
+        directory, SystemClock(), ports=(port, mtls_port), database={"database_url": url} if url else None
+    )
     _lift_rates(home)
     members, tokens, collection = asyncio.run(_enrol(home))
-    address = f"https://localhost:{port}/"
-    place = Place(
-        url=f"{address}taxii2/us-mx/collections/{collection}/",
-        writer=f"Bearer {tokens[WRITER]}",
-        readers=tuple(f"Bearer {tokens[slug]}" for slug in READERS),
-        ca_file=str(home.ca_file),
-    )
-    partial = replace(place, readers=(f"Bearer {tokens[PARTIAL_READER]}",))
-    return Hub(home, place, partial, home.signer(WRITER, members[WRITER].identity_id), address)
+    signer = home.signer(WRITER, members[WRITER].identity_id)
+    return Hub(home, collection, tokens, signer, f"https://localhost:{port}/")
 
 
 def _lift_rates(home: setup.Home) -> None:
@@ -82,7 +121,7 @@ def _lift_rates(home: setup.Home) -> None:
 
 
 async def _enrol(home: setup.Home) -> tuple[dict[str, Member], dict[str, str], str]:
-    members = {slug: setup.sample_member(slug) for slug in (*READERS, PARTIAL_READER)}
+    members = {slug: setup.sample_member(slug) for slug in (*READERS, PARTIAL_READER)} | {STRANGER.slug: STRANGER}
     tokens = {}
     async with working(home.settings(), SystemClock()) as services:
         await setup.establish(services, home)

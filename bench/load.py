@@ -45,6 +45,8 @@ class Wire:
     def __init__(self, session: aiohttp.ClientSession, total: Measured) -> None:
         self._session = session
         self.total = total
+        self.head_at = 0.0
+        """When the head of the last answer was there."""
 
     async def ask(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, expect: int = 200
@@ -52,6 +54,7 @@ class Wire:
         """The body and headers of an answer. Any other status than the expected one ends the benchmark."""
         began = time.perf_counter()
         async with self._session.request(method, url, headers=headers, data=body) as answer:
+            self.head_at = time.perf_counter()
             content = await answer.read()
         self.total.latencies.append(time.perf_counter() - began)
         if answer.status != expect:
@@ -63,11 +66,17 @@ Work = Callable[[Wire], Awaitable[int]]
 """What one client does, and how much it got done."""
 
 
-async def measure(server: Server, works: Iterable[Work], *, ca_file: str | None = None) -> Measured:
-    """Run the clients side by side, each over a connection of its own, and measure the server meanwhile."""
+async def measure(
+    server: Server, works: Iterable[Work], *, ca_file: str | None = None, before: Work | None = None
+) -> Measured:
+    """Run the clients side by side, each over a connection of its own, and measure the server meanwhile. What each does
+    `before`, one after the other, is not measured."""
     total = Measured()
     async with contextlib.AsyncExitStack() as stack:
         ready = [(await stack.enter_async_context(_session(ca_file)), work) for work in works]
+        if before is not None:
+            for session, _ in ready:
+                await before(Wire(session, Measured()))
         cpu, began = server.cpu_seconds(), time.perf_counter()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_coroutine(work, Wire(session, total))) for session, work in ready]
@@ -87,5 +96,6 @@ def _session(ca_file: str | None) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(ssl=trusted, limit=1),
         timeout=aiohttp.ClientTimeout(total=600),
         headers={"Accept-Encoding": "identity"},  # servers that compress are compared with those that do not
+        auto_decompress=False,
         read_bufsize=2**20,
     )

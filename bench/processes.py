@@ -29,16 +29,20 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server, known by its first process."""
+    """A running server, known by its first process, and that of a database server that works for it alone."""
 
     pid: int
+    database: int | None = None
 
     def usage(self) -> Usage:
-        pids = list(_tree(self.pid))
+        pids = self._pids()
         return Usage(sum(map(_cpu, pids)), sum(map(_pss, pids)) / 1000)
 
     def cpu_seconds(self) -> float:
-        return sum(map(_cpu, _tree(self.pid)))
+        return sum(map(_cpu, self._pids()))
+
+    def _pids(self) -> list[int]:
+        return [*_tree(self.pid), *(_tree(self.database) if self.database else ())]
 
 
 def free_ports(count: int) -> list[int]:

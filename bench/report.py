@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 
 from bench.feeds import CASES, Feed
+from bench.growth import Growth
 from bench.suite import ROWS, Run
 
-TITLES = {"opentaxii": "OpenTAXII", "medallion": "medallion", "nginx": "nginx", "feeds": "feeds"}
+TITLES = {"opentaxii": "OpenTAXII", "medallion": "medallion", "nginx": "nginx", "postgres": "PostgreSQL", "feeds": "feeds"}
 
 
 @dataclass(slots=True)
@@ -32,6 +33,10 @@ class Report:
     """The hub's rate over nginx's, round by round, for the rows that have a counterpart."""
     peers: dict[str, tuple[Run, Run]] = field(default_factory=dict)
     """A peer, and the hub with as many objects."""
+    forms: list[Run] = field(default_factory=list)
+    """The hub otherwise than with SQLite and one worker; the subject says how."""
+    postgres_version: str = ""
+    growth: Growth | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
 
@@ -57,12 +62,19 @@ class Report:
         }
         if self.hub is not None:
             document["hub"]["bytes_per_object"] = growth(self.hub)
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(document, option=_JSON)
 
     def markdown(self) -> str:
-        return "\n".join(
-            [*self._heading(), *self._figures(), *self._at_peers_sizes(), *self._memory(), *self._of_feeds(), ""]
+        parts = (
+            self._heading(),
+            self._figures(),
+            self._forms(),
+            self._growth(),
+            self._at_peers_sizes(),
+            self._memory(),
+            self._of_feeds(),
         )
+        return "\n".join([*(line for part in parts for line in part), ""])
 
     def _heading(self) -> Iterator[str]:
         about = machine()
@@ -80,7 +92,7 @@ class Report:
             return ""
         return (
             f"; nginx {self.nginx_version} over TLS: {self.nginx['page']:,.0f} pages of 1,000 objects"
-            f" and {self.nginx['small']:,.0f} answers of 200 bytes per CPU second"
+            f" ({self.nginx['packed']:,.0f} compressed beforehand) and {self.nginx['small']:,.0f} answers of 200 bytes per CPU second"
         )
 
     def _figures(self) -> Iterator[str]:
@@ -105,6 +117,59 @@ class Report:
         ratios = [median(rounds) if rounds else None, *(self.ratio(peer, row) for peer in self.peers)]
         p99 = "–" if cell.p99_ms is None else f"{cell.p99_ms:,.1f}"
         return [title, f"{figure(cell.per_cpu_second)} {unit}", f"{cell.p50_ms:,.1f}", p99, *map(times, ratios)]
+
+    def _forms(self) -> Iterator[str]:
+        if not self.forms:
+            return
+        runs = [("SQLite, 1 worker", self.hub), *((run.subject, run) for run in self.forms)]
+        shown = [(title, run) for title, run in runs if run is not None]
+        yield ""
+        yield f"## Stores and workers, {self.forms[0].objects:,} objects"
+        yield ""
+        yield "Per second of the CPU time of the hub's processes and of the database server's. p99 of single requests in brackets, ms."
+        if self.postgres_version:
+            yield f"PostgreSQL {self.postgres_version}, on the same machine, over a Unix socket."
+        yield ""
+        rows = [
+            [ROWS[row][0], *(_with_p99(run, row) for _, run in shown)]
+            for row in ROWS
+            if any(row in run.cells for run in self.forms)
+        ]
+        yield from table(["", *(title for title, _ in shown)], rows)
+
+    def _growth(self) -> Iterator[str]:
+        found = self.growth
+        if found is None:
+            return
+        yield ""
+        yield "## Growth"
+        yield ""
+        yield "Per second of the server's CPU time, the median of turns; in brackets the ratio to the smallest, turn by turn."
+        yield ""
+        rows = [
+            [title, *(_against(rates[size], rates[found.sizes[0]]) for size in found.sizes)]
+            for title, rates in (
+                ("objects in, 1,000 in an envelope", found.ingest),
+                ("polls that find nothing", found.polls),
+            )
+        ]
+        yield from table(["objects held", *(f"{size:,}" for size in found.sizes)], rows)
+        yield ""
+        first, last = found.pages_ms["first"], found.pages_ms["last"]
+        yield (
+            f"With {found.sizes[-1]:,} placements: a page of 1,000 that was not asked for before takes {median(first):.1f} ms of"
+            f" CPU at the beginning and {_against(last, first)} at the end."
+        )
+        yield ""
+        rows = [
+            [name, f"{found.seen[name]:,}", *(f"{one:,.1f}" for one in times)]
+            for name, times in found.first_byte_ms.items()
+        ]
+        yield from table(["reader who may see", "objects on a page", "first byte p50 ms", "p99 ms"], rows)
+        yield ""
+        memory = ", ".join(f"{name} {size:,.0f} MB" for name, size in found.memory_mb.items())
+        rate = figure(found.pull.per_cpu_second) if found.pull else "–"
+        yield f"A full pull of all of them: {rate} objects per CPU second. Memory (PSS): {memory}."
 
     def _at_peers_sizes(self) -> Iterator[str]:
         for peer, (theirs, ours) in self.peers.items():
@@ -160,6 +225,7 @@ class Report:
         yield from table(["", "records", "MB", "records per CPU second", "seconds", "peak MB", "submitted"], rows)
 
 
+_JSON = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 _OURS = ["", "per CPU second", "p50 ms", "p99 ms"]
 
 
@@ -183,6 +249,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _rate(run: Run, row: str) -> str:
     return figure(run.cells[row].per_cpu_second) if row in run.cells else "failed"
+
+
+def _with_p99(run: Run, row: str) -> str:
+    cell = run.cells.get(row)
+    if cell is None:
+        return "–"
+    return figure(cell.per_cpu_second) + ("" if cell.p99_ms is None else f" ({cell.p99_ms:,.1f})")
+
+
+def _against(these: Sequence[float], those: Sequence[float]) -> str:
+    return f"{figure(median(these))} ({median(one / other for one, other in zip(these, those, strict=True)):.2f})"
 
 
 def figure(value: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from bench.load import Measured
-from bench.taxii import FIRST_PAGE, NOTHING_NEW, Running, ask, load, pull
+from bench.taxii import FIRST_PAGE, NOTHING_NEW, Running, ask, gzip_page, load, poll, pull
 
 Fresh = Callable[[Path], AbstractContextManager[Running]]
 """Starts a server with nothing in it, keeping its files in the directory named."""
@@ -28,7 +28,9 @@ ROWS = {
     "pull-part": ("what a reader of about half may see, 1 client", "objects"),
     "poll-1": ("poll that finds nothing, 1 connection", "polls"),
     "poll-8": ("poll that finds nothing, 8 connections", "polls"),
+    "poll-64": ("poll that finds nothing, 64 connections, 10 a second each", "polls"),
     "page": ("first page of 1,000 by match[type], 8 connections", "pages"),
+    "page-gzip": ("the same in gzip", "pages"),
     "id-1": ("match[id] with 1 id, 8 connections", "requests"),
     "id-20": ("match[id] with 20 ids, 8 connections", "requests"),
     "object": ("objects/{id}/, 8 connections", "requests"),
@@ -155,6 +157,17 @@ def reads(run: Run, running: Running, objects: Sequence[bytes], effort: Effort, 
         say(f"{run.subject}: {ROWS[row][0]}")
         run.take(row, ask(server, place, paths, clients), len(paths))
     run.remember("after reads", running)
+
+
+def ours(run: Run, running: Running, effort: Effort, say: Say) -> None:
+    """What only the hub is asked: peers send no gzip, and could not bear so many pollers."""
+    server, place = running.server, running.place
+    say(f"{run.subject}: {ROWS['page-gzip'][0]}")
+    asyncio.run(gzip_page(server, place))
+    run.take("page-gzip", ask(server, place, [FIRST_PAGE] * effort.pages, 8, gzip=True), effort.pages)
+    say(f"{run.subject}: {ROWS['poll-64'][0]}")
+    rounds = effort.polls // 160
+    run.take("poll-64", poll(server, place, 64, rounds, 0.1), 64 * rounds)
 
 
 def whole(run: Run, fresh: Fresh, directory: Path, objects: Sequence[bytes], effort: Effort, say: Say) -> None:

@@ -1,5 +1,7 @@
 """What is asked of every TAXII 2.1 server alike: take objects in, answer polls that find nothing, give everything out."""
 
+import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -90,21 +92,64 @@ NOTHING_NEW = "objects/?added_after=2099-01-01T00:00:00.000000Z"
 FIRST_PAGE = f"objects/?match[type]=indicator&limit={PAGE_OBJECTS}"
 
 
-async def ask(server: Server, place: Place, paths: Sequence[str], clients: int) -> Measured:
+async def ask(server: Server, place: Place, paths: Sequence[str], clients: int, *, gzip: bool = False) -> Measured:
     """These questions, shared out among several clients. Done is requests."""
     waiting = iter(paths)
+    more = {"Accept-Encoding": "gzip"} if gzip else {}
 
     def asker(authorization: str) -> Work:
         async def work(wire: Wire) -> int:
             answered = 0
             for path in waiting:
-                await wire.ask("GET", f"{place.url}{path}", headers=place.headers(authorization))
+                await wire.ask("GET", f"{place.url}{path}", headers=place.headers(authorization) | more)
                 answered += 1
             return answered
 
         return work
 
     return await measure(server, [asker(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
+
+
+async def gzip_page(server: Server, place: Place) -> bytes:
+    """The first page as it leaves in gzip: it is compressed when it is asked for again."""
+    found = b""
+
+    async def work(wire: Wire) -> int:
+        nonlocal found
+        headers = place.headers(place.readers[0]) | {"Accept-Encoding": "gzip"}
+        for count in range(1, 4):
+            found, answered = await wire.ask("GET", f"{place.url}{FIRST_PAGE}", headers=headers)
+            if answered.get("Content-Encoding") == "gzip":
+                return count
+        raise RuntimeError("the page did not come in gzip")
+
+    await measure(server, [work], ca_file=place.ca_file)
+    return found
+
+
+async def poll(server: Server, place: Place, clients: int, rounds: int, every: float) -> Measured:
+    """Polls that find nothing, as pollers make them: over connections that stand, each one every so many seconds, and not
+    all at the same moment."""
+
+    async def once(wire: Wire, authorization: str) -> None:
+        await wire.ask("GET", f"{place.url}{NOTHING_NEW}", headers=place.headers(authorization))
+
+    async def before(wire: Wire) -> int:
+        await once(wire, place.readers[0])
+        return 1
+
+    def poller(number: int, authorization: str) -> Work:
+        async def work(wire: Wire) -> int:
+            begin = time.perf_counter() + every * number / clients
+            for turn in range(rounds):
+                await asyncio.sleep(max(0, begin + every * turn - time.perf_counter()))
+                await once(wire, authorization)
+            return rounds
+
+        return work
+
+    pollers = [poller(number, one) for number, one in enumerate(_cycle(place.readers, clients))]
+    return await measure(server, pollers, ca_file=place.ca_file, before=before)
 
 
 def _cycle(values: tuple[str, ...], count: int) -> Iterator[str]:

@@ -15,6 +15,12 @@ GROUP_ACTS = 500
 GROUP_OBJECTS = 4000
 """A group holds the lock for some 40 µs an object: larger ones would make a poll's release leaf wait too long."""
 
+GATHER_SECONDS = 0.005
+"""A group waits no longer than this for requests that have arrived but not yet queued their acts: about one fsync."""
+
+_QUIET_TURNS = 2
+"""Of the event loop: in one a request is read from its connection, in the next it is handled."""
+
 QUEUE_ACTS = 10_000
 """Beyond this the hub says 503 rather than gather a backlog it cannot drain."""
 
@@ -53,6 +59,7 @@ class Sequencer:
         """Commit groups until `close`; what was accepted before closing is still committed."""
         while not (self._closing and not self._queue):
             await self._arrived.wait()
+            await self._gather()
             group = self._take()
             if group:
                 await self._commit(group)
@@ -61,6 +68,15 @@ class Sequencer:
         """Accept nothing more; `run` ends when the queue is empty."""
         self._closing = True
         self._arrived.set()
+
+    async def _gather(self) -> None:
+        """Let what has arrived queue too. A commit costs as much CPU as handling a request, however many acts are in it."""
+        now = asyncio.get_running_loop().time
+        until, quiet = now() + GATHER_SECONDS, 0
+        while quiet < _QUIET_TURNS and len(self._queue) < GROUP_ACTS and now() < until:
+            before = len(self._queue)
+            await asyncio.sleep(0)
+            quiet = 0 if len(self._queue) > before else quiet + 1
 
     def _take(self) -> list[_Waiting]:
         group: list[_Waiting] = []

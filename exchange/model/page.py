@@ -15,6 +15,11 @@ class Filter:
     """"first", "last", "all", or instants (the sortable form of `exchange.model.instant`)."""
     spec_versions: tuple[str, ...] = ()
 
+    @property
+    def length(self) -> int:
+        """Of all its words: a request may name some hundred ids."""
+        return sum(map(len, (*self.ids, *self.types, *self.versions, *self.spec_versions)))
+
     def only(self, object_id: str) -> "Filter":
         """The same filter for a single object: on its endpoints no other id or type applies (5.6)."""
         return replace(self, ids=(object_id,), types=())

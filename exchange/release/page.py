@@ -23,6 +23,9 @@ from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Rela
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""
 
+KEPT_LENGTH = 1_000
+"""Of a filter's words: answers to longer questions, of more than some twenty ids, are not kept, as nobody asks them again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Released:
@@ -109,7 +112,8 @@ class Release:
             else:
                 page = await self._store.page(*place, until_us=until, view=seen)
                 sheet = Sheet.of_rows(page, view.write, allowed.countries)
-            self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
+            if match.length <= KEPT_LENGTH:
+                self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
         return question, sheet
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:

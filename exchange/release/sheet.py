@@ -17,6 +17,9 @@ from exchange.release.disclosure import Part, Piece, parts
 DEFLATED_BYTES = 1_400
 """Smaller pages fit into one packet as they are."""
 
+KEEPING_BYTES = 3_000
+"""What a sheet takes beside its content, with its question: for one object more than the object, for nothing all there is."""
+
 Write = Callable[[Sequence[Row]], bytes]
 
 
@@ -80,7 +83,7 @@ class _Kept:
 
     @property
     def size(self) -> int:
-        return len(self.sheet.content) + (len(self.deflated.data) if self.deflated else 0)
+        return KEEPING_BYTES + len(self.sheet.content) + (len(self.deflated.data) if self.deflated else 0)
 
 
 class Sheets:

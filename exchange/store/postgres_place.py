@@ -222,7 +222,7 @@ class Placing:
 
     async def _take_out(self, one: Lying, collection: str) -> None:
         row = await self.db.fetchrow("SELECT ends, items, bodies FROM run WHERE first_tick = $1", one.run)
-        ends, bodies = Run.of(*row).without(one.tick - one.run)
+        ends, bodies = Run(*row).without(one.tick - one.run)
         await self.db.execute(
             "UPDATE run SET odd = 1, ends = $1, bodies = $2 WHERE first_tick = $3", ends, bodies, one.run
         )

@@ -32,7 +32,7 @@ async def spans(db: Connection, query: PageQuery) -> Spans:
     else:
         found = await rows(db, query, low, query.limit + 1)
         pieces, more = _pieces(found[: query.limit]), len(found) > query.limit
-    runs = await _load(db, {piece.run for piece in pieces})
+    runs = await _load(db, pieces)
     return Spans(tuple([_span(runs[piece.run], piece) for piece in pieces]), more, low)
 
 
@@ -119,13 +119,30 @@ def _span(run: Run, piece: _Piece) -> Span:
     return Span(piece.tick, size, piece.label, items, content)
 
 
-async def _load(db: Connection, first_ticks: set[int]) -> dict[int, Run]:
-    if not first_ticks:
+def _end(row: str) -> str:
+    """Where in the joined form the bodies up to that row end: four bytes, little-endian (store/runs.py)."""
+    return "(" + " + ".join(f"get_byte(r.ends, 4 * {row} - {4 - n}) * {256**n}" for n in range(4)) + ")"
+
+
+# Bodies are most of a run, and often one of them is asked for: substr reads no more of them than it gives.
+_LOAD = (
+    "SELECT r.first_tick, r.ends, r.items, substr(r.bodies, r.begin + 1, r.ends_at - r.begin), r.begin"
+    " FROM unnest($1::bigint[], $2::int[], $3::int[]) AS a (first_tick, start, stop) CROSS JOIN LATERAL (SELECT r.*,"
+    f" CASE WHEN a.start = 0 THEN 0 ELSE {_end('a.start')} + 1 END AS begin, {_end('a.stop')} AS ends_at"
+    " FROM run r WHERE r.first_tick = a.first_tick OFFSET 0) r"
+)
+
+
+async def _load(db: Connection, pieces: Sequence[_Piece]) -> dict[int, Run]:
+    """The runs of these pieces, with their bodies from the first of a run's pieces to its last."""
+    if not pieces:
         return {}
-    found = await db.fetch(
-        "SELECT first_tick, ends, items, bodies FROM run WHERE first_tick = ANY($1)", list(first_ticks)
-    )
-    return {row[0]: Run.of(*row[1:]) for row in found}
+    wanted: dict[int, tuple[int, int]] = {}
+    for piece in pieces:
+        start, stop = wanted.get(piece.run, (piece.start, piece.stop))
+        wanted[piece.run] = min(start, piece.start), max(stop, piece.stop)
+    starts, stops = zip(*wanted.values(), strict=True)
+    return {row[0]: Run(*row[1:]) for row in await db.fetch(_LOAD, list(wanted), starts, stops)}
 
 
 async def held(db: Connection, object_id: str) -> list[HeldObject]:
@@ -137,7 +154,11 @@ async def held(db: Connection, object_id: str) -> list[HeldObject]:
         " ORDER BY o.instant, o.holder, p.tick",
         askable(object_id),
     )
-    runs = await _load(db, {row["run"] for row in found})
+    pieces = [
+        _Piece(row["run"], row["tick"] - row["run"], row["tick"] - row["run"] + 1, row["label"], row["tick"])
+        for row in found
+    ]
+    runs = await _load(db, pieces)
     versions = []
     for _, group in groupby(found, key=lambda row: row["vid"]):
         places = list(group)

@@ -70,28 +70,35 @@ def _packed(ends: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(ends)}I", *ends)
 
 
-class Run(NamedTuple):
-    """A run as it was stored."""
+def extent(ends: bytes, start: int, stop: int) -> tuple[int, int]:
+    """Where in the joined form the bodies of rows start..stop-1 begin and end, with the commas between them."""
+    return _end(ends, start) + 1 if start else 0, _end(ends, stop)
 
-    ends: tuple[int, ...]
+
+def _end(ends: bytes, count: int) -> int:
+    return int.from_bytes(ends[4 * count - 4 : 4 * count], "little")
+
+
+class Run(NamedTuple):
+    """A run as it was stored, or that part of its bodies which was read."""
+
+    ends: bytes
     items: bytes
     bodies: bytes
-
-    @classmethod
-    def of(cls, ends: bytes, items: bytes, bodies: bytes) -> "Run":
-        return cls(struct.unpack(f"<{len(ends) // 4}I", ends), items, bodies)
+    skipped: int = 0
+    """How many bytes of the joined form stand before those in `bodies`."""
 
     def content(self, start: int, stop: int) -> bytes:
         """The bodies of rows start..stop-1, commas between them."""
-        begin = self.ends[start - 1] + 1 if start else 0
-        return self.bodies[begin : self.ends[stop - 1]]
+        begin, end = extent(self.ends, start, stop)
+        return self.bodies[begin - self.skipped : end - self.skipped]
 
     def hashes(self, start: int, stop: int) -> bytes:
         return self.items[32 * start : 32 * stop]
 
     def without(self, position: int) -> tuple[bytes, bytes]:
         """`ends` and `bodies` with one row's bytes gone: its place stays, empty."""
-        bodies = [self.content(n, n + 1) for n in range(len(self.ends))]
+        bodies = [self.content(n, n + 1) for n in range(len(self.ends) // 4)]
         bodies[position] = b""
         return _packed(_ends(bodies)), b",".join(bodies)
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from exchange.model.page import Row, Span, Spans
 from exchange.store.contract import HeldObject
-from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, is_usual, neighbours
+from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, extent, is_usual, neighbours
 from exchange.store.sqlite_read import id_key, is_dense, rows, rows_between
 
 
@@ -18,19 +18,26 @@ def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
     )
 
 
-def _load(db: sqlite3.Connection, first_tick: int) -> Run:
-    return Run.of(*db.execute("SELECT ends, items, bodies FROM run WHERE first_tick = ?", (first_tick,)).fetchone())
+def _load(db: sqlite3.Connection, first_tick: int, start: int, stop: int) -> Run:
+    """A run with the bodies of rows start..stop-1. Bodies are most of it, and often one of them is asked for: the others
+    are not read."""
+    ends, items = db.execute("SELECT ends, items FROM run WHERE first_tick = ?", (first_tick,)).fetchone()
+    begin, end = extent(ends, start, stop)
+    with db.blobopen("run", "bodies", first_tick, readonly=True) as bodies:
+        bodies.seek(begin)
+        return Run(ends, items, bodies.read(end - begin), begin)
 
 
 def body(db: sqlite3.Connection, first_tick: int, tick: int) -> bytes:
     """One object's canonical bytes."""
     position = tick - first_tick
-    return _load(db, first_tick).content(position, position + 1)
+    return _load(db, first_tick, position, position + 1).content(position, position + 1)
 
 
 def blank(db: sqlite3.Connection, first_tick: int, tick: int) -> None:
     """Take the bytes of one object out of its run: what is deleted is not kept. Its place stays, empty."""
-    ends, bodies = _load(db, first_tick).without(tick - first_tick)
+    run = Run(*db.execute("SELECT ends, items, bodies FROM run WHERE first_tick = ?", (first_tick,)).fetchone())
+    ends, bodies = run.without(tick - first_tick)
     db.execute("UPDATE run SET odd = 1, ends = ?, bodies = ? WHERE first_tick = ?", (ends, bodies, first_tick))
 
 
@@ -82,10 +89,8 @@ def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
             found += _spans_of(db, list(map(head.seen, kept[:wanted])))
             rest = len(kept) - wanted
         elif wanted:
-            run, end = _load(db, head.run), min(stop, start + wanted)
-            found.append(
-                Span(head.tick + start, end - start, head.label, run.hashes(start, end), run.content(start, end))
-            )
+            end = min(stop, start + wanted)
+            found.append(_span(_load(db, head.run, start, end), head.tick + start, start, end, head.label))
             rest = stop - start - wanted
         else:
             rest = 1
@@ -133,8 +138,14 @@ def _native(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head
 def _spans_of(db: sqlite3.Connection, found: Sequence[Row]) -> Iterator[Span]:
     """Rows with their bodies: neighbours of one run in one piece."""
     for first_tick, group in groupby(found, key=lambda row: row.run):
-        run = _load(db, first_tick)
-        for piece in neighbours(list(group)):
+        part = list(group)
+        positions = [row.position for row in part]
+        run = _load(db, first_tick, min(positions), max(positions) + 1)
+        for piece in neighbours(part):
             start = piece[0].position
-            stop = start + len(piece)
-            yield Span(piece[0].tick, len(piece), piece[0].label, run.hashes(start, stop), run.content(start, stop))
+            yield _span(run, piece[0].tick, start, start + len(piece), piece[0].label)
+
+
+def _span(run: Run, tick: int, start: int, stop: int, label: int) -> Span:
+    """Rows start..stop-1 of a run, shown from that tick on."""
+    return Span(tick, stop - start, label, run.hashes(start, stop), run.content(start, stop))

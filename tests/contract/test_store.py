@@ -4,10 +4,10 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -445,6 +445,43 @@ async def test_the_sequencer_finishes_what_it_accepted(store: Store) -> None:
     results = await asyncio.gather(*waiting)
     await running
     assert sorted(r.leaves[0].index for r in results) == list(range(50))
+
+
+async def test_what_arrives_together_is_committed_together(store: Store) -> None:
+    sizes: list[int] = []
+
+    class Counting:
+        async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
+            sizes.append(len(batch))
+            return await store.extend(batch)
+
+    async def arrive(turns: int) -> Done:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await sequencer.append(act())
+
+    sequencer = Sequencer(cast(Store, Counting()))
+    running = asyncio.get_running_loop().create_task(sequencer.run())
+    await asyncio.gather(*(arrive(turns) for turns in range(5)))
+    sequencer.close()
+    await running
+    assert sizes == [5]
+
+
+async def test_what_cannot_be_answered_at_once_is_answered_all_the_same(store: Store) -> None:
+    """A question about one id is asked on the event loop (SQLite), and taken from there when there is too much of it."""
+    count = 4_000
+    await done(store, act(*(new(made(1, 0, modified=stamp(n))) for n in range(count)), new(made(2))))
+    labels = [row.id for row in await store.labels()]
+    every = Filter(ids=(made(1).id,), versions=("all",))
+    found = await store.spans(COLLECTION, labels, every, 0, count, until_us=FOREVER)
+    assert (sum(span.size for span in found.spans), found.more) == (count, False)
+    assert len((await store.page(COLLECTION, labels, every, 0, count, until_us=FOREVER)).rows) == count
+    assert len((await store.page(COLLECTION, labels, Filter(ids=(made(2).id,)), 0, 9, until_us=FOREVER)).rows) == 1
+
+
+def stamp(number: int) -> str:
+    return f"2026-01-01T00:{number // 1000:02d}:00.{number % 1000:03d}Z"
 
 
 # --- pages against a small reference model ---

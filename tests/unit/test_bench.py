@@ -12,15 +12,23 @@ import pytest
 from bench.__main__ import reported
 from bench.corpus import envelopes, indicators
 from bench.feeds import CASES, measure
+from bench.growth import LABELS, READERS, Growth, bulk_labels, bulk_objects
+from bench.hub import STRANGER
 from bench.load import Measured
 from bench.peers import version_of
 from bench.report import Report, growth, table
 from bench.suite import Cell, Run
+from certs.jcs import canonical
 from certs.signature import EXT_SIG, Signer, verify_object
+from exchange.cli import setup
 from exchange.clock import FixedClock
 from exchange.intake.pattern import check_pattern
 from exchange.intake.validate import rejections
 from exchange.intake.warninglists import Warninglists
+from exchange.model.stix import StixObject
+from policies.agreement import load as load_agreement
+from policies.decide import decide
+from policies.label import Recipient
 from tests.pki import NOW, US_PORT, Pki, make_pki
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +130,45 @@ def test_a_peer_that_is_not_there_is_written_down_and_the_run_goes_on(tmp_path: 
     assert "**OpenTAXII: not measured: opentaxii is not installed" in report.markdown()
 
 
+def test_the_bulk_is_seen_by_as_many_as_is_said() -> None:
+    """100 labels make each share exact; the agreement is the hub's own."""
+    agreement = load_agreement(setup.sample_agreement())
+    labels = [label for label, _ in bulk_labels()]
+    assert len({text for _, text in bulk_labels()}) == len(labels) == LABELS
+    share = {}
+    for name, slug in READERS.items():
+        member = STRANGER if slug == STRANGER.slug else setup.sample_member(slug)
+        reader = Recipient(member.slug, member.country, member.roles, member.sectors, member.status)
+        decisions = [decide(agreement, label, reader, now="2026-11-26T00:00:00.000000Z") for label in labels]
+        share[name] = sum(one.effect == "permit" and one.view == "full" for one in decisions) / LABELS
+    assert share == {"all": 1, "half": 0.5, "1 %": 0.01, "nothing": 0}
+
+
+def test_the_bulk_is_as_the_hub_would_keep_it(corpus: list[bytes]) -> None:
+    found = list(bulk_objects(corpus[0], 50))
+    assert len({obj.id for obj in found}) == len({obj.sha256 for obj in found}) == 50
+    for obj in found:
+        value = json.loads(obj.body)
+        assert canonical(value) == obj.body
+        assert StixObject.of(value, obj.body) == obj
+
+
+def test_growth_and_other_forms_stand_beside_what_they_are_compared_with() -> None:
+    def run(subject: str, rate: float) -> Run:
+        return Run(subject, "1", 9, {"poll-64": Cell(rate, 0, 1, 200, 1, 4.5)}, memory_mb={"tenth": 1, "full": 1})
+
+    report = Report("2026-11-26", quick=False, hub=run("puente", 400), forms=[run("PostgreSQL, 1 worker", 300)])
+    report.growth = Growth(
+        (10, 1000), {10: [100, 50], 1000: [90, 60]}, {10: [8, 8], 1000: [8, 8]}, {"first": [2, 2], "last": [3, 3]},
+        {"1 %": (3, 4)}, {"1 %": 7}, None, {"start": 80, "after a full pull": 99},
+    )  # fmt: skip
+    text = " ".join(report.markdown().split())
+    assert "| 400 (4.5) | 300 (4.5) |" in text
+    assert "75.0 (1.00) | 75.0 (1.05)" in text
+    assert "2.0 ms of CPU at the beginning and 3 (1.50) at the end" in text
+    assert json.loads(report.json())["growth"]["ingest"] == {"10": [100, 50], "1000": [90, 60]}
+
+
 async def answer(done: int, fault: Exception | None = None) -> Measured:
     if fault is not None:
         raise ExceptionGroup("clients", [fault])
@@ -165,14 +212,21 @@ def test_a_quick_run_ends_well_and_prints_its_table() -> None:
     done = run_bench("--quick", "--only", "hub", "--objects", "200")
     assert done.returncode == 0, done.stderr
     assert "## Puente with 200 signed objects, over TLS" in done.stdout
-    for row in ("objects in, one by one", "everything out, 8 clients, after a restart", "poll that finds nothing"):
+    for row in (
+        "the same in gzip",
+        "64 connections",
+        "objects in, one by one",
+        "everything out, 8 clients, after a restart",
+        "poll that finds nothing",
+    ):
         assert row in done.stdout
 
 
 def test_an_unknown_subject_is_named_in_both_languages() -> None:
     done = run_bench("--only", "hub,apache")
     assert done.returncode == 2
-    assert "apache: not among hub, nginx, medallion, opentaxii, feeds / no está entre" in done.stderr
+    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds"
+    assert f"apache: not among {known} / no está entre" in done.stderr
     assert "--only" in done.stderr
 
 

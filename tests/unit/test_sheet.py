@@ -5,7 +5,7 @@ import gzip
 
 from exchange.model.page import Span, Spans
 from exchange.release.deflate import Deflated, Packing, gzip_member
-from exchange.release.sheet import Sheet, Sheets
+from exchange.release.sheet import KEEPING_BYTES, Sheet, Sheets
 
 OBJECT = b'{"type":"indicator","name":"a name that comes again and again"}'
 
@@ -65,7 +65,7 @@ async def test_on_demand_even_what_is_not_kept_is_compressed() -> None:
 
 async def test_both_forms_count() -> None:
     page = sheet()
-    sheets = Sheets(8 * len(page.content))
+    sheets = Sheets(8 * (KEEPING_BYTES + len(page.content)))
     for question in range(8):
         sheets.keep(question, page, 1, 0)
     assert all(sheets.find(question, 1, 0) for question in range(8)), "eight fit, to the byte"
@@ -88,3 +88,11 @@ async def test_what_is_made_anew_and_the_same_was_asked_for_before() -> None:
     other = sheets.find("q", 3, 3)
     assert other is not None and other.count == 50
     assert inflated(await sheets.deflated("q", other, Packing.WELCOME)) == other.content
+
+
+def test_pages_with_nothing_on_them_take_room_too() -> None:
+    """Else whoever asks for ids that are not there, each time others, fills the memory."""
+    sheets = Sheets(8 * KEEPING_BYTES)
+    for question in range(100):
+        sheets.keep(question, Sheet.empty(1), 1, 0)
+    assert [question for question in range(100) if sheets.find(question, 1, 0)] == list(range(92, 100))
