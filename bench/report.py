@@ -15,7 +15,13 @@ from bench.feeds import CASES, Feed
 from bench.growth import Growth
 from bench.suite import ROWS, Run
 
-TITLES = {"opentaxii": "OpenTAXII", "medallion": "medallion", "nginx": "nginx", "postgres": "PostgreSQL", "feeds": "feeds"}
+TITLES = {
+    "opentaxii": "OpenTAXII",
+    "medallion": "medallion",
+    "nginx": "nginx",
+    "postgres": "PostgreSQL",
+    "feeds": "feeds",
+}
 
 
 @dataclass(slots=True)
