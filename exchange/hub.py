@@ -81,7 +81,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         rulebook=rulebook,
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
-        recalls=Recalls(store, sequencer, clock),
+        recalls=Recalls(store, sequencer, rulebook, release, clock),
         governance=governance,
         relaying=Relaying(store, release, governance, settings),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
@@ -180,7 +180,7 @@ async def _views(services: Services) -> None:
         await asyncio.sleep(services.settings.view_interval_seconds)
         try:
             await services.release.views.catch_up()
-            await services.release.recall_relabelled()
+            await services.recalls.follow_markings()
         except Unavailable as refusal:
             _log.warning("views wait", reason=refusal.code)
 

@@ -1,24 +1,22 @@
 """The one way out: allowed labels, one range scan, a committed `release` entry, and only then the bytes."""
 
-import contextlib
 import uuid
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
 from exchange.errors import NotFound, Unavailable
-from exchange.ledger.entry import HUB
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
-from exchange.model.view import EVER, late_tick
+from exchange.model.view import EVER
 from exchange.release.deflate import Deflated, Packing
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook
-from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Relabelled, Stamp, Store
+from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
 
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""
@@ -119,7 +117,7 @@ class Release:
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""
         allowed, (_, epochs) = await self.allowed(await self._rulebook.glance(), caller.member, collection)
-        if not await self._holds(allowed, epochs, object_id):
+        if not await self.holds(allowed, epochs, object_id):
             raise NotFound(
                 "There is no such object in this collection.",
                 "No existe ese objeto en esta colección.",
@@ -144,49 +142,8 @@ class Release:
                 found[member.slug] = frozenset(row.version for row in page.rows)
         return found
 
-    async def recall_relabelled(self) -> None:
-        """Ask those to drop an object who lost sight of it because its originator marked it more strictly."""
-        while rows := await self._store.relabelled():
-            for one in rows:
-                with contextlib.suppress(
-                    Outdated
-                ):  # another process did it, or the agreement changed: it is looked at again
-                    await self._recall_relabelled(one)
-
-    async def _recall_relabelled(self, one: Relabelled) -> None:
-        glance = await self._rulebook.glance()
-        rules = glance.rules
-        collection, label = (
-            rules.collection(one.collection),
-            {row.id: row for row in await self.grants.rows(glance.epochs)}[one.label],
-        )
-        lost = []
-        for member in rules.registry.members.values():
-            if collection is not None and member.status is Status.ACTIVE and collection.can_read(member):
-                allowed, glance = await self.allowed(glance, member, collection)
-                if await self._lost(one, allowed, glance, member):
-                    lost.append(member.slug)
-
-        def record(stamp: Stamp) -> Record:
-            what = {"objects": [{"id": one.id, "versions": []}]}
-            recalls = [
-                rules.recall(slug, one.collection, "marking", [label.country], what, stamp.time_us) for slug in lost
-            ]
-            return Record(tuple([rules.recall_entry(recall, HUB) for recall in recalls]), recalls=tuple(recalls))
-
-        await self._sequencer.append(Act(str(uuid.uuid4()), record, agreement=rules.number, told=one.tick))
-
-    async def _lost(self, one: Relabelled, allowed: Allowed, glance: Glance, member: Member) -> bool:
-        """Whether the member was shown the version before, and is shown none now."""
-        if one.label not in allowed.labels or one.tick <= (await self.views.ready(glance, member)).view.born:
-            return False
-        if allowed.view is not None and not allowed.view.native(one.label, one.placed):
-            seen = late_tick(await self._store.late(member.slug, one.collection), one.placed)
-            if seen is None or seen > one.tick:
-                return False
-        return not await self._holds(allowed, glance.epochs, one.id)
-
-    async def _holds(self, allowed: Allowed, epochs: Epochs, object_id: str) -> bool:
+    async def holds(self, allowed: Allowed, epochs: Epochs, object_id: str) -> bool:
+        """Whether any version of an object is shown."""
         any_version = Filter(ids=(object_id,), versions=("all",))
         place = (allowed.collection, allowed.labels, any_version, 0, 1)
         return bool((await self._store.page(*place, until_us=epochs.last_tick, view=allowed.view)).rows)

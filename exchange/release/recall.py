@@ -4,6 +4,7 @@ What was delivered cannot be taken back. So each recall says what to drop and un
 who acknowledged it (agreements design, A6.10).
 """
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ import orjson
 
 from exchange.clock import Clock
 from exchange.errors import NotFound
-from exchange.ledger.entry import Entry, route
+from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
-from exchange.rules import Caller
-from exchange.store.contract import Act, LeafRef, RecallMark, RecallRow, Record, Store
+from exchange.model.member import Collection, Member, Status
+from exchange.model.view import late_tick
+from exchange.release.page import Release
+from exchange.rules import Caller, RuleBook
+from exchange.store.contract import Act, LeafRef, Outdated, RecallMark, RecallRow, Record, Relabelled, Stamp, Store
 from exchange.times import as_text
 
 
@@ -59,9 +63,11 @@ def _text(us: int | None) -> str | None:
 class Recalls:
     """Every member's recalls."""
 
-    def __init__(self, store: Store, sequencer: Sequencer, clock: Clock) -> None:
+    def __init__(self, store: Store, sequencer: Sequencer, rulebook: RuleBook, release: Release, clock: Clock) -> None:
         self._store = store
         self._sequencer = sequencer
+        self._rulebook = rulebook
+        self._release = release
         self._clock = clock
 
     async def everybodys(self) -> list[Recall]:
@@ -87,6 +93,51 @@ class Recalls:
             leaves = await self._mark(caller, "recall.ack", [row], [RecallMark(row.id, caller.account)])
             row = await self._own(caller, recall_id)
         return Recall.of(row, self._clock.now_us()), leaves
+
+    # --- objects that were marked more strictly ---
+
+    async def follow_markings(self) -> None:
+        """Ask those to drop an object who lost sight of it because its originator marked it more strictly."""
+        while rows := await self._store.relabelled():
+            for one in rows:
+                with contextlib.suppress(
+                    Outdated
+                ):  # another process was faster, or the agreement changed: it is looked at again
+                    await self._follow(one)
+
+    async def _follow(self, one: Relabelled) -> None:
+        glance = await self._rulebook.glance()
+        rules = glance.rules
+        former = next(row for row in await self._release.grants.rows(glance.epochs) if row.id == one.former)
+        collection = rules.collection(one.collection)
+        lost = [
+            member.slug
+            for member in rules.registry.members.values()
+            if collection is not None and member.status is Status.ACTIVE and await self._lost(one, member, collection)
+        ]
+
+        def record(stamp: Stamp) -> Record:
+            what = {"objects": [{"id": one.id, "versions": []}]}
+            made = [
+                rules.recall(slug, one.collection, "marking", [former.country], what, stamp.time_us) for slug in lost
+            ]
+            return Record(tuple([rules.recall_entry(recall, HUB) for recall in made]), recalls=tuple(made))
+
+        await self._sequencer.append(Act(str(uuid.uuid4()), record, agreement=rules.number, told=one.tick))
+
+    async def _lost(self, one: Relabelled, member: Member, collection: Collection) -> bool:
+        """Whether the member was shown the version before, and is shown none now."""
+        if not collection.can_read(member):
+            return False
+        allowed, glance = await self._release.allowed(await self._rulebook.glance(), member, collection)
+        if one.former not in allowed.labels or one.label in allowed.labels:
+            return False
+        if allowed.view is not None and not allowed.view.native(one.former, one.placed):
+            seen = late_tick(await self._store.late(member.slug, collection.id), one.placed)
+            if seen is None or seen > one.tick:
+                return False
+        view = (await self._release.views.ready(glance, member)).view
+        return view.born < one.tick and not await self._release.holds(allowed, glance.epochs, one.id)
 
     async def _own(self, caller: Caller, recall_id: str) -> RecallRow:
         for row in await self._store.recalls(caller.member.slug):

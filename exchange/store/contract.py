@@ -178,10 +178,10 @@ class Relabelled(NamedTuple):
     """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
 
     tick: int
-    """Of the new version."""
     collection: str
     id: str
     label: int
+    former: int
     placed: int
     """The label and the tick of the version before."""
 

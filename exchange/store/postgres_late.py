@@ -32,7 +32,7 @@ async def recalls(db: Connection, member: str | None) -> list[RecallRow]:
 
 async def relabelled(db: Connection) -> list[Relabelled]:
     """See Store.relabelled."""
-    sql = "SELECT tick, collection, id, label, placed FROM relabelled ORDER BY tick LIMIT $1"
+    sql = "SELECT tick, collection, id, label, former, placed FROM relabelled ORDER BY tick LIMIT $1"
     return [Relabelled(*row) for row in await db.fetch(sql, RELABELLED_AT_ONCE)]
 
 

@@ -56,7 +56,8 @@ _SUPERSEDE = (
 
 
 _RELABELLED = (
-    "INSERT INTO relabelled (tick, collection, id, label, placed) SELECT f.tick, f.collection, f.id, p.label, p.tick"
+    "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
+    " SELECT f.tick, f.collection, f.id, f.label, p.label, p.tick"
     " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS f (tick, collection, id, label, vid)"
     " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = f.vid OFFSET 0) p"
     " WHERE p.collection = f.collection AND p.label <> f.label"

@@ -40,7 +40,8 @@ def recalls(db: sqlite3.Connection, member: str | None) -> list[RecallRow]:
 def relabelled(db: sqlite3.Connection) -> list[Relabelled]:
     """See Store.relabelled."""
     rows = db.execute(
-        "SELECT tick, collection, id, label, placed FROM relabelled ORDER BY tick LIMIT ?", (RELABELLED_AT_ONCE,)
+        "SELECT tick, collection, id, label, former, placed FROM relabelled ORDER BY tick LIMIT ?",
+        (RELABELLED_AT_ONCE,),
     )
     return [Relabelled(*row) for row in rows]
 

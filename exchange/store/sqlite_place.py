@@ -99,10 +99,10 @@ class Placing:
         )
         insert(self._db, laid.runs)
         self._db.executemany(
-            "INSERT INTO relabelled (tick, collection, id, label, placed)"
-            " SELECT ?, collection, ?, label, tick FROM placement INDEXED BY placement_vid"
-            " WHERE vid = ? AND collection = ? AND label <> ?",
-            [(tick, id_, vid, collection, label) for tick, collection, id_, label, vid in laid.followed],
+            "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
+            " SELECT ?1, collection, ?2, ?3, label, tick FROM placement INDEXED BY placement_vid"
+            " WHERE vid = ?4 AND collection = ?5 AND label <> ?3",
+            [(tick, id_, label, vid, collection) for tick, collection, id_, label, vid in laid.followed],
         )
 
     def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> dict[str, list[Held]]:

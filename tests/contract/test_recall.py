@@ -127,8 +127,8 @@ async def test_operators_see_who_has_seen_and_who_is_late(world: World, fresh: s
 
 async def test_who_loses_sight_of_an_object_by_its_marking_is_asked_to_drop_it(world: World, fresh: str) -> None:
     """And nobody else: not who may have the stricter version, not who came when the looser one was gone already."""
-    release = world.hub.services.release
-    await release.views.catch_up()
+    views = world.hub.services.release.views
+    await views.catch_up()
     first, second = await add(world, fresh, 2)
     [later, last] = times(first, 2)
     await world.post("us-cyber", version(world, first | {"name": "new"}, later), to=fresh)
@@ -141,14 +141,14 @@ async def test_who_loses_sight_of_an_object_by_its_marking_is_asked_to_drop_it(w
     )
     await world.hub.services.governance.put_member(OPERATOR, newcomer)
     try:
-        await release.views.catch_up()
-        await release.recall_relabelled()
+        await views.catch_up()
+        await world.hub.services.recalls.follow_markings()
         told = await recalls(world, MEMBER, fresh)
         assert {one["what"]["objects"][0]["id"] for one in told} == {first["id"], second["id"]}
         assert {one["cause"] for one in told} == {"marking"}
         everybody = [one.row for one in await world.hub.services.recalls.everybodys() if one.row.collection == fresh]
         assert {row.member for row in everybody} == {"mx-ciber", "mx-aduanas", "mx-marina"}
-        await release.recall_relabelled()
+        await world.hub.services.recalls.follow_markings()
         assert len(
             [one for one in await world.hub.services.recalls.everybodys() if one.row.collection == fresh]
         ) == len(everybody)

@@ -132,7 +132,8 @@ CREATE INDEX recall_member ON recall (member, opened_us);
 
 CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
     tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,
-    label bigint NOT NULL, placed bigint NOT NULL   -- of the version before
+    label bigint NOT NULL,
+    former bigint NOT NULL, placed bigint NOT NULL  -- label and tick of the version before
 );
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed

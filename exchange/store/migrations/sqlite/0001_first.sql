@@ -126,7 +126,8 @@ CREATE INDEX recall_member ON recall (member, opened_us);
 
 CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
-    label INTEGER NOT NULL, placed INTEGER NOT NULL   -- of the version before
+    label INTEGER NOT NULL,
+    former INTEGER NOT NULL, placed INTEGER NOT NULL  -- label and tick of the version before
 );
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
