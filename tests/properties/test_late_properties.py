@@ -360,7 +360,7 @@ def database_url(databases: Databases) -> str:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs_at_once=st.sampled_from([RUNS_AT_ONCE, 1]), events=EVENTS)
 async def test_nothing_is_lost_leaked_or_given_twice_on_postgres(
     database_url: str, runs_at_once: int, events: list[Any]
