@@ -28,6 +28,7 @@ from certs.authority import Authority
 from certs.document import (
     COUNTRIES,
     Approvals,
+    CountryCode,
     CountryPart,
     Document,
     Member,
@@ -179,6 +180,19 @@ class TrustList:
         part = self._part(country)
         return [certificate_of(one) for one in part.approvers.certificates] if part is not None else []
 
+    def threshold(self, country: str) -> int:
+        """How many of a country's approvers it takes."""
+        return self.document.countries[country].approvers.threshold  # type: ignore[index]  # a str of COUNTRIES
+
+    def approver(self, name: str, *, at: datetime) -> tuple[CountryCode, x509.Certificate] | None:
+        """The country and the certificate of the approver with that thumbprint. None for a stranger, and for one whose
+        certificate does not count at that time."""
+        for country in COUNTRIES:
+            for one in self.approvers(country):
+                if thumbprint(one) == name and self._may_approve(one, country, at):
+                    return country, one
+        return None
+
     def intermediates(self) -> list[x509.Certificate]:
         """Every intermediate of both countries: who may issue certificates and revocation lists."""
         parts = self.document.countries.values()
@@ -286,7 +300,7 @@ class TrustList:
         moment = self.issued if at is None else at
         found = {country: self._approved_by(country, payload, approvals, typ, moment) for country in COUNTRIES}
         for country, names in found.items():
-            needed = self.document.countries[country].approvers.threshold  # type: ignore[index]  # a str of COUNTRIES
+            needed = self.threshold(country)
             if len(names) < needed:
                 raise TrustFault(
                     "approval-missing",
@@ -364,8 +378,7 @@ class TrustList:
     def _is_withdrawal(self, previous: "TrustList", country: str, now: datetime) -> bool:
         """Whether the list only takes away what is `country`'s own, by the word of its approvers in force."""
         names = previous._approved_by(country, dict(self.value), self.approvals, TYPE, now)
-        needed = previous.document.countries[country].approvers.threshold  # type: ignore[index]
-        return len(names) >= needed and only_withdraws(previous.document, self.document, country)
+        return len(names) >= previous.threshold(country) and only_withdraws(previous.document, self.document, country)
 
     def _issued_elsewhere(self, certificate: x509.Certificate, country: str) -> bool:
         others = [part for name, part in self.document.countries.items() if name != country]

@@ -13,6 +13,7 @@ from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
+from exchange.governance.agreements import Agreements
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
@@ -84,6 +85,14 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         recalls=Recalls(store, sequencer, rulebook, release, clock),
         governance=governance,
         relaying=Relaying(store, release, governance, settings),
+        agreements=Agreements(
+            store,
+            sequencer,
+            rulebook,
+            clock,
+            prepare=release.grants.prepare,
+            notice_seconds=settings.agreement_notice_seconds,
+        ),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )
@@ -137,7 +146,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
-    """The whole hub: two TLS listeners, the publisher and the minute's sums, until the block ends.
+    """The whole hub: two TLS listeners, the publisher, what agreements have due and the minute's sums, until the block ends.
 
     Stopping is in order: no new connections, what was accepted is finished, sums are written, the last head is signed.
     """
@@ -163,6 +172,7 @@ async def _background(services: Services, server: Server) -> None:
         tasks.create_task(services.publisher.run())
         tasks.create_task(_poll_sums(services))
         tasks.create_task(_views(services))
+        tasks.create_task(services.agreements.run())
         tasks.create_task(server.watch())
 
 

@@ -7,8 +7,8 @@ suspended member, a revoked certificate or a new agreement takes effect on the n
 import asyncio
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,13 +22,14 @@ from exchange.errors import Unavailable
 from exchange.ledger.entry import Entry, actor, route
 from exchange.model.member import Collection, Member
 from exchange.model.product import PLAIN, Product
-from exchange.store.contract import Epochs, RecallRow, Registry, Store
-from exchange.times import as_datetime, as_text
+from exchange.store.contract import AgreementRow, Epochs, RecallRow, Registry, Store
+from exchange.times import as_datetime, as_text, parse_us
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement
 from policies.decide import Decision, decide, may_submit
 from policies.document import seconds
 from policies.label import Label, Recipient
+from policies.overlay import Overlay, overlaid, parse_overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Rules:
     number: int
     """Adoption number of the agreement; 0 when none was adopted yet."""
     agreement: Agreement | None
+    """What is judged by: what both countries agreed, with what one of them tightened since."""
+    agreed: Agreement | None
+    """What both countries agreed."""
+    overlays: tuple[Overlay, ...]
     registry: Registry
     trust: TrustList | None
     keyring: Keyring
@@ -74,7 +79,22 @@ class Rules:
 
     def decide(self, label: Label, member: Member) -> Decision:
         """The one judgement of who may have what: enforced by release, shown by explain."""
-        return decide(self.in_force, label, self.recipient(member), now=self.now)
+        return self.judge(label, self.recipient(member))
+
+    def judge(self, label: Label, recipient: Recipient) -> Decision:
+        return decide(self.in_force, label, recipient, now=self.now)
+
+    def peer(self, member: Member) -> Recipient:
+        """The member as one of those whom no clause can tell from each other: equal for equal decisions, save on what is
+        the member's own."""
+        found = self.recipient(member)
+        return found if member.slug in self.in_force.named_members else replace(found, member="")
+
+    def under(self, agreed: Agreement, overlays: tuple[Overlay, ...]) -> "Rules":
+        """The same with another agreement, as they will be when it comes into force."""
+        now = max(self.now, agreed.effective_from)
+        agreement = overlaid(agreed, overlays)
+        return replace(self, number=self.number + 1, agreement=agreement, agreed=agreed, overlays=overlays, now=now)
 
     def may_submit(self, label: Label) -> Decision:
         return may_submit(self.in_force, label, now=self.now)
@@ -113,6 +133,18 @@ class Rules:
     def is_gateway(self, member: Member) -> bool:
         """Whether the trust list names the member as its own country's gateway."""
         return self.trust is not None and self.trust.gateway(member.country) == member.identity_id
+
+    @cached_property
+    def basis(self) -> tuple[object, ...]:
+        """All that a decision hangs on beside the label and the recipient: equal ones decide alike."""
+        return (self.agreement.sha256 if self.agreement else "", self.until_us)
+
+    @cached_property
+    def until_us(self) -> int:
+        """When the agreement next begins or ends: from then on it is judged afresh."""
+        turns = (self.agreement.effective_from, self.agreement.expires) if self.agreement else ()
+        # As numbers: texts of unequal precision do not compare as times do.
+        return min([turn for turn in map(parse_us, turns) if turn > parse_us(self.now)], default=2**62)
 
     @cached_property
     def by_identity(self) -> dict[str, Member]:
@@ -165,15 +197,15 @@ class RuleBook:
         if self._crls is not None and self._crls.state() != rules.crls:
             return False
         # An hour's edge renews it anyway: certificates and the agreement's dates are judged afresh; a list's age each minute.
-        now, edge = as_text(self._clock.now_us()), 13 if self._crls is None else 16
-        if now[:edge] != rules.now[:edge]:
-            return False
-        dates = (rules.agreement.effective_from, rules.agreement.expires) if rules.agreement else ()
-        return not any(rules.now < date <= now for date in dates)
+        now_us = self._clock.now_us()
+        edge = 13 if self._crls is None else 16
+        return as_text(now_us)[:edge] == rules.now[:edge] and now_us < rules.until_us
 
     async def _build(self) -> Rules:
         registry = await self._store.registry()
         adopted = await self._store.agreement()
+        agreed = agreement_of(adopted.document) if adopted else None
+        overlays = overlays_of(adopted) if adopted else ()
         now_us = self._clock.now_us()
         crls = self._crls.state() if self._crls is not None else None
         trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
@@ -188,7 +220,9 @@ class RuleBook:
             revocations = self._crls.read(trust.intermediates(), _revocations(registry), at=as_datetime(now_us))
         return Rules(
             number=adopted.number if adopted else 0,
-            agreement=load_agreement(adopted.document) if adopted else None,
+            agreement=overlaid(agreed, overlays) if agreed else None,
+            agreed=agreed,
+            overlays=overlays,
             registry=registry,
             trust=trust,
             keyring=Keyring.build(entries, trust, revocations, at=as_datetime(now_us)),
@@ -196,6 +230,17 @@ class RuleBook:
             crls=crls,
             now=as_text(now_us),
         )
+
+
+@lru_cache(maxsize=16)
+def agreement_of(document: bytes) -> Agreement:
+    """The agreement that a document states. Reading one takes some ten milliseconds."""
+    return load_agreement(document)
+
+
+def overlays_of(row: AgreementRow) -> tuple[Overlay, ...]:
+    """The tightenings that an adoption keeps in force."""
+    return tuple(parse_overlay(one["document"].encode()) for one in orjson.loads(row.overlays))
 
 
 def _revocations(registry: Registry) -> dict[str, Revocation]:

@@ -86,6 +86,9 @@ class Settings(BaseModel):
     view_interval_seconds: float = Field(default=5.0, gt=0)
     """How often it is looked for what became visible to members that have not asked since."""
 
+    agreement_notice_seconds: float = Field(default=2.0, ge=0)
+    """How long after the last approval a version comes into force at the earliest, so that every process is prepared."""
+
     database: Path = Path("hub.sqlite")
     """The SQLite file, unless `database_url` is set."""
     database_url: str = Field(default="", repr=False)

@@ -27,6 +27,41 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 _STIX: Schema = {"type": "object", "description": "A STIX 2.1 object."}
 _OUTCOME = _object("id version", id=_TEXT, version=_TEXT, message=_TEXT, x_code=_TEXT, x_field=_TEXT)
 
+_BOTH_LANGUAGES = _object("en es", en=_TEXT, es=_TEXT)
+_CLAUSES = _list(_object("id kind en es", id=_TEXT, kind=_TEXT, en=_TEXT, es=_TEXT))
+_APPROVALS = _list(_object("approval jws", approval={"type": "object"}, jws=_TEXT))
+_TIGHTENING: Schema = {
+    "overlay": _TEXT,
+    "sha256": _TEXT,
+    "country": {"enum": ["US", "MX"]},
+    "expires": _TIME,
+    "reason": _BOTH_LANGUAGES,
+    "clauses": _CLAUSES,
+}
+_ADOPTION: Schema = {
+    "number": _COUNT,
+    "agreement": _TEXT,
+    "version": _COUNT,
+    "sha256": _TEXT,
+    "prev_sha256": {"type": ["string", "null"]},
+    "impact_sha256": _TEXT,
+    "cause": {"enum": ["activate", "tighten", "lapse", "expire"]},
+    "state": {"enum": ["active", "superseded"]},
+    "adopted": _TIME,
+    "effective_from": _TIME,
+    "expires": _TIME,
+    "overlays": _list(_object(" ".join(_TIGHTENING), **_TIGHTENING)),
+}
+_COUNTS = _object("gained lost changed", gained=_COUNT, lost=_COUNT, changed=_COUNT)
+_LINE: Schema = {
+    "direction": {"enum": ["US>MX", "MX>US", "US>US", "MX>MX"]},
+    "recipient": _TEXT,
+    "kind": {"enum": ["gained", "lost", "changed"]},
+    "clause": _TEXT,
+    "labels": _COUNT,
+    "objects": _COUNT,
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Error": _object(
         "title http_status",
@@ -194,6 +229,70 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Disclosed": _object(
         "leaves", leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT))
+    ),
+    "Agreements": _object("agreements", agreements=_list(_object(" ".join(_ADOPTION), **_ADOPTION))),
+    "Agreement": _object(
+        " ".join([*_ADOPTION, "document", "clauses", "approvals", "tightenings"]),
+        **_ADOPTION,
+        document={"type": "string", "description": "TOML, as it was approved."},
+        clauses=_CLAUSES,
+        approvals=_APPROVALS,
+        tightenings=_list(_object(" ".join(_TIGHTENING), **_TIGHTENING, document=_TEXT, approvals=_APPROVALS)),
+    ),
+    "Pending": _object(
+        "pending",
+        pending=_list(
+            _object(
+                "agreement version sha256 impact_sha256 state proposed effective_from document clauses",
+                agreement=_TEXT,
+                version=_COUNT,
+                sha256=_TEXT,
+                impact_sha256=_TEXT,
+                state={"enum": ["draft", "scheduled"]},
+                proposed=_TIME,
+                effective_from=_TIME,
+                document=_TEXT,
+                clauses=_CLAUSES,
+                approved={"type": "object", "additionalProperties": _list(_TEXT)},
+                needed={"type": "object", "additionalProperties": _COUNT},
+                impact={"type": "object", "description": "What is approved with it; lines within a country as a commitment."},
+                opening={"type": "object", "description": "Of the asker's country alone: what its commitment opens to."},
+            )
+        ),
+    ),
+    "Difference": _object(
+        "old new pairs objects lines",
+        old=_TEXT,
+        new=_TEXT,
+        pairs=_COUNTS,
+        objects=_COUNTS,
+        lines=_list(_object(" ".join([*_LINE, "examples"]), **_LINE, examples=_list(_TEXT))),
+    ),
+    "Access": _object(
+        "member agreement number expires collections",
+        member=_TEXT,
+        agreement=_TEXT,
+        number=_COUNT,
+        expires=_TIME,
+        collections=_list(
+            _object(
+                "collection clauses",
+                collection=_TEXT,
+                clauses=_list(
+                    _object(
+                        "clause text obligations may_block country tlp pap object_class confidence assurance",
+                        clause=_TEXT,
+                        text=_TEXT,
+                        obligations={"type": "object", "additionalProperties": _TEXT},
+                        may_block=_FLAG,
+                        **{
+                            name: _list(_TEXT)
+                            for name in ("country", "tlp", "pap", "object_class", "confidence", "assurance")
+                        },
+                    )
+                ),
+            )
+        ),
     ),
     "Leaf": {"type": "object", "description": "A ledger entry, byte for byte as it was hashed."},
 }  # fmt: skip

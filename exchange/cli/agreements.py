@@ -1,4 +1,4 @@
-"""Sharing agreements at a terminal: check, approve and adopt a document; explain who gets an object, by which clause."""
+"""Sharing agreements at a terminal: check and try a document, read those at the hub, explain who gets an object and why."""
 
 import sys
 from pathlib import Path
@@ -6,24 +6,21 @@ from typing import Any
 
 import click
 
-from certs.jws import sign_document, split_detached
-from certs.keys import load_key, read_certificate, replace_file, thumbprint
-from exchange.cli import profile, setup
+from exchange.api.agreements import clauses
+from exchange.cli import agreeing, comparing, profile
 from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.agreeing import as_read, the_document
 from exchange.cli.asking import as_whom, at_network, yes
-from exchange.cli.output import language, machine, plain, say, spanish, table
+from exchange.cli.output import language, listing, machine, plain, say, spanish, table, word
 from exchange.cli.profile import Profile
-from exchange.cli.words import a_file, argument, command, group, new_file, option
-from exchange.errors import NotPermitted
-from exchange.governance.registry import APPROVAL_TYPE, approval_payload
-from exchange.model.member import Country
+from exchange.cli.words import command, group, option
 from exchange.release.explain import explain as explained
+from exchange.rules import agreement_of
 from exchange.store.contract import AgreementRow
+from exchange.times import as_text
 from exchange.web.services import Services
-from policies.agreement import Agreement, AgreementError, load
+from policies.agreement import Agreement
 from policies.decide import run_tests
-
-the_document = argument("file", type=a_file, help="The agreement, TOML.", es="El acuerdo, en TOML.")
 
 
 @group(es="Quién puede recibir qué, tal como lo firmaron ambos países.")
@@ -37,7 +34,7 @@ def agreement() -> None:
 @the_document
 def check(file: Path) -> None:
     """Read a document, name every mistake with its line, and run the document's own tests."""
-    found = _read(file)
+    found = as_read(file)
     failed = [result for result in run_tests(found) if not result.passed]
     for result in failed:
         click.echo(f"✗ {result.name}", err=True)
@@ -50,67 +47,19 @@ def check(file: Path) -> None:
     )
 
 
-def _read(file: Path) -> Agreement:
-    try:
-        return load(file.read_bytes())
-    except AgreementError as error:
-        for one in error.findings:
-            say(f"{file}:{one.line or '-'}: {one.where}: {one.en}", f"{file}:{one.line or '-'}: {one.where}: {one.es}")
+@agreement.command("test", es="Ejecuta las pruebas del propio documento y muestra qué se decidió en cada una.")
+@the_document
+@as_json
+def test(file: Path, as_json: bool) -> None:
+    """Run the document's own tests and show what was decided in each."""
+    results = run_tests(as_read(file))
+    rows = [
+        (one.passed if as_json else yes(one.passed), one.decision.effect, one.decision.clause, one.name, "; ".join(one.unmet))
+        for one in results
+    ]  # fmt: skip
+    listing(("passed", "effect", "clause", "name", "fault"), rows, as_json=as_json)
+    if not all(one.passed for one in results):
         sys.exit(1)
-
-
-@agreement.command(
-    "approve", es="Firma un acuerdo como persona aprobadora: este documento, estos bytes, desde esta fecha."
-)
-@the_document
-@option("--key", type=a_file, required=True, help="The approver's key.", es="La clave de quien aprueba.")
-@option("--cert", type=a_file, required=True, help="Its certificate.", es="Su certificado.")
-@option("--output", "-o", type=new_file, help="Default: standard output.", es="Si falta: la salida estándar.")
-def approve(file: Path, key: Path, cert: Path, output: Path | None) -> None:
-    """Sign an agreement as an approver: this document, these bytes, from this date. Writes a detached JWS."""
-    found = _read(file)
-    payload = approval_payload(found.agreement_id, found.version, found.sha256, found.effective_from)
-    certificate = read_certificate(cert.read_bytes())
-    jws = sign_document(payload, typ=APPROVAL_TYPE, key=load_key(key), certificate=certificate)
-    if output is None:
-        click.echo(jws)
-        return
-    replace_file(output, jws.encode() + b"\n")
-    say(f"Approved sha256 {found.sha256}: {output}", f"Aprobado sha256 {found.sha256}: {output}")
-
-
-@agreement.command("adopt", es="Pone en vigor un acuerdo con las aprobaciones de ambos países.")
-@in_home
-@the_document
-@option(
-    "--approval", "approvals", type=a_file, multiple=True, required=True,
-    help="A file that `agreement approve` wrote; repeatable.", es="Un archivo que escribió `agreement approve`; puede repetirse.",
-)  # fmt: skip
-def adopt(home: Path, file: Path, approvals: tuple[Path, ...]) -> None:
-    """Take an agreement into force, with both countries' approvals."""
-    document = file.read_bytes()
-    _read(file)
-    given = {path: path.read_text().strip() for path in approvals}
-
-    async def work(services: Services) -> AgreementRow:
-        trust = (await services.rulebook.current()).trust
-        approvers = {cc.value: trust.approvers(cc) if trust is not None else [] for cc in Country}
-        sorted_out: dict[str, list[str]] = {}
-        for path, jws in given.items():
-            name = split_detached(jws, typ=APPROVAL_TYPE)[1].thumbprint
-            country = next((cc for cc, known in approvers.items() if name in map(thumbprint, known)), None)
-            if country is None:
-                raise NotPermitted(
-                    f"{path} is by nobody whom the trust list names as an approver.",
-                    f"{path} no es de nadie que la lista de confianza nombre como persona aprobadora.",
-                    code="approval-unknown",
-                    field="--approval",
-                )
-            sorted_out.setdefault(country, []).append(jws)
-        return await services.governance.adopt_agreement(setup.OPERATOR, document, sorted_out)
-
-    row = at_hub(home, work)
-    say(f"{row.name} is in force.", f"{row.name} está en vigor.")
 
 
 @agreement.command("show", es="El acuerdo en vigor en el centro, cláusula por cláusula.")
@@ -119,21 +68,43 @@ def adopt(home: Path, file: Path, approvals: tuple[Path, ...]) -> None:
 def show(home: Path, as_json: bool) -> None:
     """The agreement in force at the hub, clause by clause."""
 
-    async def ask(services: Services) -> Agreement:
-        return (await services.rulebook.current()).in_force
+    async def ask(services: Services) -> tuple[Agreement, list[str]]:
+        rules = await services.rulebook.current()
+        return rules.in_force, [f"{one.overlay_id} ({one.expires})" for one in rules.overlays]
 
-    found = at_hub(home, ask)
+    found, overlays = at_hub(home, ask)
     facts = {
         "agreement": found.agreement_id, "version": found.version, "sha256": found.sha256,
-        "effective_from": found.effective_from, "expires": found.expires,
+        "effective_from": found.effective_from, "expires": found.expires, "tightened_by": ", ".join(overlays),
     }  # fmt: skip
-    clauses = [*found.permits, *found.forbids]
     if as_json:
-        texts = [{"id": one.id, "kind": one.kind, "en": one.en, "es": one.es} for one in clauses]
-        machine({**facts, "clauses": texts})
+        machine({**facts, "clauses": clauses(found)})
         return
     table(("what", "value"), facts.items())
-    table(("clause", "kind", "what it said"), [(one.id, one.kind, one.es if spanish() else one.en) for one in clauses])
+    texts = [*found.permits, *found.forbids]
+    table(("clause", "kind", "what it said"), [(one.id, one.kind, one.es if spanish() else one.en) for one in texts])
+
+
+@agreement.command("list", es="Todo lo que ha estado en vigor, y por qué dejó de estarlo.")
+@in_home
+@as_json
+def history(home: Path, as_json: bool) -> None:
+    """Everything that was ever in force, in order."""
+
+    async def ask(services: Services) -> list[AgreementRow]:
+        return await services.store.agreements()
+
+    rows = [
+        (
+            row.number,
+            row.name,
+            row.cause if as_json else word(row.cause),
+            as_text(row.adopted_us),
+            agreement_of(row.document).sha256,
+        )
+        for row in at_hub(home, ask)
+    ]
+    listing(("number", "agreement", "cause", "since", "sha256"), rows, as_json=as_json)
 
 
 @command(es="Si un miembro puede recibir un objeto, según qué cláusula, y qué dijo cada una de las demás.")
@@ -149,7 +120,7 @@ def show(home: Path, as_json: bool) -> None:
 @option("--to", "slug", required=True, help="The member who would receive it.", es="El miembro que lo recibiría.")
 @as_json
 def explain(home: Path, who: str | None, object_id: str, slug: str, as_json: bool) -> None:
-    """Whether a member may have an object, by which clause, and what every other clause said.
+    """Whether a member may have an object, by which clause, and what every other clause said; if not, what was nearest.
 
     With a profile (--as) the hub is asked over the network, and tells what that member may know; without, its own files.
     """
@@ -170,4 +141,26 @@ def explain(home: Path, who: str | None, object_id: str, slug: str, as_json: boo
         table(("clause", "kind", "applies", "what it said"), rows)
 
 
-COMMANDS: tuple[click.Command, ...] = (agreement, explain)
+@command(es="Qué puedo ver ahora y según qué cláusula.")
+@in_home
+@as_whom(required=True)
+@as_json
+def access(home: Path, who: str, as_json: bool) -> None:
+    """What I may see now, and by which clause."""
+    answer = at_network(Profile.load(profile.find(home, who)), lambda client: client.access())
+    if as_json:
+        machine(answer)
+        return
+    rows = [
+        (one["collection"], clause["clause"], " ".join(clause["country"]), " ".join(clause["tlp"]),
+         " ".join(clause["object_class"]), yes(clause["may_block"]), clause["text"])
+        for one in answer["collections"]
+        for clause in one["clauses"]
+    ]  # fmt: skip
+    table(("collection", "clause", "country", "tlp", "type", "may block", "what it said"), rows)
+
+
+for _command in (*agreeing.COMMANDS, *comparing.COMMANDS, explain):
+    agreement.add_command(_command)
+
+COMMANDS: tuple[click.Command, ...] = (agreement, explain, access)

@@ -26,10 +26,25 @@ COLUMNS = {
     "status": "situación", "thumbprint": "huella", "title": "título", "tlp": "tlp", "token": "token", "type": "tipo",
     "unchanged": "sin cambios", "use": "uso", "value": "valor", "verdict": "dictamen", "version": "versión",
     "what": "qué", "what it said": "qué dijo", "write": "escribe", "writers": "autores",
+    "approved by": "aprobado por", "direction": "sentido", "effect": "efecto",
+    "examples": "ejemplos", "labels": "etiquetas", "live": "vivas", "may block": "puede bloquear", "number": "número",
+    "passed": "pasa", "recipient": "destinatario", "since": "desde", "tests": "pruebas",
     "signed indicator": "indicador firmado", "us-maritime has it": "us-maritime lo tiene",
     "mx-aduanas has it": "mx-aduanas lo tiene",
 }  # fmt: skip
 """Every head of a table, in Spanish. JSON keeps the English word as its name."""
+
+
+WORDS = {
+    "gained": "gana", "lost": "pierde", "changed": "cambia", "draft": "proyecto", "scheduled": "programado",
+    "activate": "entrada en vigor", "tighten": "restricción", "lapse": "fin de restricción", "expire": "fin de vigencia",
+}  # fmt: skip
+"""Words in cells of tables, in Spanish."""
+
+
+def word(english: str) -> str:
+    """A word of WORDS in the reader's language."""
+    return WORDS[english] if spanish() else english
 
 
 def spanish() -> bool:

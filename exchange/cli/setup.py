@@ -23,14 +23,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import Authority, Issued, server_certificate
-from certs.jws import sign_document
 from certs.keys import PrivateKey, load_key, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
 from exchange.cli import profile
 from exchange.clock import Clock
 from exchange.errors import Conflict, NotFound
-from exchange.governance.registry import APPROVAL_TYPE, approval_payload
+from exchange.governance.approvals import of_agreement, sign
 from exchange.ledger.entry import LOGS
 from exchange.ledger.note import LogKey, new_log_key
 from exchange.ledger.publisher import Anchors
@@ -39,7 +38,6 @@ from exchange.model.member import Collection, Country, Member
 from exchange.settings import Settings
 from exchange.times import as_datetime
 from exchange.web.services import Services
-from policies.agreement import load as load_agreement
 
 OPERATOR = "hub:puente:acct:operator"
 """The actor of what an operator does at the hub's own machine."""
@@ -215,18 +213,16 @@ def sample_agreement() -> bytes:
 
 
 async def adopt(services: Services, document: bytes, approvers: Mapping[str, Sequence[Issued]]) -> None:
-    """Have the approvers of both countries sign an agreement, and adopt it."""
-    agreement = load_agreement(document)
-    payload = approval_payload(agreement.agreement_id, agreement.version, agreement.sha256, agreement.effective_from)
-    approvals = {
-        country: [
-            sign_document(payload, typ=APPROVAL_TYPE, key=one.key, certificate=one.certificate)
-            for one in issued[:THRESHOLD]
-            if one.key is not None
-        ]
-        for country, issued in approvers.items()
-    }
-    await services.governance.adopt_agreement(OPERATOR, document, approvals)
+    """Put an agreement as a draft and have approvers of both countries sign it."""
+    draft = await services.agreements.propose(OPERATOR, document)
+    about = of_agreement(draft.agreement, draft.row.impact_sha256)
+    approvals = [
+        sign(about, decision="approve", key=one.key, certificate=one.certificate).encode()
+        for issued in approvers.values()
+        for one in issued[:THRESHOLD]
+        if one.key is not None
+    ]
+    await services.agreements.approve(OPERATOR, draft.row.sha256, approvals)
 
 
 def _approvers(home: Home, country: str, now: datetime) -> list[Issued]:

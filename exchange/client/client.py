@@ -261,6 +261,14 @@ class Client:
         query = {"object": object_id, "to": to, **({"version": version} if version else {})}
         return await self._json("/api/v1/explain", query)
 
+    async def access(self) -> dict[str, Any]:
+        """What this member may see now, and by which clause."""
+        return await self._json("/api/v1/access")
+
+    async def difference(self, new: str, *, old: str = "in-force") -> dict[str, Any]:
+        """What another agreement would change of what this member may know of."""
+        return await self._json("/api/v1/agreements/diff", {"new": new, "old": old})
+
     # --- a national gateway's questions ---
 
     async def judgements(self, asked: Sequence[tuple[str, str, str]]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ class Lists:
             entries = release_entries(caller, collection, "edl", file.parts, file=wanted.file, sha256=file.digest)
             record = Record(entries)
             try:
-                act = Act(str(uuid.uuid4()), lambda _: record, agreement=rules.number, sizes=sizes)  # noqa: B023
+                act = Act(str(uuid.uuid4()), lambda _: record, rules.number, rules.until_us, sizes=sizes)  # noqa: B023
                 done = await self._sequencer.append(act)
             except Outdated:
                 continue  # as for pages: decide again (invariant I8)

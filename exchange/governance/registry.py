@@ -1,4 +1,4 @@
-"""Acts that change who takes part and by which rules. Each is one transaction with its entry; each is refused whole.
+"""Acts that change who takes part and whom to trust. Each is one transaction with its entry; each is refused whole.
 
 `actor` names the account that acts, as entries carry it: an operator at the hub's own machine, or a member's account.
 """
@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
-import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -23,10 +22,9 @@ from exchange.ledger.entry import Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Credential, Member, SigningCert, Status
 from exchange.model.product import PRODUCTS
-from exchange.rules import RuleBook, Rules
+from exchange.rules import RuleBook
 from exchange.store.contract import (
     Act,
-    AgreementRow,
     Change,
     Done,
     EndCredential,
@@ -35,14 +33,10 @@ from exchange.store.contract import (
     TrustListRow,
 )
 from exchange.times import as_datetime
-from policies.agreement import AgreementError, run_tests
-from policies.agreement import load as load_agreement
-
-APPROVAL_TYPE = "sharing-policy-approval+jws"
 
 
 class Governance:
-    """Enrol, suspend, rotate, adopt. Cross-border rights are at stake in all of it, so every entry goes to `both`."""
+    """Enrol, suspend, rotate, trust. Cross-border rights are at stake in all of it, so every entry goes to `both`."""
 
     def __init__(self, sequencer: Sequencer, rulebook: RuleBook, clock: Clock) -> None:
         self._sequencer = sequencer
@@ -190,59 +184,6 @@ class Governance:
         await self._act(actor, "key.trust", "trust-list", pub, TrustListRow(trust.version, document))
         return trust
 
-    async def adopt_agreement(self, actor: str, document: bytes, approvals: dict[str, list[str]]) -> AgreementRow:
-        """Take an agreement into force: it parses, its own tests pass, it follows the one in force, both countries approve."""
-        rules = await self._rulebook.current()
-        try:
-            agreement = load_agreement(document)
-        except AgreementError as error:
-            first = error.findings[0]
-            raise Malformed(first.en, first.es, code=first.code, field=first.where) from None
-        failed = [result.name for result in run_tests(agreement) if not result.passed]
-        if failed:
-            raise NotPermitted(
-                f"The agreement's own test fails: {failed[0]}",
-                f"Falla la propia prueba del acuerdo: {failed[0]}",
-                code="agreement-test",
-            )
-        self._must_follow(rules, agreement.version, agreement.prev_sha256)
-        payload = approval_payload(
-            agreement.agreement_id, agreement.version, agreement.sha256, agreement.effective_from
-        )
-        if rules.trust is None:
-            raise _no_trust()
-        try:
-            approvers = rules.trust.check_approvals(payload, approvals, typ=APPROVAL_TYPE, at=self._now())
-        except TrustFault as fault:
-            raise NotPermitted(fault.en, fault.es, code=fault.code) from None
-        row = AgreementRow(
-            rules.number + 1,
-            agreement.agreement_id,
-            agreement.version,
-            document,
-            orjson.dumps(approvals, option=orjson.OPT_SORT_KEYS),
-            self._clock.now_us(),
-        )
-        pub = {
-            "agreement": row.name,
-            "sha256": agreement.sha256,
-            "approvers": {cc: list(keys) for cc, keys in approvers.items()},
-        }
-        await self._act(actor, "policy.activate", f"agreement:{agreement.agreement_id}", pub, row)
-        return row
-
-    @staticmethod
-    def _must_follow(rules: Rules, version: int, prev_sha256: str | None) -> None:
-        current = rules.agreement
-        expected = (current.version + 1, current.sha256) if current else (version, prev_sha256)
-        if (version, prev_sha256) != expected:
-            raise NotPermitted(
-                f"The agreement must be version {expected[0]} and name the digest of the one in force as prev_sha256.",
-                f"El acuerdo debe ser la versión {expected[0]} y nombrar en prev_sha256 la huella del vigente.",
-                code="agreement-order",
-                field="version",
-            )
-
     # --- common ---
 
     def _now(self) -> datetime:
@@ -262,17 +203,6 @@ class Governance:
     async def _act(self, actor: str, t: str, on: str, pub: Mapping[str, object], *changes: Change) -> Done:
         entry = Entry("both", t, actor, on, pub)
         return await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=tuple(changes)))
-
-
-def approval_payload(agreement_id: str, version: int, digest: str, effective_from: str) -> dict[str, object]:
-    """What an approver signs: this agreement, this version, these bytes, from this date (agreements design, A7)."""
-    return {
-        "agreement_id": agreement_id,
-        "version": version,
-        "policy_sha256": digest,
-        "effective_from": effective_from,
-        "decision": "approve",
-    }
 
 
 def _same_title(one: Collection, other: Collection) -> bool:

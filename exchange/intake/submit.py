@@ -139,7 +139,7 @@ class Intake:
             draft = _Draft(caller, collection, judged, language, judgements)
             try:
                 done = await self._sequencer.append(
-                    Act(draft.req, draft.record, agreement=rules.number, objects=draft.objects)
+                    Act(draft.req, draft.record, agreement=rules.number, until_us=rules.until_us, objects=draft.objects)
                 )
             except Outdated:
                 continue

@@ -141,6 +141,8 @@ def _walk(directory: Path) -> Iterable[Path]:
 # --- what leaf order alone shows ---
 
 _FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
+_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lapse", "policy.expire"})
+"""Each gives what is judged by a new number."""
 _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 
 
@@ -221,12 +223,14 @@ class _Events:
     def _agreement(self, file: str, index: int, leaf: dict[str, Any]) -> None:
         match = _POL.fullmatch(leaf["pol"])
         number = int(match[1]) if match and match[1] else 0
-        if leaf["t"] == "policy.activate":
+        if leaf["t"] in _ADOPTIONS:
             if number <= self._activated:
                 self._findings.add("policy-order", file, index)
             self._activated = max(self._activated, number)
         elif leaf["t"] == "release" and number < self._activated:
             self._findings.add("release-superseded", file, index)
+        elif leaf["t"] == "release" and number > self._activated and self._log == "both":
+            self._findings.add("release-early", file, index)  # a country's own log has no adoptions to compare with
         elif number < self._pol:
             self._findings.add("policy-order", file, index)
         self._pol = max(self._pol, number)

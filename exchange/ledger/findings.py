@@ -93,6 +93,10 @@ TEXTS = {
         "The entry names an older agreement than an entry ahead of it.",
         "La entrada nombra un acuerdo anterior al de una entrada precedente.",
     ),
+    "release-early": Text(
+        "A release under an agreement that no entry ahead of it brought into force.",
+        "Una entrega conforme a un acuerdo que ningún asiento precedente puso en vigor.",
+    ),
     "release-superseded": Text(
         "A release under an agreement that had been superseded.", "Una entrega conforme a un acuerdo ya sustituido."
     ),

@@ -6,7 +6,7 @@ durable.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from exchange.ledger.entry import Entry
@@ -70,10 +70,59 @@ class AgreementRow:
     document: bytes
     approvals: bytes
     adopted_us: int
+    impact_sha256: str = ""
+    """Digest of the impact that was approved with it."""
+    overlays: bytes = b"[]"
+    """The tightenings in force beside it, a JSON list of documents with their approvals."""
+    cause: str = "activate"
+    """"activate" (a version both countries approved), "tighten", "lapse" (an overlay's end) or "expire"."""
 
     @property
     def name(self) -> str:
         return f"{self.agreement_id}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class DraftRow:
+    """A version on its way, with the impact that is to be approved with it. The same document may be put again, with
+    another impact."""
+
+    sha256: str
+    impact_sha256: str
+    agreement_id: str
+    version: int
+    document: bytes
+    impact: bytes
+    """Canonical JSON: what crosses the border, and commitments to what does not."""
+    openings: bytes
+    """JSON: by country, what its commitment in the impact opens to. For that country alone."""
+    proposed_us: int = 0
+    """Stamped by the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    """What one approver said of a draft: "approve" or "refuse"."""
+
+    sha256: str
+    impact_sha256: str
+    country: str
+    approver: str
+    decision: str
+    approval: bytes
+    """The statement with its signature, as it was given."""
+    given_us: int = 0
+    """Stamped by the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """Both countries have approved a draft: it comes into force at its time. A second one is Outdated."""
+
+    sha256: str
+    impact_sha256: str
+    scheduled_us: int = 0
+    """Stamped by the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +132,29 @@ class TrustListRow:
 
 
 Change = (
-    Member | Credential | EndCredential | SigningCert | RevokeSigningCert | Collection | AgreementRow | TrustListRow
+    Member
+    | Credential
+    | EndCredential
+    | SigningCert
+    | RevokeSigningCert
+    | Collection
+    | AgreementRow
+    | DraftRow
+    | ApprovalRow
+    | ScheduleRow
+    | TrustListRow
 )
+
+
+def stamped(change: Change, time_us: int) -> Change:
+    """The change with the time of its commit, where it carries one."""
+    if isinstance(change, DraftRow):
+        return replace(change, proposed_us=time_us)
+    if isinstance(change, ApprovalRow):
+        return replace(change, given_us=time_us)
+    if isinstance(change, ScheduleRow):
+        return replace(change, scheduled_us=time_us)
+    return change
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +315,8 @@ class Act:
     req: str
     record: Callable[[Stamp], Record]
     agreement: int | None = None
+    until_us: int | None = None
+    """When the agreement next begins or ends: what was decided before is not written after."""
     objects: tuple[NewObject, ...] = ()
     removals: tuple[Removal, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -271,7 +343,7 @@ class Done:
 
 
 class Outdated(Exception):
-    """The agreement, or a member's view, changed between decision and commit: decide again. Nothing was written."""
+    """The agreement, a draft or a member's view changed between decision and commit: decide again. Nothing was written."""
 
 
 class Halted(Exception):
@@ -305,6 +377,24 @@ class LabelRow:
     country: str
     placements: int
     last_tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What lies under one label since a time: how many placements, and the id of the newest object."""
+
+    label: int
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """Every draft that was ever put, with what was said of it, oldest first."""
+
+    drafts: tuple[DraftRow, ...]
+    approvals: tuple[ApprovalRow, ...]
+    scheduled: tuple[ScheduleRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +493,17 @@ class Store(Protocol):
         """The agreement of that adoption number, or the newest."""
         ...
 
+    async def agreements(self) -> list[AgreementRow]:
+        """Every adoption, oldest first."""
+        ...
+
+    async def proposals(self) -> Proposals: ...
+
     async def labels(self) -> list[LabelRow]: ...
+
+    async def samples(self, since_us: int) -> list[Sample]:
+        """Of each label with placements at or after a time. Reads every placement: for people who compare agreements."""
+        ...
 
     async def page(
         self,

@@ -21,9 +21,11 @@ from exchange.store.contract import (
     HeldObject,
     LabelRow,
     Opening,
+    Proposals,
     RecallRow,
     Registry,
     Relabelled,
+    Sample,
     StatusRow,
     TreeRow,
 )
@@ -168,8 +170,17 @@ class PostgresStore:
     async def agreement(self, number: int | None = None) -> AgreementRow | None:
         return await self._read(lambda db: postgres_read.agreement(db, number))
 
+    async def agreements(self) -> list[AgreementRow]:
+        return await self._read(postgres_read.agreements)
+
+    async def proposals(self) -> Proposals:
+        return await self._snapshot(postgres_read.proposals)
+
     async def labels(self) -> list[LabelRow]:
         return await self._read(postgres_read.labels)
+
+    async def samples(self, since_us: int) -> list[Sample]:
+        return await self._read(lambda db: postgres_read.samples(db, since_us))
 
     async def page(
         self,

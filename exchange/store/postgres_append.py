@@ -6,7 +6,7 @@ log has no entry, the objects are not there.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import asyncpg
@@ -18,17 +18,21 @@ from exchange.model.view import LateRun
 from exchange.store.contract import (
     Act,
     AgreementRow,
+    ApprovalRow,
     Change,
     Done,
+    DraftRow,
     EndCredential,
     Halted,
     Outdated,
     RecallMark,
     RevokeSigningCert,
+    ScheduleRow,
     Stamp,
     StatusRow,
     TrustListRow,
     ViewChange,
+    stamped,
 )
 from exchange.store.leaves import Leaves
 from exchange.store.leaves import Mark as LeavesMark
@@ -138,7 +142,7 @@ class _Transaction:
         return result
 
     async def _apply(self, act: Act) -> Done:
-        if act.agreement is not None and act.agreement != self.agreement:
+        if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
         placed = await self.placing.place(act.objects) if act.objects else ()
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
@@ -185,16 +189,16 @@ class _Transaction:
             await self._adopt(change)
             return
         self.registry += 1
-        await _CHANGES[type(change)](self.db, change)
+        await _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     async def _adopt(self, row: AgreementRow) -> None:
         if row.number != self.agreement + 1:
             raise Outdated
         await self.db.execute(
-            "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us)"
-            " VALUES ($1, $2, $3, $4, $5, $6)",
-            row.number, row.agreement_id, row.version, row.document, row.approvals, self.time_us,
-        )  # fmt: skip
+            "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            *astuple(replace(row, adopted_us=self.time_us)),
+        )
         self.agreement = row.number
         self.pol = f"{row.name}@{row.number}"
 
@@ -287,6 +291,31 @@ async def _put_collection(db: Connection, c: Collection) -> None:
     )  # fmt: skip
 
 
+async def _put_draft(db: Connection, row: DraftRow) -> None:
+    await db.execute(
+        "INSERT INTO draft (sha256, impact_sha256, agreement_id, version, document, impact, openings, proposed_us)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        *astuple(row),
+    )
+
+
+async def _put_approval(db: Connection, row: ApprovalRow) -> None:
+    await db.execute(
+        "INSERT INTO approval (sha256, impact_sha256, country, approver, decision, approval, given_us)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        *astuple(row),
+    )
+
+
+async def _put_schedule(db: Connection, row: ScheduleRow) -> None:
+    put = await db.execute(
+        "INSERT INTO schedule (sha256, impact_sha256, scheduled_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        *astuple(row),
+    )
+    if put != "INSERT 0 1":
+        raise Outdated
+
+
 async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
 
@@ -298,5 +327,8 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     SigningCert: _put_signing,
     RevokeSigningCert: _revoke_signing,
     Collection: _put_collection,
+    DraftRow: _put_draft,
+    ApprovalRow: _put_approval,
+    ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
 }

@@ -13,11 +13,16 @@ from exchange.model.page import Page, Row
 from exchange.model.view import Window
 from exchange.store.contract import (
     AgreementRow,
+    ApprovalRow,
     CheckpointRow,
+    DraftRow,
     LabelRow,
     Opening,
+    Proposals,
     Registry,
     RevokedCert,
+    Sample,
+    ScheduleRow,
     StatusRow,
     TreeRow,
     TrustListRow,
@@ -278,11 +283,42 @@ async def _collections(db: Connection) -> list[Collection]:
 
 async def agreement(db: Connection, number: int | None) -> AgreementRow | None:
     row = await db.fetchrow(
-        "SELECT number, agreement_id, version, document, approvals, adopted_us FROM agreement"
-        " WHERE $1::bigint IS NULL OR number = $1 ORDER BY number DESC LIMIT 1",
-        number,
+        f"{_AGREEMENTS} WHERE $1::bigint IS NULL OR number = $1 ORDER BY number DESC LIMIT 1", number
     )
     return AgreementRow(*row) if row else None
+
+
+async def agreements(db: Connection) -> list[AgreementRow]:
+    return [AgreementRow(*row) for row in await db.fetch(f"{_AGREEMENTS} ORDER BY number")]
+
+
+_AGREEMENTS = "SELECT number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause FROM agreement"
+
+
+async def proposals(db: Connection) -> Proposals:
+    drafts = await db.fetch(
+        "SELECT sha256, impact_sha256, agreement_id, version, document, impact, openings, proposed_us"
+        " FROM draft ORDER BY position"
+    )
+    approvals = await db.fetch(
+        "SELECT sha256, impact_sha256, country, approver, decision, approval, given_us"
+        " FROM approval ORDER BY given_us, country, approver"
+    )
+    scheduled = await db.fetch("SELECT sha256, impact_sha256, scheduled_us FROM schedule")
+    return Proposals(
+        tuple(DraftRow(*row) for row in drafts),
+        tuple(ApprovalRow(*row) for row in approvals),
+        tuple(ScheduleRow(*row) for row in scheduled),
+    )
+
+
+async def samples(db: Connection, since_us: int) -> list[Sample]:
+    found = await db.fetch(
+        "WITH s AS (SELECT label, count(*) AS n, max(vid) AS vid FROM placement WHERE tick >= $1 GROUP BY label)"
+        " SELECT s.label, s.n, o.id FROM s JOIN object o ON o.vid = s.vid ORDER BY s.label",
+        since_us,
+    )
+    return [Sample(*row) for row in found]
 
 
 # --- the ledger ---

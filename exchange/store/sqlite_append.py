@@ -6,7 +6,7 @@ The frontier is read inside the transaction and never kept across commits, so se
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 from exchange.ledger.tiles import full_tiles
@@ -15,16 +15,20 @@ from exchange.model.view import LateRun
 from exchange.store.contract import (
     Act,
     AgreementRow,
+    ApprovalRow,
     Change,
     Done,
+    DraftRow,
     EndCredential,
     Halted,
     Outdated,
     RecallMark,
     RevokeSigningCert,
+    ScheduleRow,
     Stamp,
     TrustListRow,
     ViewChange,
+    stamped,
 )
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
@@ -85,7 +89,7 @@ class _Transaction:
         self.leaves.reset(leaves)
 
     def apply(self, act: Act) -> Done:
-        if act.agreement is not None and act.agreement != self.agreement:
+        if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
         placed = self.placing.place(act.objects) if act.objects else ()
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
@@ -133,14 +137,15 @@ class _Transaction:
             self._adopt(change)
             return
         self.registry += 1
-        _CHANGES[type(change)](self.db, change)
+        _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
         if row.number != self.agreement + 1:
             raise Outdated
         self.db.execute(
-            "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us) VALUES (?, ?, ?, ?, ?, ?)",
-            (row.number, row.agreement_id, row.version, row.document, row.approvals, self.time_us),
+            "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            astuple(replace(row, adopted_us=self.time_us)),
         )
         self.agreement = row.number
         self.pol = f"{row.name}@{row.number}"
@@ -248,6 +253,31 @@ def _put_collection(db: sqlite3.Connection, c: Collection) -> None:
     )
 
 
+def _put_draft(db: sqlite3.Connection, row: DraftRow) -> None:
+    db.execute(
+        "INSERT INTO draft (sha256, impact_sha256, agreement_id, version, document, impact, openings, proposed_us)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        astuple(row),
+    )
+
+
+def _put_approval(db: sqlite3.Connection, row: ApprovalRow) -> None:
+    db.execute(
+        "INSERT INTO approval (sha256, impact_sha256, country, approver, decision, approval, given_us)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        astuple(row),
+    )
+
+
+def _put_schedule(db: sqlite3.Connection, row: ScheduleRow) -> None:
+    put = db.execute(
+        "INSERT INTO schedule (sha256, impact_sha256, scheduled_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        astuple(row),
+    )
+    if not put.rowcount:
+        raise Outdated
+
+
 def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
     db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
 
@@ -259,5 +289,8 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     SigningCert: _put_signing,
     RevokeSigningCert: _revoke_signing,
     Collection: _put_collection,
+    DraftRow: _put_draft,
+    ApprovalRow: _put_approval,
+    ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
 }

@@ -13,11 +13,16 @@ from exchange.model.page import Page, Row
 from exchange.model.view import Window
 from exchange.store.contract import (
     AgreementRow,
+    ApprovalRow,
     CheckpointRow,
+    DraftRow,
     LabelRow,
     Opening,
+    Proposals,
     Registry,
     RevokedCert,
+    Sample,
+    ScheduleRow,
     StatusRow,
     TreeRow,
     TrustListRow,
@@ -317,11 +322,41 @@ def _trustnumber_list(db: sqlite3.Connection) -> TrustListRow | None:
 
 def agreement(db: sqlite3.Connection, number: int | None) -> AgreementRow | None:
     row = db.execute(
-        "SELECT number, agreement_id, version, document, approvals, adopted_us FROM agreement"
-        " WHERE ? IS NULL OR number = ? ORDER BY number DESC LIMIT 1",
-        (number, number),
+        f"{_AGREEMENTS} WHERE ? IS NULL OR number = ? ORDER BY number DESC LIMIT 1", (number, number)
     ).fetchone()
     return AgreementRow(*row) if row else None
+
+
+def agreements(db: sqlite3.Connection) -> list[AgreementRow]:
+    return [AgreementRow(*row) for row in db.execute(f"{_AGREEMENTS} ORDER BY number")]
+
+
+_AGREEMENTS = "SELECT number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause FROM agreement"
+
+
+def proposals(db: sqlite3.Connection) -> Proposals:
+    drafts = db.execute(
+        "SELECT sha256, impact_sha256, agreement_id, version, document, impact, openings, proposed_us"
+        " FROM draft ORDER BY position"
+    )
+    approvals = db.execute(
+        "SELECT sha256, impact_sha256, country, approver, decision, approval, given_us"
+        " FROM approval ORDER BY given_us, country, approver"
+    )
+    return Proposals(
+        tuple(DraftRow(*row) for row in drafts),
+        tuple(ApprovalRow(*row) for row in approvals),
+        tuple(ScheduleRow(*row) for row in db.execute("SELECT sha256, impact_sha256, scheduled_us FROM schedule")),
+    )
+
+
+def samples(db: sqlite3.Connection, since_us: int) -> list[Sample]:
+    found = db.execute(
+        "WITH s AS (SELECT label, count(*) AS n, max(vid) AS vid FROM placement WHERE tick >= ? GROUP BY label)"
+        " SELECT s.label, s.n, o.id FROM s JOIN object o ON o.vid = s.vid ORDER BY s.label",
+        (since_us,),
+    )
+    return [Sample(*row) for row in found]
 
 
 # --- the ledger ---

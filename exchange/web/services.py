@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from exchange.clock import Clock
 from exchange.edl.lists import Lists
+from exchange.governance.agreements import Agreements
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
@@ -29,6 +30,7 @@ class Services:
     recalls: Recalls
     governance: Governance
     relaying: Relaying
+    agreements: Agreements
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""

@@ -155,6 +155,15 @@ async def test_a_failing_act_leaves_no_trace_and_does_not_stop_its_group(store: 
     await check_log(store)
 
 
+async def test_an_act_decided_before_the_agreement_ended_is_not_written_after(store: Store) -> None:
+    now_us = FixedClock().now_us()
+    early, late = (replace(act(new(made(number))), until_us=now_us + number) for number in (1, 0))
+    before, after = await store.extend([early, late])
+    assert isinstance(before, Done)
+    assert isinstance(after, Outdated)
+    await check_log(store)
+
+
 async def test_an_act_decided_under_another_agreement_is_not_written(store: Store) -> None:
     [result] = await store.extend([act(new(made(1)), agreement=7)])
     assert isinstance(result, Outdated)

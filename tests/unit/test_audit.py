@@ -518,6 +518,18 @@ async def test_a_release_under_a_superseded_agreement_is_named(tmp_path: Path) -
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("adoption", ["policy.activate", "policy.tighten", "policy.lapse", "policy.expire"])
+async def test_whatever_gives_the_rules_a_new_number_supersedes(tmp_path: Path, adoption: str) -> None:
+    entries = [
+        leaf("both", 0, "policy.activate", "us-mx/1@1"),
+        leaf("both", 1, "release", "us-mx/1@2"),
+        leaf("both", 2, adoption, "us-mx/1@2"),
+        leaf("both", 3, "release", "us-mx/1@1"),
+        leaf("both", 4, "release", "us-mx/1@2"),
+    ]
+    assert await events(tmp_path, "both", entries) == [(1, "release-early"), (3, "release-superseded")]
+
+
 async def test_one_bad_file_does_not_bury_the_others(tmp_path: Path) -> None:
     entries = [leaf("us", n, v=2) for n in range(300)]
     found = await events(tmp_path, "us", entries)

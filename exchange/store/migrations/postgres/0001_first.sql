@@ -68,7 +68,22 @@ CREATE TABLE collection (
 );
 CREATE TABLE agreement (
     number bigint PRIMARY KEY, agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL,
-    approvals bytea NOT NULL, adopted_us bigint NOT NULL, UNIQUE (agreement_id, version)
+    approvals bytea NOT NULL, adopted_us bigint NOT NULL, impact_sha256 text NOT NULL,
+    overlays bytea NOT NULL,          -- tightenings in force beside it
+    cause text NOT NULL              -- activate, tighten, lapse, expire
+);
+CREATE TABLE draft (                -- versions on their way; written once, as is what is said of them
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sha256 text NOT NULL, impact_sha256 text NOT NULL,
+    agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL, impact bytea NOT NULL,
+    openings bytea NOT NULL, proposed_us bigint NOT NULL, UNIQUE (sha256, impact_sha256)
+);
+CREATE TABLE approval (
+    sha256 text NOT NULL, impact_sha256 text NOT NULL, country text NOT NULL, approver text NOT NULL, decision text NOT NULL,
+    approval bytea NOT NULL, given_us bigint NOT NULL,
+    PRIMARY KEY (sha256, impact_sha256, country, approver, decision)
+);
+CREATE TABLE schedule (
+    sha256 text NOT NULL, impact_sha256 text NOT NULL, scheduled_us bigint NOT NULL, PRIMARY KEY (sha256, impact_sha256)
 );
 CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
 

@@ -64,7 +64,22 @@ CREATE TABLE collection (
 );
 CREATE TABLE agreement (
     number INTEGER PRIMARY KEY, agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
-    approvals BLOB NOT NULL, adopted_us INTEGER NOT NULL, UNIQUE (agreement_id, version)
+    approvals BLOB NOT NULL, adopted_us INTEGER NOT NULL, impact_sha256 TEXT NOT NULL,
+    overlays BLOB NOT NULL,          -- tightenings in force beside it
+    cause TEXT NOT NULL              -- activate, tighten, lapse, expire
+);
+CREATE TABLE draft (                -- versions on their way; written once, as is what is said of them
+    position INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL,
+    agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL, impact BLOB NOT NULL,
+    openings BLOB NOT NULL, proposed_us INTEGER NOT NULL, UNIQUE (sha256, impact_sha256)
+);
+CREATE TABLE approval (
+    sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL, country TEXT NOT NULL, approver TEXT NOT NULL, decision TEXT NOT NULL,
+    approval BLOB NOT NULL, given_us INTEGER NOT NULL,
+    PRIMARY KEY (sha256, impact_sha256, country, approver, decision)
+);
+CREATE TABLE schedule (
+    sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL, scheduled_us INTEGER NOT NULL, PRIMARY KEY (sha256, impact_sha256)
 );
 CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
 

@@ -1,0 +1,63 @@
+"""Whether what one country put forward alone may hold at once: it is sound, of now, and takes away from everybody or nobody."""
+
+import asyncio
+from collections.abc import Sequence
+
+from exchange.errors import NotPermitted
+from exchange.governance.drafts import agreed, malformed
+from exchange.governance.impact import Matrix
+from exchange.rules import Rules
+from exchange.store.contract import LabelRow
+from exchange.times import parse_us
+from policies.agreement import AgreementError
+from policies.matrix import differences
+from policies.overlay import Overlay, load_overlay, overlaid
+
+EARLY_US = 5 * 60 * 1_000_000
+"""One dated so little ahead is of now: clocks differ."""
+
+
+def sound(rules: Rules, document: bytes, now_us: int) -> Overlay:
+    """The overlay. Raises Malformed for its first mistake, NotPermitted for one in force (overlay-known) or not of now (-time)."""
+    try:
+        overlay = load_overlay(document, agreed(rules))
+    except AgreementError as error:
+        raise malformed(error) from None
+    if any(overlay.sha256 == one.sha256 or overlay.overlay_id == one.overlay_id for one in rules.overlays):
+        raise NotPermitted(
+            "This restriction is in force already.",
+            "Esta restricción ya está en vigor.",
+            code="overlay-known",
+            field="overlay_id",
+        )
+    if not parse_us(overlay.document.effective_from) - EARLY_US <= now_us < parse_us(overlay.expires):
+        raise NotPermitted(
+            "It is not of now: its time is over, or has not come.",
+            "No es de ahora: su plazo terminó o aún no comienza.",
+            code="overlay-time",
+            field="effective_from",
+        )
+    return overlay
+
+
+async def proved(rules: Rules, rows: Sequence[LabelRow], overlay: Overlay) -> int:
+    """How many pairs of a label and a member of the other country lose: what stays at home is not told. Raises when any pair
+    gains, over all labels and members there are."""
+    now = max(rules.now, overlay.document.effective_from)
+
+    def judge() -> tuple[int, int]:
+        old = agreed(rules)
+        before = overlaid(old, rules.overlays)
+        after = overlaid(old, (*rules.overlays, overlay))
+        changes = list(differences(before, after, Matrix(rules, rows).everybody(), old_now=now, new_now=now))
+        loose = sum(one.kind != "lost" for one in changes)
+        return loose, sum(to.country != one.label.country for one in changes for to in one.recipients)
+
+    loose, lost = await asyncio.to_thread(judge)
+    if loose:
+        raise NotPermitted(
+            "It would give somebody something: one country alone may only take away.",
+            "Daría algo a alguien: un país por sí solo únicamente puede retirar.",
+            code="overlay-loosens",
+        )
+    return lost
