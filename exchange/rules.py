@@ -166,6 +166,14 @@ class Glance(NamedTuple):
     epochs: Epochs
 
 
+def changing() -> Unavailable:
+    """What is answered when rules change faster than something can be decided under them."""
+    return Unavailable(
+        "The rules are changing right now. Try again shortly.",
+        "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
+    )
+
+
 class RuleBook:
     """Keeps the newest snapshot of this process."""
 

@@ -31,7 +31,7 @@ from exchange.model.stix import item_hash
 from exchange.release.disclosure import Part, Piece, parts, release_entries
 from exchange.release.grants import Allowed
 from exchange.release.page import DECISIONS_AT_MOST, Release
-from exchange.rules import Caller, RuleBook
+from exchange.rules import Caller, RuleBook, changing
 from exchange.settings import Settings
 from exchange.store.contract import Act, Epochs, LeafRef, ListSize, Outdated, Record, Store
 
@@ -182,10 +182,7 @@ class Lists:
             state.deliver(shown, wanted, sizes)
             _keep(self._told, (caller.account, collection.id, wanted), (file.digest, done.leaves))
             return Given(file, modified_s, content, done.leaves)
-        raise Unavailable(
-            "The rules are changing right now. Try again shortly.",
-            "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
-        )
+        raise changing()
 
     def _modified_s(self, place: Hashable, digest: str) -> int:
         """When the file became what it is. It rises with every change, so that a date alone tells two contents apart."""

@@ -12,7 +12,7 @@ import orjson
 import structlog
 
 from exchange.clock import Clock
-from exchange.errors import NotFound, NotPermitted, NotStix, Text, Unavailable
+from exchange.errors import NotFound, NotPermitted, NotStix, Text
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
 from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
 from exchange.intake.parse import objects_in
@@ -24,7 +24,7 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
 from exchange.model.member import Collection
 from exchange.model.versions import Verdict
-from exchange.rules import Caller, RuleBook, Rules
+from exchange.rules import Caller, RuleBook, Rules, changing
 from exchange.settings import Settings
 from exchange.store.contract import (
     Act,
@@ -145,10 +145,7 @@ class Intake:
                 continue
             draft.alarm()
             return Submitted(draft.req, draft.status, done.leaves)
-        raise Unavailable(
-            "The rules are changing right now. Try again shortly.",
-            "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
-        )
+        raise changing()
 
     async def remove(
         self,
@@ -161,7 +158,8 @@ class Intake:
         """Take versions of the caller's own object out of a collection; the number that went. `holders`: by member, the versions
         that it may see until then, and is asked to drop.
 
-        Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's.
+        Raises NotFound when there is nothing of the kind, NotPermitted when the object is another member's, Unavailable when
+        the agreement changes meanwhile: then others may hold it than were asked for.
         """
         rules = await self._rulebook.current()
         judgements = self._judgements_under(rules)
@@ -184,9 +182,11 @@ class Intake:
             return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
-        done = await self._sequencer.append(
-            Act(str(uuid.uuid4()), record, agreement=rules.number or None, removals=(removal,))
-        )
+        act = Act(str(uuid.uuid4()), record, agreement=rules.number or None, removals=(removal,))
+        try:
+            done = await self._sequencer.append(act)
+        except Outdated:
+            raise changing() from None
         removed = done.stamp.removed[0]
         if removed is None:
             raise NotPermitted(

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
-from exchange.errors import NotFound, Unavailable
+from exchange.errors import NotFound
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
@@ -15,7 +15,7 @@ from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
-from exchange.rules import Caller, Glance, RuleBook
+from exchange.rules import Caller, Glance, RuleBook, changing
 from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
 
 DECISIONS_AT_MOST = 8
@@ -85,10 +85,7 @@ class Release:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
             return Released(sheet, done.leaves, await self._sheets.deflated(question, sheet, packing))
-        raise Unavailable(
-            "The rules are changing right now. Try again shortly.",
-            "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
-        )
+        raise changing()
 
     async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:
         """What of a collection the member may see, its view brought up to the rules; and the rules that this is by."""

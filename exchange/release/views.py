@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from exchange.clock import Clock
-from exchange.errors import Unavailable
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member
 from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window
 from exchange.release.grants import Grants, Standing
-from exchange.rules import Glance, RuleBook, Rules
+from exchange.rules import Glance, RuleBook, Rules, changing
 from exchange.store.contract import Act, LabelRow, Outdated, RecallRow, Record, Stamp, Store, Turn, ViewChange, Waiting
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
@@ -102,10 +101,7 @@ class Views:
             with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
                 await self._sequencer.append(Act(str(uuid.uuid4()), step.record, agreement=rules.number, view=change))
             glance = await self._rulebook.glance()
-        raise Unavailable(
-            "The rules are changing right now. Try again shortly.",
-            "Las reglas están cambiando en este momento. Intente de nuevo en breve.",
-        )
+        raise changing()
 
     async def catch_up(self) -> None:
         """Bring every active member's view up to the rules, whether it asks or not."""
