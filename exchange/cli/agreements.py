@@ -20,8 +20,7 @@ from exchange.model.member import Country
 from exchange.release.explain import explain as explained
 from exchange.store.contract import AgreementRow
 from exchange.web.services import Services
-from policies.agreement import Agreement, AgreementError, load
-from policies.decide import run_tests
+from policies.agreement import Agreement, AgreementError, load, run_tests
 
 the_document = argument("file", type=a_file, help="The agreement, TOML.", es="El acuerdo, en TOML.")
 

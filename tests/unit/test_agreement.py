@@ -8,7 +8,7 @@ import pytest
 import rfc8785
 
 from policies.agreement import Agreement, AgreementError, Finding, canonical_form, load, run_tests
-from policies.findings import line_index
+from policies.mistakes import line_index
 
 SAMPLE = Path(__file__).resolve().parents[2] / "policies" / "agreements" / "us-mx-trade-cyber.toml"
 TEXT = SAMPLE.read_text("utf-8")

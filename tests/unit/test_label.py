@@ -111,7 +111,7 @@ def test_confidence_bands(value: int | None, band: str) -> None:
     [
         ("indicator", "indicator"), ("tool", "malware"), ("intrusion-set", "malware"), ("ipv4-addr", "observed"),
         ("observed-data", "observed"), ("course-of-action", "vulnerability"), ("marking-definition", "context"),
-        ("sighting", "relation"), ("opinion", "report"), ("x-acme-widget", "other"), ("", "other"),
+        ("relationship", "relation"), ("sighting", "sighting"), ("opinion", "report"), ("x-acme-widget", "other"), ("", "other"),
     ],
 )  # fmt: skip
 def test_every_type_has_a_class(stix_type: str, expected: str) -> None:
