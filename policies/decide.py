@@ -115,7 +115,7 @@ class Decision:
     @property
     def trace(self) -> tuple[Step, ...]:
         """Every clause with what it did: the first predicate that failed, or that it matched."""
-        return explain.steps(self.case)
+        return explain.steps(self.case, self.ceilings)
 
     @property
     def nearest(self) -> Step | None:

@@ -73,16 +73,18 @@ class Case(NamedTuple):
         return min(failed)
 
 
-def steps(case: Case) -> tuple[Step, ...]:
-    """Every clause that was tried, in the order built-in, forbids, permits, ceilings."""
+def steps(case: Case, failing: tuple[str, ...]) -> tuple[Step, ...]:
+    """Every clause that was tried, in the order built-in, forbids, permits, ceilings. `failing` are the decision's ceilings,
+    among them such as are asked only once everything else permits."""
     agreement = case.agreement
     tried = builtin.ON_RELEASE if case.recipient is not None else builtin.ON_SUBMISSION
     applied = builtin.of_bits(case.applied)
     done = [Step(rule, "builtin", rule in applied, None, *clause_text(agreement, rule)) for rule in tried]
     if case.recipient is not None:
         done += [_clause_step(clause, case.outcome(n)) for n, clause in enumerate(agreement.clauses)]
-    for rule in dict.fromkeys((*applicable(agreement, case.label, case.recipient), *case.failing)):
-        held = rule not in case.failing
+    failing = (*case.failing, *failing)
+    for rule in dict.fromkeys((*applicable(agreement, case.label, case.recipient), *failing)):
+        held = rule not in failing
         done.append(Step(rule, "ceiling", held, None if held else rule, *clause_text(agreement, rule)))
     return tuple(done)
 

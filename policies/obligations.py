@@ -71,6 +71,7 @@ class Bounds:
     retain: str | None
     retain_by_class: Mapping[str, str]
     granularity: str | None
+    purposes: frozenset[str]
     excluded_purposes: str
 
 
@@ -80,6 +81,7 @@ def bounds_of(document: Document) -> Bounds:
         retain=retention.default if retention else None,
         retain_by_class={str(name): term for name, term in retention.by_class.items()} if retention else {},
         granularity=sightings.granularity if sightings else None,
+        purposes=frozenset(document.purposes.allowed),
         excluded_purposes=",".join(sorted(document.purposes.excluded)),
     )
 
@@ -101,7 +103,8 @@ def together(permits: Sequence[Obligations], label: Label, bounds: Bounds) -> Ob
     _add(words, _of_document(bounds, label, feedback="sighting_feedback.within" in words))
     _add(words, dict(term.split("=", 1) for term in label.terms))
     if label.purposes is not None:
-        _add(words, {_PURPOSES: ",".join(label.purposes)})
+        # A purpose that the document does not know is none that anybody here could serve.
+        _add(words, {_PURPOSES: ",".join(one for one in label.purposes if one in bounds.purposes)})
     return _sealed(words)
 
 

@@ -65,8 +65,8 @@ class RecipientSide(NamedTuple):
     recipient: Recipient
     side: Side
     applied: int
-    tops: dict[str, tuple[Top, ...] | None]
-    """By the originator's country, the ceilings it must stay below; None when no role of it may receive from there."""
+    tops: dict[str, tuple[bool, tuple[Top, ...]]]
+    """By the originator's country: whether no role of it may receive from there, and the ceilings to stay below."""
     failing: dict[tuple[object, ...], tuple[str, ...]]
     """What ceilings failed before, by all that they look at in a label."""
 
@@ -111,8 +111,8 @@ def recipient_side(agreement: Agreement, recipient: Recipient) -> RecipientSide:
     return found
 
 
-def tops(agreement: Agreement, country: str, to: RecipientSide) -> tuple[Top, ...] | None:
-    """The ceilings between a country and a recipient. Of several roles each must hold: a second role never gives more."""
+def tops(agreement: Agreement, country: str, to: RecipientSide) -> tuple[bool, tuple[Top, ...]]:
+    """Whether the border is closed to the recipient, and the ceilings between a country and it. Of several roles each must hold: a second role never gives more."""
     if country not in to.tops:
         recipient, limits = to.recipient, agreement.limits
         narrower = limits.direction.get((country, recipient.country), {})
@@ -121,7 +121,7 @@ def tops(agreement: Agreement, country: str, to: RecipientSide) -> tuple[Top, ..
         if country != recipient.country:
             border = [top for role in recipient.roles if (top := limits.cross_border.get(role))]
             closed, found = not border, border + found
-        to.tops[country] = None if closed else tuple(found)
+        to.tops[country] = closed, tuple(found)
     return to.tops[country]
 
 
@@ -140,11 +140,10 @@ def _failing(agreement: Agreement, of: LabelSide, to: RecipientSide) -> tuple[st
     limits, origin = agreement.limits, of.label.country
     crossing = origin != to.recipient.country
     found = [] if tlp <= limits.anywhere[0] and pap <= limits.anywhere[1] else [builtin.ANYWHERE]
-    above = tops(agreement, origin, to)
-    if above is None:
+    closed, above = tops(agreement, origin, to)
+    if closed:
         found.append(builtin.CROSS_BORDER)
-    else:
-        found += [rule for rule, most_tlp, most_pap in above if tlp > most_tlp or pap > most_pap]
+    found += [rule for rule, most_tlp, most_pap in above if tlp > most_tlp or pap > most_pap]
     if assurance < (limits.assurance_cross_border if crossing else limits.assurance_in_country):
         found.append(builtin.MIN_ASSURANCE)
     if not of.understood and (crossing or limits.unknown_denied_at_home):
@@ -170,8 +169,8 @@ def applicable(agreement: Agreement, label: Label, recipient: Recipient | None) 
     """The ceilings that are asked in a case, whether or not they hold; without a recipient, on submission."""
     if recipient is None:
         return [builtin.ANYWHERE, builtin.MIN_ASSURANCE]
-    above = tops(agreement, label.country, recipient_side(agreement, recipient))
-    asked = [builtin.CROSS_BORDER] if above is None else [rule for rule, _, _ in above]
+    closed, above = tops(agreement, label.country, recipient_side(agreement, recipient))
+    asked = ([builtin.CROSS_BORDER] if closed else []) + [rule for rule, _, _ in above]
     found = [builtin.ANYWHERE, *asked, builtin.MIN_ASSURANCE]
     if label.country != recipient.country or agreement.limits.unknown_denied_at_home:
         found.append(builtin.UNKNOWN_MARKING)
