@@ -101,7 +101,9 @@ def together(permits: Sequence[Obligations], label: Label, bounds: Bounds) -> Ob
     """All that binds whoever receives what the label describes; where two speak of the same thing the stricter holds."""
     words = accumulated(permits)
     _add(words, _of_document(bounds, label, feedback="sighting_feedback.within" in words))
-    _add(words, dict(term.split("=", 1) for term in label.terms))
+    for term in label.terms:  # two markings may speak of one thing
+        key, word = term.split("=", 1)
+        _add(words, {key: word})
     if label.purposes is not None:
         # A purpose that the document does not know is none that anybody here could serve.
         _add(words, {_PURPOSES: ",".join(one for one in label.purposes if one in bounds.purposes)})

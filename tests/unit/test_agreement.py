@@ -336,6 +336,12 @@ def test_the_examples_exercise_every_clause_of_the_sample(sample: Agreement) -> 
     assert clauses - decisive == set()
 
 
+def test_every_clause_of_the_sample_has_a_text_that_ends_as_a_sentence(sample: Agreement) -> None:
+    for clause in sample.clauses:
+        assert clause.en.endswith(".")
+        assert clause.es.endswith(".")
+
+
 def test_the_sample_names_roles_not_members(sample: Agreement) -> None:
     assert sample.named_members == frozenset()
     assert all(not rule.to.members and not rule.from_.members for _, _, rule in sample.document.rules())
