@@ -48,7 +48,7 @@ def locate(mistakes: Iterable[Mistake], text: str) -> list[Finding]:
 
 
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
-_KEY: Final = re.compile(r"\s*([\w.\"' -]+?)\s*=")
+_KEY: Final = re.compile(r"\s*([\w.\"'> -]+?)\s*=")
 _QUOTES: Final = re.compile(r'"""|\'\'\'')
 
 

@@ -1,10 +1,10 @@
 """Markings that say what may be done with an object: FIRST's IEP, and an originator's own release terms."""
 
+import json
 from typing import Any
 
 import pytest
 
-from certs.jcs import load
 from policies.markings import Marks, resolve_markings
 from policies.terms import IEP_EXTENSION, TERMS_EXTENSION
 from tests.data import read_shared
@@ -31,7 +31,7 @@ def iep(**body: Any) -> tuple[str, dict[str, Any]]:
 
 
 def test_the_real_iep_example() -> None:
-    real = load(read_shared("stix-common-objects/iep/iep-data-marking-example.json"))
+    real = json.loads(read_shared("stix-common-objects/iep/iep-data-marking-example.json"))
     marks = resolve_markings([real["id"]], {real["id"]: real})
     assert (marks.tlp, marks.caveats) == ("amber", ())
     assert marks.terms == (
