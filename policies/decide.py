@@ -235,7 +235,7 @@ def _released(
 ) -> tuple[bool, bool]:
     """Whether consents cover the case, and whether that could not be told."""
     if term.moment is None:
-        return False, True
+        return False, False  # told of as an error by itself
     try:
         return consented(agreement, of.label, to.recipient, consents, term.moment), False
     except (TypeError, ValueError):

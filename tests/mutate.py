@@ -28,7 +28,7 @@ import policies.label  # noqa: F401 - what no mutant changes is imported once, b
 
 ROOT = Path(__file__).resolve().parents[1]
 EVALUATOR = ("decide", "sides", "predicates", "obligations", "consent")
-UNIT = ["decide", "clauses", "bounds", "obligations", "reasons"]
+UNIT = ["decide", "clauses", "bounds", "obligations", "reasons", "contradictions"]
 UNNEEDED = ("cacheprovider", "xdist", "hypothesispytest")
 ENOUGH = 0.9
 PATIENCE_SECONDS = 60

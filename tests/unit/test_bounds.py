@@ -41,6 +41,7 @@ def test_the_ceiling_anywhere_bounds_pap_too() -> None:
     for pap, effect in (("green", "permit"), ("amber", "deny")):
         assert judge(under, replace(LABEL, pap=pap), CUSTOMS).effect == effect
         assert may_submit(under, replace(LABEL, pap=pap), now=NOW).effect == effect
+    assert may_submit(under, replace(LABEL, tlp="amber+strict"), now=NOW).effect == "permit"
 
 
 def test_the_least_assurance_differs_at_home_and_abroad() -> None:

@@ -74,6 +74,8 @@ def test_a_permit_whose_condition_fails_does_not_permit(
         ({"when": {"tlp": {"max": "green"}}}, LABEL, ADUANAS),
         ({"when": {"confidence": {"floor": "high"}}}, LABEL, ADUANAS),
         ({"when": {"assurance": {"floor": "gateway-signed"}}}, LABEL, ADUANAS),
+        ({"when": {"assurance": {"floor": "originator-signed"}}}, LABEL, ADUANAS),
+        ({"when": {"pap": {"max": "green"}}}, replace(LABEL, pap="green"), ADUANAS),
         ({"when": {"caveats": {"any": ["pii-possible"]}}}, replace(LABEL, caveats=("pii-possible",)), ADUANAS),
         ({"when": {"rel_to": "present"}}, replace(LABEL, rel_to=("MX",)), ADUANAS),
         ({"when": {"feeds": ["kev"]}}, replace(LABEL, feed="kev"), ADUANAS),
@@ -91,6 +93,12 @@ def test_an_empty_audience_matches_nobody(side: dict[str, Any]) -> None:
     # Refused when a document is read; should one come this far, it must not mean "everybody".
     under = agreement(permit(to=side), audiences={"nobody": {"members": [], "owner": "US"}})
     for recipient in (ADUANAS, PUERTO, CUSTOMS, PORT):
+        assert judge(under, recipient=recipient).effect == "deny"
+
+
+def test_an_audience_that_is_not_defined_has_nobody_in_it() -> None:
+    under = agreement(permit(to={"audience": "bars"}))  # refused when a document is read
+    for recipient in (ADUANAS, PUERTO, replace(PORT, audiences=("bars",))):
         assert judge(under, recipient=recipient).effect == "deny"
 
 

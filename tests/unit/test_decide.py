@@ -62,6 +62,8 @@ def test_whatever_a_condition_looks_at_its_error_denies(kind: type[Predicate]) -
     under = replace(under, forbids=(with_broken(under.forbids[0], kind),), kept={})
     decision = judge(under)
     assert (decision.effect, decision.errors, decision.clause) == ("deny", ("F-ONE",), "F-ONE")
+    assert decision.forbids == ()
+    assert [step.failed for step in decision.trace if step.rule == "F-ONE"] == ["evaluation-error"]
 
 
 def test_a_permit_that_errors_denies_even_beside_one_that_permits() -> None:
@@ -163,6 +165,13 @@ def test_what_may_be_submitted(change: dict[str, Any], clause: str) -> None:
     assert clause in decision.reason("en")
     assert decision.reason("es").startswith("aceptado" if clause == "SUBMIT" else "no aceptado")
     assert decision.trace
+    assert not decision.may_block, "nothing is received yet"
+
+
+def test_what_is_well_enough_signed_for_home_is_taken_in() -> None:
+    under = agreement(permit())
+    assert may_submit(under, replace(LABEL, assurance="imported"), now=NOW).effect == "permit"
+    assert may_submit(under, replace(LABEL, assurance="unsigned"), now=NOW).ceilings == ("defaults.min_assurance",)
 
 
 def test_decisions_compare_by_what_was_decided() -> None:
@@ -213,4 +222,4 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for tlp in ("clear", "green", "amber", "amber+strict"):
         for confidence in ("none", "low", "med", "high"):
             assert judge(under, replace(LABEL, tlp=tlp, confidence=confidence)).effect == "permit"
-            assert len(under.kept) <= 8
+            assert 2 < len(under.kept) <= 8

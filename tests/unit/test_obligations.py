@@ -34,6 +34,7 @@ def test_blocking_needs_the_word_of_every_permit(given: list[dict[str, str]], ma
     under = agreement(*[permit(f"P-{n}", then={"identity": "reveal", **then}) for n, then in enumerate(given)])
     decision = judge(under)
     assert (decision.effect, decision.may_block) == ("permit", may)
+    assert judge(under, replace(LABEL, pap="green")).may_block == may
     assert not judge(under, replace(LABEL, pap="amber")).may_block, (
         "PAP:AMBER allows no act that the adversary could notice"
     )
@@ -105,6 +106,11 @@ def test_who_is_named(identity: str, operator: str, consenting: str, agency: str
     assert judge(under, OPERATOR).view == operator
     assert judge(under, replace(OPERATOR, consent="named")).view == consenting
     assert judge(under, LABEL).view == agency
+
+
+def test_a_permit_that_says_nothing_of_time_gives_at_once_and_without_end() -> None:
+    decision = judge(agreement(permit()))
+    assert (decision.delay_seconds, decision.expires_after_seconds) == (0, None)
 
 
 def test_a_permit_that_says_nothing_of_identity_does_not_name() -> None:

@@ -73,6 +73,32 @@ def test_a_reason_can_be_given_for_every_way_to_deny() -> None:
         assert decision.trace
 
 
+@pytest.mark.parametrize(
+    ("parts", "en", "es"),
+    [
+        (
+            {"from": {"roles": ["operator", "csirt"]}},
+            "the originator has one of these roles: csirt, operator",
+            "el remitente tenga una de estas funciones: csirt, operator",
+        ),
+        ({"when": {"consent": "named"}}, "the originator agrees to be named", "el remitente acepte ser nombrado"),
+        (
+            {"when": {"consent": "none"}},
+            "the originator does not agree to be named",
+            "el remitente no acepte ser nombrado",
+        ),
+        ({"to": {"roles": []}}, "the recipient has one of these roles: ∅", "el destinatario tenga una de estas funciones: ∅"),
+        ({"to": {"audience": "ports"}}, "the recipient belongs to the audience ports", "pertenezca a la audiencia ports"),
+    ],
+)  # fmt: skip
+def test_a_condition_is_told_in_both_languages(parts: dict[str, Any], en: str, es: str) -> None:
+    named = {"named": "none", "none": "named"}.get(parts.get("when", {}).get("consent", ""), "none")
+    label = replace(LABEL, roles=("agency",), consent=named)
+    decision = judge(agreement(permit(**parts)), label)
+    assert en in decision.reason("en")
+    assert es in decision.reason("es")
+
+
 def test_the_nearest_permit_can_be_asked_for() -> None:
     near = judge(SAMPLE, replace(OPERATOR, confidence="low", caveats=("noforn",))).nearest
     assert near is not None
