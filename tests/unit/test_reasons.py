@@ -1,6 +1,9 @@
 """The words of a decision: its trace, its reason, the nearest permit."""
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from policies.decide import decide, may_submit
 from policies.label import Label, Recipient
