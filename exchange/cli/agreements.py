@@ -14,13 +14,16 @@ from exchange.cli.asking import as_whom, at_network, yes
 from exchange.cli.output import language, machine, plain, say, spanish, table
 from exchange.cli.profile import Profile
 from exchange.cli.words import a_file, argument, command, group, new_file, option
+from exchange.clock import SystemClock
 from exchange.errors import NotPermitted
 from exchange.governance.registry import APPROVAL_TYPE, approval_payload
 from exchange.model.member import Country
 from exchange.release.explain import explain as explained
 from exchange.store.contract import AgreementRow
+from exchange.times import as_text
 from exchange.web.services import Services
 from policies.agreement import Agreement, AgreementError, load, run_tests
+from policies.warnings import warnings
 
 the_document = argument("file", type=a_file, help="The agreement, TOML.", es="El acuerdo, en TOML.")
 
@@ -47,6 +50,8 @@ def check(file: Path) -> None:
         f"{found.agreement_id} version {found.version} is well-formed; {passed} of its own tests pass. sha256 {found.sha256}",
         f"{found.agreement_id} versión {found.version} está bien formado; pasan {passed} de sus pruebas. sha256 {found.sha256}",
     )
+    for one in warnings(found, now=as_text(SystemClock().now_us()), text=file.read_text("utf-8")):
+        say(f"Note: {file}:{one.line}: {one.en}", f"Aviso: {file}:{one.line}: {one.es}")
 
 
 def _read(file: Path) -> Agreement:
