@@ -1,4 +1,4 @@
-"""`python -m tests.mutate`: break the evaluator in every small way there is, and see whether the tests notice.
+"""`python -m tests.mutate`: break the evaluator, and the reading of markings, in every small way there is, and see whether the tests notice.
 
 Each mutant is one change to one module, imported in a process of its own in place of the real one. First it must answer as
 Cedar did on a few thousand generated cases; a mutant that still does is put to the unit tests. What survives is printed with
@@ -23,12 +23,11 @@ from typing import Any
 import click
 import pytest
 
-import policies.document
-import policies.label  # noqa: F401 - what no mutant changes is imported once, before the processes part
+import policies.document  # noqa: F401 - no mutant changes it, and it takes the longest to import
 
 ROOT = Path(__file__).resolve().parents[1]
-EVALUATOR = ("decide", "sides", "predicates", "obligations", "consent")
-UNIT = ["decide", "clauses", "bounds", "obligations", "reasons", "contradictions"]
+EVALUATOR = ("decide", "sides", "predicates", "obligations", "consent", "clauses", "markings", "terms", "acs")
+UNIT = ["decide", "clauses", "bounds", "obligations", "reasons", "contradictions", "terms", "label", "agreement"]
 UNNEEDED = ("cacheprovider", "xdist", "hypothesispytest")
 ENOUGH = 0.9
 PATIENCE_SECONDS = 60

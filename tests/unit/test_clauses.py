@@ -192,6 +192,8 @@ def test_a_consent_is_for_a_case_and_every_case_needs_one() -> None:
 
 def test_without_originator_control_no_consent_holds() -> None:
     assert judge(agreement(permit(), ORCON), CONTROLLED, ADUANAS, NOW, YES).effect == "deny"
+    just_now = replace(YES, given=NOW)
+    assert judge(agreement(permit(), ORCON), CONTROLLED, ADUANAS, NOW, just_now).effect == "deny"
 
 
 def test_nobody_consents_for_nobody() -> None:

@@ -198,7 +198,8 @@ def test_terms_that_this_agreement_cannot_keep_are_refused_on_the_way_in() -> No
         decision = may_submit(under, replace(LABEL, **change), now=NOW)  # type: ignore[arg-type]
         assert (decision.clause, decision.effect == "permit") == (clause, clause == "SUBMIT")
         assert decision.trace
-    # An agreement that does not speak of embargoes takes none.
+    # An agreement that does not speak of embargoes takes none, not of a second.
+    assert may_submit(agreement(), replace(LABEL, not_before="2027-01-15T06:00:01Z"), now=NOW).clause == "EMBARGO"
     assert (
         may_submit(agreement(permit()), replace(LABEL, not_before="2027-01-15T07:00:00Z"), now=NOW).clause == "EMBARGO"
     )

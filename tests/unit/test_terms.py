@@ -114,7 +114,7 @@ def test_an_embargo_ends_on_the_hour(given: str, hour: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"release_to": "MX"}, {"release_to": []}, {"release_to": ["mx"]}, {"release_to": [1]}, {"release_to": ["MXX"]},
+        {"release_to": "MX"}, {"release_to": []}, {"release_to": ["mx"]}, {"release_to": ["US", "mx"]}, {"release_to": [1]}, {"release_to": ["MXX"]}, {"release_to": ["US", "mx"]},
         {"purposes": {}}, {"purposes": []}, {"purposes": ["Cyber"]}, {"audience": "Ports"}, {"audience": ["ports"]},
         {"audience": ""}, {"audience": "a" * 65}, {"case": 7}, {"case": "a b"}, {"not_before": "2027-01-15"},
         {"not_before": "2027-01-15T06:00:00"}, {"not_before": "soon"}, {"not_before": 7},
