@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import islice, product
@@ -32,6 +33,8 @@ class Policy:
     matrix_cpu_seconds: float
     loop_held_ms: float
     """The longest that the event loop was kept from its turn meanwhile."""
+    loop_alone_ms: float
+    """The same with nothing beside it: what neighbours on the machine do to it."""
     known_us: float
     """One decision with its clauses and obligations, in CPU time, for a label judged before."""
     new_us: float
@@ -44,6 +47,7 @@ def measure(labels: int) -> Policy:
     data = files("policies").joinpath("agreements/us-mx-trade-cyber.toml").read_bytes()
     agreement = load(data)
     now, many, whom = agreement.effective_from, list(islice(_labels(), labels)), _recipients()
+    alone = asyncio.run(_longest_wait(asyncio.sleep(1)))
     permitted, wall, cpu, held = asyncio.run(_matrix(agreement, many, whom, now))
     pairs = [(one, whom[place % len(whom)]) for place, one in enumerate(many)]
     return Policy(
@@ -54,6 +58,7 @@ def measure(labels: int) -> Policy:
         matrix_seconds=wall,
         matrix_cpu_seconds=cpu,
         loop_held_ms=held * 1_000,
+        loop_alone_ms=alone * 1_000,
         known_us=median(_each(agreement, pairs, now) for _ in range(5)),
         new_us=median(_each(load(data), pairs, now) for _ in range(3)),
         told_us=median(_each(agreement, pairs[:500], now, told=True) for _ in range(3)),
@@ -64,17 +69,26 @@ async def _matrix(
     agreement: Agreement, labels: list[Label], recipients: list[Recipient], now: str
 ) -> tuple[int, float, float, float]:
     def work() -> int:
-        rows = matrix(agreement, labels, recipients, now=now)
-        return sum(sum(one.effect == "permit" for one in row) for row in rows)
+        permitted = 0
+        for row in matrix(agreement, labels, recipients, now=now):
+            permitted += sum(one.effect == "permit" for one in row)
+            time.sleep(0)  # the loop's turn, if it waits for one
+        return permitted
 
-    longest = 0.0
     began, cpu = time.perf_counter(), time.process_time()
     working = asyncio.get_running_loop().run_in_executor(None, work)
+    longest = await _longest_wait(working)
+    return await working, time.perf_counter() - began, time.process_time() - cpu, longest
+
+
+async def _longest_wait(meanwhile: Awaitable[object]) -> float:
+    """How late, at most, the loop came to its turn until this was done."""
+    longest, working = 0.0, asyncio.gather(meanwhile)
     while not working.done():
         turn = time.perf_counter()
         await asyncio.sleep(TICK_SECONDS)
         longest = max(longest, time.perf_counter() - turn - TICK_SECONDS)
-    return await working, time.perf_counter() - began, time.process_time() - cpu, longest
+    return longest
 
 
 def _each(agreement: Agreement, pairs: list[tuple[Label, Recipient]], now: str, *, told: bool = False) -> float:

@@ -209,7 +209,7 @@ class Report:
         yield (
             f"{found.labels:,} labels by {found.recipients} recipient classes ({found.permitted:.0%} permitted), in a thread: "
             f"{found.matrix_seconds:.2f} s by the clock, {found.matrix_cpu_seconds:.2f} s of CPU; "
-            f"the event loop waited for its turn {found.loop_held_ms:.0f} ms at most."
+            f"the event loop waited for its turn {found.loop_held_ms:.0f} ms at most ({found.loop_alone_ms:.0f} ms with nothing beside it)."
         )
         yield ""
         rows = [

@@ -16,7 +16,7 @@ from policies.examples import TestResult, run_tests
 from policies.findings import form_mistakes, sense_mistakes
 from policies.mistakes import AgreementError, Finding, locate
 
-__all__ = ["Agreement", "AgreementError", "Finding", "TestResult", "canonical_form", "load", "run_tests"]
+__all__ = ["Agreement", "AgreementError", "Finding", "TestResult", "canonical_form", "load", "parse_toml", "run_tests"]
 
 DOCUMENT_LIMIT_BYTES: Final = 1_048_576
 """A hundred times the sample: larger is not an agreement that people read."""
@@ -28,10 +28,10 @@ _JSON_SAFE_INTEGER: Final = 2**53 - 1
 def load(data: bytes) -> Agreement:
     """Read an agreement document. Raises AgreementError with every finding of the first stage that has any.
 
-    The stages: the file (size, UTF-8, TOML), its form, its sense, its contradictions. The document's own examples are not run; see
-    `run_tests`.
+    The stages: the file (size, UTF-8, TOML), its form, its sense, its contradictions. The document's own examples are
+    not run; see `run_tests`.
     """
-    text, values = _parse(data)
+    text, values = parse_toml(data)
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
@@ -65,7 +65,8 @@ def _must_be_plain(value: object) -> None:
         raise ValueError(f"{value!r} has no one canonical form")
 
 
-def _parse(data: bytes) -> tuple[str, dict[str, Any]]:
+def parse_toml(data: bytes) -> tuple[str, dict[str, Any]]:
+    """The text of a document and what it says. Raises AgreementError when it is no TOML of an accepted size."""
     if len(data) > DOCUMENT_LIMIT_BYTES:
         raise _unreadable("too-large", "The file is larger than 1 MiB.", "El archivo supera 1 MiB.")
     try:

@@ -150,7 +150,10 @@ def matrix(
     now: str,
     consents: Collection[Consent] = (),
 ) -> Iterator[list[Decision]]:
-    """For each label the decisions for all recipients: `decide`, many times over."""
+    """For each label the decisions for all recipients: `decide`, many times over.
+
+    It gives a row at a time, so that who runs it in a thread can let an event loop have its turn between two.
+    """
     term = _term(agreement, now)
     to = [sides.recipient_side(agreement, one) for one in recipients]
     for label in labels:
