@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from policies.provisions import (
+    Anonymity,
     Embargo,
     Emergency,
     OriginatorControl,
@@ -341,6 +342,8 @@ class Document(Form):
     reciprocity: Reciprocity | None = None
     withdrawal: Withdrawal | None = None
     emergency: Emergency | None = None
+    anonymity: Anonymity | None = None
+    """Without it no gateway relays anything."""
     retention: Retention | None = None
     privacy: Privacy | None = None
     fixtures: Fixtures = Fixtures()

@@ -79,6 +79,17 @@ class Reciprocity(Form):
     """Nothing is cut off by itself unless both Parties chose so."""
 
 
+class Anonymity(Form):
+    """How much the national gateways' objects may tell of where they come from, and when."""
+
+    period: Duration
+    """Their times are cut down to it, and originals are relayed together, once a period."""
+    origin: Literal["country", "sector"]
+    """Whether the sender's sectors are told beside its country and roles."""
+    crowd: Annotated[int, Field(ge=1, le=100)]
+    """The least number of active members who must share what is told: what fewer share is left out."""
+
+
 class Retention(Form):
     default: Duration
     by_class: dict[ObjectClass, Duration] = {}

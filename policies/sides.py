@@ -52,7 +52,7 @@ class LabelSide(NamedTuple):
     understood: bool
     """Whether no marking of it is unknown."""
     named: bool
-    """Whether its originator may be shown: authorities may be, and those who agreed to it."""
+    """Whether it may be shown as it is: authorities may be named, and those who agreed to it."""
     lets_act: bool
     """Whether its PAP allows acts that the adversary could notice."""
     bounded: tuple[object, ...]
@@ -84,7 +84,8 @@ def _label_side(agreement: Agreement, label: Label) -> LabelSide:
     broken = () if levels else (builtin.CEILINGS,)
     broken = broken if until or not label.not_before else (*broken, builtin.EMBARGO)
     understood = _understood(agreement, label)
-    named = label.consent == "named" or not _NAMED_ROLES.isdisjoint(label.roles)
+    # What a gateway signed shows nobody: it is the anonymous form.
+    named = label.consent == "named" or label.assurance == "gateway-signed" or not _NAMED_ROLES.isdisjoint(label.roles)
     lets_act = levels is not None and levels[1] <= _PAP_LETS_ACT
     return LabelSide(
         label=label,
