@@ -106,6 +106,8 @@ def test_who_is_named(identity: str, operator: str, consenting: str, agency: str
     assert judge(under, OPERATOR).view == operator
     assert judge(under, replace(OPERATOR, consent="named")).view == consenting
     assert judge(under, LABEL).view == agency
+    gateways = replace(OPERATOR, assurance="gateway-signed")
+    assert judge(under, gateways).view == "full", "it shows nobody: it is the anonymous form"
 
 
 def test_a_permit_that_says_nothing_of_time_gives_at_once_and_without_end() -> None:
