@@ -16,7 +16,7 @@ import click
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import feeds, nginx, peers
+from bench import feeds, nginx, peers, policy
 from bench.corpus import envelopes, indicators
 from bench.growth import SIZES, measure_growth
 from bench.hub import PARTIAL_READER, Hub, prepare
@@ -45,10 +45,13 @@ from exchange.times import as_text
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = ("hub", "nginx", "medallion", "opentaxii")
-FURTHER = ("workers", "postgres", "growth", "feeds")
+FURTHER = ("workers", "postgres", "growth", "feeds", "policy")
 """Only when named: together they take as long as the rest."""
 ROUNDS = 3
 """How often hub and nginx take turns: neighbours on the machine come and go, and a median forgets one visit."""
+
+LABELS = 10_000
+"""Twice the distinct labels at which a hub raises an alarm."""
 
 SMALL = b"x" * 200
 ONE_BY_ONE = 10_000
@@ -149,7 +152,10 @@ class Bench:
 
 def _measure(report: Report, bench: Bench) -> None:
     report.verifies_per_cpu_second.append(calibrate())
-    if bench.only != {"feeds"}:
+    if "policy" in bench.only:
+        bench.say("the agreement's evaluator")
+        report.policy = policy.measure(LABELS // 10 if bench.quick else LABELS)
+    if bench.only - {"feeds", "policy"}:
         _measure_servers(report, bench)
     if "feeds" in bench.only:
         with reported(report, bench.directory, "feeds"):

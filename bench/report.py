@@ -13,6 +13,7 @@ import orjson
 
 from bench.feeds import CASES, Feed
 from bench.growth import Growth
+from bench.policy import Policy
 from bench.suite import ROWS, Run
 
 TITLES = {
@@ -44,6 +45,7 @@ class Report:
     postgres_version: str = ""
     growth: Growth | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
+    policy: Policy | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, peer: str, row: str) -> float | None:
@@ -77,6 +79,7 @@ class Report:
             self._forms(),
             self._growth(),
             self._at_peers_sizes(),
+            self._judging(),
             self._memory(),
             self._of_feeds(),
         )
@@ -195,6 +198,26 @@ class Report:
             for row, reason in theirs.failed.items():
                 yield ""
                 yield f'**{TITLES[peer]} failed at "{ROWS[row][0]}": {reason}**'
+
+    def _judging(self) -> Iterator[str]:
+        found = self.policy
+        if found is None:
+            return
+        yield ""
+        yield f"## The agreement's evaluator, {found.clauses} clauses"
+        yield ""
+        yield (
+            f"{found.labels:,} labels by {found.recipients} recipient classes ({found.permitted:.0%} permitted), in a thread: "
+            f"{found.matrix_seconds:.2f} s by the clock, {found.matrix_cpu_seconds:.2f} s of CPU; "
+            f"the event loop waited for its turn {found.loop_held_ms:.0f} ms at most ({found.loop_alone_ms:.0f} ms with nothing beside it)."
+        )
+        yield ""
+        rows = [
+            ["with its clauses and obligations, label judged before", f"{found.known_us:.1f}"],
+            ["the same, label never seen", f"{found.new_us:.1f}"],
+            ["with its sentence and what every clause did", f"{found.told_us:.1f}"],
+        ]
+        yield from table(["one decision", "µs of CPU"], rows)
 
     def _memory(self) -> Iterator[str]:
         if self.hub is None:

@@ -21,8 +21,9 @@ from exchange.release.page import Release
 from exchange.rules import Caller, Glance, Rules
 from exchange.settings import Settings
 from exchange.store.contract import HeldObject, LabelRow, LeafRef, Store
-from policies.document import Anonymity, seconds
 from policies.label import CAVEAT_MARKINGS, TLP_DEFINITIONS, Label, resolve_markings
+from policies.provisions import Anonymity
+from policies.words import seconds
 
 ASKED_AT_MOST: Final = 500
 """Originals in one question."""

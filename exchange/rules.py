@@ -27,9 +27,9 @@ from exchange.times import as_datetime, as_text, parse_us
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement
 from policies.decide import Decision, decide, may_submit
-from policies.document import seconds
 from policies.label import Label, Recipient
 from policies.overlay import Overlay, overlaid, parse_overlay
+from policies.words import seconds
 
 
 @dataclass(frozen=True, slots=True)

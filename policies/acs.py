@@ -55,7 +55,10 @@ def read_acs(body: Mapping[str, Any]) -> Acs:
         organisations = _words(control.get("permitted_organizations", [_ALL]))
         return Acs(frozenset(caveats), rel_to, plain and readable and _ALL in organisations)
     except (TypeError, ValueError):
-        return Acs(frozenset(), None, understood=False)
+        # Whatever else is wrong with it: what says that it is classified is a spill.
+        control = body.get("control_set", {})
+        spill = isinstance(control, Mapping) and control.get("classification") != "U"
+        return Acs(frozenset({"classified"} if spill else ()), None, understood=False)
 
 
 def _control_caveats(control: Mapping[str, Any]) -> tuple[set[str], bool]:

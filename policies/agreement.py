@@ -10,9 +10,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from policies.clauses import Agreement, compile_agreement
-from policies.decide import TestResult, run_tests
+from policies.contradictions import contradictions
 from policies.document import Document
-from policies.findings import AgreementError, Finding, form_mistakes, locate, sense_mistakes
+from policies.examples import TestResult, run_tests
+from policies.findings import form_mistakes, sense_mistakes
+from policies.mistakes import AgreementError, Finding, locate
 
 __all__ = ["Agreement", "AgreementError", "Finding", "TestResult", "canonical_form", "load", "parse_toml", "run_tests"]
 
@@ -26,17 +28,17 @@ _JSON_SAFE_INTEGER: Final = 2**53 - 1
 def load(data: bytes) -> Agreement:
     """Read an agreement document. Raises AgreementError with every finding of the first stage that has any.
 
-    The stages: the file (size, UTF-8, TOML), its form, its sense. The document's own examples are not run; see
-    `run_tests`.
+    The stages: the file (size, UTF-8, TOML), its form, its sense, its contradictions. The document's own examples are
+    not run; see `run_tests`.
     """
     text, values = parse_toml(data)
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
         raise AgreementError(locate(form_mistakes(error, values), text)) from None
-    findings = locate(sense_mistakes(document, values), text)
-    if findings:
-        raise AgreementError(findings)
+    for mistakes in (sense_mistakes(document, values), contradictions(document)):
+        if findings := locate(mistakes, text):
+            raise AgreementError(findings)
     canonical = canonical_form(values)
     return compile_agreement(document, canonical, sha256(canonical).hexdigest())
 

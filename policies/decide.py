@@ -3,71 +3,129 @@
 Cedar's semantics with one change: a clause that cannot be evaluated denies, where Cedar skips it.
 
     permit  if the object is the recipient's own and the recipient is active (OWN)
-    deny    if the recipient is not active, the agreement is not in force, any forbid matches, or an evaluation fails
-    permit  if any permit matches and every ceiling holds
+    deny    if the recipient is not active, the agreement is not in force, the originator's own terms keep it back (an
+            audience, an embargo), any forbid matches, or an evaluation fails
+    permit  if any permit matches, every ceiling holds, and a purpose is left that it may serve
     deny    otherwise
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final, Literal
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
-from policies import explain
-from policies.clauses import Agreement, Clause
-from policies.document import Example, FixtureMember, TestLabel, instant
-from policies.explain import ERRED, MATCHED, Case, Step
+from policies import builtin, explain, sides
+from policies.builtin import AUDIENCE, EMBARGO, EXPIRED, NOT_YET, OWN, SUSPENDED
+from policies.clauses import Agreement
+from policies.consent import Consent, consented
+from policies.explain import Case, Step
 from policies.label import Label, Recipient
-from policies.obligations import NO_OBLIGATIONS, Obligations, together
-from policies.predicates import ASSURANCE_RANK, PAP_RANK, TLP_RANK
+from policies.obligations import NO_OBLIGATIONS, Obligations
+from policies.sides import LabelSide, RecipientSide
+from policies.words import View, instant
 
-__all__ = ["Decision", "Step", "TestResult", "decide", "may_submit", "run_tests"]
+__all__ = ["Consent", "Decision", "Step", "View", "decide", "matrix", "may_submit"]
 
 Effect = Literal["permit", "deny"]
-View = Literal["full", "anonymised"]
 
-_NAMED_ROLES: Final = frozenset({"agency", "csirt"})
-"""Public authorities are named across the border; operators only when they consent."""
+_OWN, _SUSPENDED, _AUDIENCE, _EMBARGO = map(builtin.bit, (OWN, SUSPENDED, AUDIENCE, EMBARGO))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided, whatever the case was. Many cases have one verdict."""
+
+    effect: Effect
+    view: View
+    rules: tuple[str, ...]
+    forbids: tuple[str, ...]
+    ceilings: tuple[str, ...]
+    errors: tuple[str, ...]
+    obligations: Obligations = field(hash=False)
+    may_block: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided, by which clauses. Its words are made only when asked for."""
 
-    effect: Effect
-    view: View
-    """The form in which it is permitted; "anonymised" when denied."""
-    rules: tuple[str, ...]
-    """The permits that decided, in the document's order; empty when denied."""
-    forbids: tuple[str, ...]
-    """The forbids that matched, those of the document first, then the built-in ones."""
-    ceilings: tuple[str, ...]
-    """The ceilings that did not hold."""
-    errors: tuple[str, ...]
-    """The clauses that could not be evaluated. Any of them denies."""
-    obligations: Mapping[str, str] = field(hash=False)
-    """Of all permits that decided, the stricter winning."""
-    delay_seconds: int
-    expires_after_seconds: int | None
+    verdict: Verdict
     case: Case = field(repr=False, compare=False)
-    may_block: bool = False
-    """Whether the recipient's devices may block by it: every permit that decided says so, and PAP is at most GREEN, beyond
-    which no act that the adversary could notice is allowed. One's own objects need a permit for a compatriot like oneself."""
+
+    @property
+    def effect(self) -> Effect:
+        return self.verdict.effect
+
+    @property
+    def view(self) -> View:
+        """The form in which it is permitted: as it is, as a tearline, or under the gateway's name. "anonymised" when denied."""
+        return self.verdict.view
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The permits that decided, in the document's order; empty when denied."""
+        return self.verdict.rules
+
+    @property
+    def forbids(self) -> tuple[str, ...]:
+        """The forbids that matched, those of the document first, then the built-in ones."""
+        return self.verdict.forbids
+
+    @property
+    def ceilings(self) -> tuple[str, ...]:
+        """The ceilings that did not hold."""
+        return self.verdict.ceilings
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The clauses that could not be evaluated. Any of them denies."""
+        return self.verdict.errors
+
+    @property
+    def obligations(self) -> Mapping[str, str]:
+        """Of all permits that decided, of the document and of the object's markings, the stricter winning."""
+        return self.verdict.obligations.words
+
+    @property
+    def delay_seconds(self) -> int:
+        return self.verdict.obligations.delay_seconds
+
+    @property
+    def expires_after_seconds(self) -> int | None:
+        return self.verdict.obligations.expires_after_seconds
+
+    @property
+    def may_block(self) -> bool:
+        """Whether the recipient's devices may block by it: every permit that decided says so, and PAP is at most GREEN,
+        beyond which no act that the adversary could notice is allowed. One's own objects need a permit for a compatriot
+        like oneself."""
+        return self.verdict.may_block
 
     @property
     def clause(self) -> str:
         """The id to show: of the clause that decided, or "defaults.effect" when none permitted it."""
         if self.effect == "permit":
             return self.rules[0]
-        for ids in (self.errors, self.forbids, self.ceilings if self._any_permit else ()):
+        bounded = self.case.recipient is None or self.case.permitting
+        for ids in (self.errors, self.forbids, self.ceilings if bounded else ()):
             if ids:
                 return ids[0]
-        return explain.NO_PERMIT
+        return builtin.NO_PERMIT
 
     @property
     def trace(self) -> tuple[Step, ...]:
         """Every clause with what it did: the first predicate that failed, or that it matched."""
-        return explain.steps(self.case)
+        return explain.steps(self.case, self.ceilings)
+
+    @property
+    def nearest(self) -> Step | None:
+        """The permit that came closest and the first condition it lacks; None when one matched."""
+        return explain.nearest(self.case)
+
+    @property
+    def not_before(self) -> str | None:
+        """The hour at which an embargo ends that keeps it back now; None when none does."""
+        return self.case.label.not_before if EMBARGO in self.forbids else None
 
     def reason(self, language: str) -> str:
         """One sentence naming the clause, Spanish for "es", English for anything else."""
@@ -75,243 +133,159 @@ class Decision:
         erred = not permitted and bool(self.errors)
         return explain.sentence(self.case, self.clause, permitted=permitted, erred=erred, language=language)
 
-    @property
-    def _any_permit(self) -> bool:
-        return self.case.recipient is None or MATCHED in self.case.permits
 
-
-def decide(agreement: Agreement, label: Label, recipient: Recipient, *, now: str) -> Decision:
+def decide(
+    agreement: Agreement, label: Label, recipient: Recipient, *, now: str, consents: Collection[Consent] = ()
+) -> Decision:
     """Judge one label for one recipient at `now` (RFC 3339). What cannot be evaluated is denied, never raised."""
-    crossing = label.country != recipient.country
-    errors: list[str] = []
-    suspended = recipient.status != "active"
-    own = agreement.reads_back_own and label.originator == recipient.member != ""
-    not_yet, expired = _out_of_force(agreement, now, crossing=crossing, errors=errors)
-    builtins = (
-        (explain.OWN, own),
-        (explain.SUSPENDED, suspended),
-        (explain.NOT_YET, not_yet),
-        (explain.EXPIRED, expired),
-        (explain.CLASSIFIED, "classified" in label.caveats),
-    )
-    forbids, forbidding = _outcomes(agreement.forbids, label, recipient, errors)
-    permits, permitting = _outcomes(agreement.permits, label, recipient, errors)
-    obligations = together([clause.obligations for clause in permitting if clause.obligations] or [NO_OBLIGATIONS])
-    ceilings = _ceilings(agreement, label, recipient, crossing=crossing, errors=errors)
-    if obligations.purposeless:
-        ceilings.append((explain.PURPOSES, False))
-    case = Case(agreement, label, recipient, builtins, forbids, permits, tuple(ceilings))
+    (decision,) = next(matrix(agreement, (label,), (recipient,), now=now, consents=consents))
+    return decision
 
-    refusing = tuple(
-        [clause.id for clause in forbidding]
-        + [rule for rule, applies in builtins if applies and rule is not explain.OWN]
-    )
-    failing = tuple([rule for rule, held in ceilings if not held])
-    denied = bool(errors or refusing or failing or not permitting)
-    may_block = not denied and obligations.may_block and PAP_RANK[label.pap] <= PAP_RANK["green"]
-    if own and not suspended:
-        return Decision("permit", "full", (explain.OWN,), (), (), (), NO_OBLIGATIONS.words, 0, None, case, may_block)
+
+def matrix(
+    agreement: Agreement,
+    labels: Iterable[Label],
+    recipients: Sequence[Recipient],
+    *,
+    now: str,
+    consents: Collection[Consent] = (),
+) -> Iterator[list[Decision]]:
+    """For each label the decisions for all recipients: `decide`, many times over.
+
+    It gives a row at a time, so that who runs it in a thread can let an event loop have its turn between two.
+    """
+    term = _term(agreement, now)
+    to = [sides.recipient_side(agreement, one) for one in recipients]
+    for label in labels:
+        of = sides.label_side(agreement, label)
+        yield [_judged(agreement, term, of, one, consents) for one in to]
+
+
+class _Term(NamedTuple):
+    """Where a time lies in the agreement's term."""
+
+    moment: datetime | None
+    """None for a time that nobody understands: at such a time nothing is agreed."""
+    abroad: int
+    """The built-in clauses that apply for this reason to what crosses the border."""
+    at_home: int
+
+
+def _term(agreement: Agreement, now: str) -> _Term:
+    found = agreement.kept.get(now)
+    if not isinstance(found, _Term):
+        try:
+            moment = instant(now)
+        except (TypeError, ValueError):
+            return _Term(None, 0, 0)
+        not_yet = builtin.bit(NOT_YET) if moment < agreement.begins else 0
+        ended = builtin.bit(EXPIRED) if moment >= agreement.ends else 0
+        stops = agreement.document.defaults.on_expiry == "stop"
+        found = _Term(moment, not_yet | ended, not_yet | (ended if stops else 0))
+        sides.keep(agreement, now, found)
+    return found
+
+
+def _judged(
+    agreement: Agreement, term: _Term, of: LabelSide, to: RecipientSide, consents: Collection[Consent]
+) -> Decision:
+    label, recipient = of.label, to.recipient
+    released, unclear = (False, False) if not consents else _released(agreement, term, of, to, consents)
+    applied = of.applied | to.applied | (term.at_home if label.country == recipient.country else term.abroad)
+    if agreement.reads_back_own and label.originator == recipient.member != "":
+        applied |= _OWN
+    if label.audiences and not sides.within(agreement, label.audiences, recipient):
+        applied |= _AUDIENCE
+    if of.until is not None and term.moment is not None and term.moment < of.until:
+        applied |= _EMBARGO
+    matching, erring = _matching(agreement, of, to, released=released)
+    failing = sides.failing(agreement, of, to)
+    case = Case(agreement, label, recipient, of.side, to.side, applied, matching, erring, failing, released)
+    key = (applied, matching, erring, failing, unclear, term.moment is None, of.weight)
+    verdict = agreement.kept.get(key)
+    if not isinstance(verdict, Verdict):
+        errors = of.broken if term.moment is not None else (builtin.NOW, *of.broken)
+        verdict = _verdict(case, of, (*errors, builtin.CONSENT) if unclear else errors)
+        sides.keep(agreement, key, verdict)
+    return Decision(verdict, case)
+
+
+def _verdict(case: Case, of: LabelSide, errors: tuple[str, ...]) -> Verdict:
+    """What follows from a case. It looks at nothing but what `_judged` knows verdicts by."""
+    agreement, failing = case.agreement, case.failing
+    errors = (*sides.ids(agreement, case.erring), *errors)
+    refusing = sides.ids(agreement, case.matching & ~agreement.permit_bits) + builtin.of_bits(case.applied & ~_OWN)
+    denied = bool(errors or refusing or failing or not case.permitting)
+    obligations = NO_OBLIGATIONS
+    if not denied:
+        try:
+            obligations = sides.binding(agreement, case.permitting, case.label)
+        except (KeyError, TypeError, ValueError):
+            denied, errors = True, (builtin.OBLIGATIONS,)
+        if obligations.purposeless:
+            denied, failing = True, (builtin.PURPOSES,)
+    may_block = not denied and obligations.may_block and of.lets_act
+    if case.applied & _OWN and not case.applied & _SUSPENDED:
+        return Verdict("permit", "full", (OWN,), (), (), (), NO_OBLIGATIONS, may_block)
     if denied:
-        return _denied(case, refusing, failing, tuple(errors))
-    return Decision(
-        effect="permit",
-        view=_view(obligations, label),
-        rules=tuple([clause.id for clause in permitting]),
-        forbids=(),
-        ceilings=(),
-        errors=(),
-        obligations=obligations.words,
-        delay_seconds=obligations.delay_seconds,
-        expires_after_seconds=obligations.expires_after_seconds,
-        case=case,
-        may_block=may_block,
-    )
+        return Verdict("deny", "anonymised", (), refusing, failing, errors, NO_OBLIGATIONS, may_block=False)
+    view = _view(obligations, named=of.named)
+    return Verdict("permit", view, sides.ids(agreement, case.permitting), (), (), (), obligations, may_block)
+
+
+def _released(
+    agreement: Agreement, term: _Term, of: LabelSide, to: RecipientSide, consents: Collection[Consent]
+) -> tuple[bool, bool]:
+    """Whether consents cover the case, and whether that could not be told."""
+    if term.moment is None:
+        return False, False  # told of as an error by itself
+    try:
+        return consented(agreement, of.label, to.recipient, consents, term.moment), False
+    except (TypeError, ValueError):
+        return False, True
+
+
+def _matching(agreement: Agreement, of: LabelSide, to: RecipientSide, *, released: bool) -> tuple[int, int]:
+    """A bit for each clause that matches, and for each that could not be evaluated."""
+    matching = of.side.holding & to.side.holding & sides.ways(agreement, of.label.country, to.recipient.country)
+    erring = of.side.erring | to.side.erring
+    if open_ := matching & agreement.both_bits:
+        for number, clause in enumerate(agreement.clauses):
+            if open_ >> number & 1:
+                try:
+                    if not all(holds(of.label, to.recipient, released) for _, holds in clause.of_both):
+                        matching ^= 1 << number
+                except Exception:  # noqa: BLE001 - whatever went wrong, it must deny
+                    matching ^= 1 << number
+                    erring |= 1 << number
+    return matching, erring
 
 
 def may_submit(agreement: Agreement, label: Label, *, now: str) -> Decision:
-    """Whether the hub takes the object in at all: under the ceiling that holds anywhere, not classified, well signed.
+    """Whether the hub takes the object in at all: under the ceiling that holds anywhere, not classified, well signed, and
+    under no terms of its originator that this agreement cannot keep.
 
     Markings nobody here understands are taken in: they stay in the country.
     """
-    errors: list[str] = []
-    not_yet, expired = _out_of_force(agreement, now, crossing=False, errors=errors)
-    classified = "classified" in label.caveats
-    builtins = ((explain.CLASSIFIED, classified), (explain.NOT_YET, not_yet), (explain.EXPIRED, expired))
-    try:
-        ceilings = _everywhere(agreement, label)
-    except Exception:  # noqa: BLE001 - whatever went wrong, it must deny
-        errors.append(explain.ANYWHERE)
-        ceilings = []
-    case = Case(agreement, label, None, builtins, (), (), tuple(ceilings))
-    refusing = tuple(rule for rule, applies in builtins if applies)
-    failing = tuple(rule for rule, held in ceilings if not held)
-    if errors or refusing or failing:
-        return _denied(case, refusing, failing, tuple(errors))
-    return Decision("permit", "full", (explain.SUBMIT,), (), (), (), NO_OBLIGATIONS.words, 0, None, case)
-
-
-def _denied(case: Case, forbids: tuple[str, ...], ceilings: tuple[str, ...], errors: tuple[str, ...]) -> Decision:
-    return Decision("deny", "anonymised", (), forbids, ceilings, errors, NO_OBLIGATIONS.words, 0, None, case)
-
-
-def _outcomes(
-    clauses: tuple[Clause, ...], label: Label, recipient: Recipient, errors: list[str]
-) -> tuple[tuple[int, ...], list[Clause]]:
-    """What each clause did, and those that matched. Every clause is tried: the explanation is of all of them."""
-    outcomes: list[int] = []
-    matching: list[Clause] = []
-    for clause in clauses:
-        outcome = MATCHED
-        try:
-            for number, holds in enumerate(clause.tests):
-                if not holds(label, recipient):
-                    outcome = number
-                    break
-        except Exception:  # noqa: BLE001 - whatever went wrong, it must deny, and a skipped forbid would permit
-            outcome = ERRED
-            errors.append(clause.id)
-        if outcome == MATCHED:
-            matching.append(clause)
-        outcomes.append(outcome)
-    return tuple(outcomes), matching
-
-
-_at = lru_cache(maxsize=64)(instant)
-
-
-def _out_of_force(agreement: Agreement, now: str, *, crossing: bool, errors: list[str]) -> tuple[bool, bool]:
-    """Whether the agreement has not begun, and whether it has ended for this case (at home it may go on)."""
-    try:
-        moment = _at(now)
-    except Exception:  # noqa: BLE001 - a time nobody understands is a time at which nothing is agreed
-        errors.append("now")
-        return False, False
-    ended = moment >= agreement.ends
-    stops = crossing or agreement.document.defaults.on_expiry == "stop"
-    return moment < agreement.begins, ended and stops
-
-
-def _ceilings(
-    agreement: Agreement, label: Label, recipient: Recipient, *, crossing: bool, errors: list[str]
-) -> list[tuple[str, bool]]:
-    """The ceilings that apply to the case, and whether each holds."""
-    try:
-        limits = agreement.limits
-        tlp, pap = TLP_RANK[label.tlp], PAP_RANK[label.pap]
-        checks = [(explain.ANYWHERE, tlp <= limits.anywhere[0] and pap <= limits.anywhere[1])]
-        if crossing:
-            # Of several roles each ceiling must hold: a second role never gives more, one without a ceiling nothing.
-            tops = [top for role in recipient.roles if (top := limits.cross_border.get(role))]
-            checks += [(rule, tlp <= most_tlp and pap <= most_pap) for rule, most_tlp, most_pap in tops]
-            if not tops:
-                checks.append((explain.CROSS_BORDER, False))
-        least = limits.assurance_cross_border if crossing else limits.assurance_in_country
-        checks.append((explain.MIN_ASSURANCE, ASSURANCE_RANK[label.assurance] >= least))
-        if crossing or limits.unknown_denied_at_home:
-            checks.append((explain.UNKNOWN_MARKING, not label.caveats or _understood(agreement, label)))
-    except Exception:  # noqa: BLE001 - whatever went wrong, it must deny
-        errors.append("ceilings")
-        return []
-    return checks
-
-
-def _everywhere(agreement: Agreement, label: Label) -> list[tuple[str, bool]]:
-    limits = agreement.limits
-    tlp, pap = TLP_RANK[label.tlp], PAP_RANK[label.pap]
-    least = min(limits.assurance_in_country, limits.assurance_cross_border)
-    return [
-        (explain.ANYWHERE, tlp <= limits.anywhere[0] and pap <= limits.anywhere[1]),
-        (explain.MIN_ASSURANCE, ASSURANCE_RANK[label.assurance] >= least),
-    ]
-
-
-def _understood(agreement: Agreement, label: Label) -> bool:
-    known = agreement.limits.known_markings
-    return all(not caveat.startswith("opaque:") or caveat in known for caveat in label.caveats)
-
-
-def _view(obligations: Obligations, label: Label) -> View:
-    """Whether the originator is shown: authorities and those who consent are, others only by a plain `reveal`. What a
-    gateway signed shows nobody: it is the anonymous form."""
-    if obligations.identity == "reveal" or label.consent == "named" or label.assurance == "gateway-signed":
-        return "full"
-    if not _NAMED_ROLES.isdisjoint(label.roles):
-        return "full"
-    return "anonymised"
-
-
-@dataclass(frozen=True, slots=True)
-class TestResult:
-    """What became of one example of the document."""
-
-    __test__ = False  # not for pytest
-
-    name: str
-    passed: bool
-    decision: Decision
-    unmet: tuple[str, ...]
-    """What was expected and did not come: "effect: expected permit, got deny"."""
-
-
-def run_tests(agreement: Agreement) -> list[TestResult]:
-    """Run the document's own examples. Without a recipient one asks `may_submit`; without `at`, of the first day."""
-    return [_run(agreement, example) for example in agreement.document.test]
-
-
-def _run(agreement: Agreement, example: Example) -> TestResult:
-    now = example.at or agreement.effective_from
-    label = _label(agreement, example.label)
-    recipient = _recipient(agreement, example)
-    decision = decide(agreement, label, recipient, now=now) if recipient else may_submit(agreement, label, now=now)
-    expected = example.expect
-    unmet = [
-        f"{what}: expected {want}, got {', '.join(got) or 'none'}"
-        for what, want, got in (
-            ("effect", expected.effect, (decision.effect,)),
-            ("rule", expected.rule, decision.rules),
-            ("forbid", expected.forbid, decision.forbids),
-            ("ceiling", expected.ceiling, decision.ceilings),
-            ("clause", expected.clause, (decision.clause,)),
-            ("identity", expected.identity, (decision.obligations.get("identity", "none"),)),
-            ("view", expected.view, (decision.view,)),
-            ("blocking", expected.blocking, ("may" if decision.may_block else "must-not",)),
+    term, of = _term(agreement, now), sides.label_side(agreement, label)
+    errors = of.broken if term.moment is not None else (builtin.NOW, *of.broken)
+    applied = of.applied | term.at_home
+    if not agreement.members_of.keys() >= set(label.audiences):
+        applied |= _AUDIENCE
+    if of.until is not None and term.moment is not None:
+        applied |= _EMBARGO if of.until > term.moment + timedelta(seconds=agreement.embargo_seconds) else 0
+    failing = sides.failing_on_submission(agreement, of)
+    case = Case(agreement, label, None, of.side, of.side, applied, 0, 0, failing, False)
+    if errors or applied or failing:
+        refused = Verdict(
+            "deny", "anonymised", (), builtin.of_bits(applied), failing, errors, NO_OBLIGATIONS, may_block=False
         )
-        if want is not None and want not in got
-    ]
-    return TestResult(example.name, not unmet, decision, tuple(unmet))
+        return Decision(refused, case)
+    return Decision(Verdict("permit", "full", (builtin.SUBMIT,), (), (), (), NO_OBLIGATIONS, may_block=False), case)
 
 
-def _recipient(agreement: Agreement, example: Example) -> Recipient | None:
-    if example.recipient is None:
-        return None
-    if isinstance(example.recipient, str):
-        return _as_recipient(example.recipient, agreement.document.fixtures.recipients[example.recipient])
-    return _as_recipient("test-recipient", example.recipient)
-
-
-def _as_recipient(slug: str, form: FixtureMember) -> Recipient:
-    return Recipient(slug, form.country, tuple(form.roles), tuple(form.sectors), form.status)
-
-
-def _label(agreement: Agreement, form: TestLabel) -> Label:
-    """The label of an example: what it writes, else its originator's fixture, else an operator of that country."""
-    sender = agreement.document.fixtures.recipients.get(form.originator or "")
-    country = form.country or (sender.country if sender else "US")
-    roles = form.roles if form.roles is not None else (sender.roles if sender else ["operator"])
-    sectors = form.sectors if form.sectors is not None else (sender.sectors if sender else [])
-    return Label(
-        collection=form.collection,
-        originator=form.originator or "test-originator",
-        country=country,
-        roles=tuple(sorted(roles)),
-        sectors=tuple(sorted(sectors)),
-        tlp=form.tlp,
-        pap=form.pap,
-        caveats=tuple(sorted(form.caveats)),
-        rel_to=None if form.rel_to is None else tuple(sorted(form.rel_to)),
-        object_class=form.object_class,
-        confidence=form.confidence,
-        assurance=form.assurance,
-        consent=form.consent or (sender.consent if sender else "none"),
-        feed=form.feed or "",
-    )
+def _view(obligations: Obligations, *, named: bool) -> View:
+    """The form that may go: a tearline is the originator's own making, and shows what the originator lets it show."""
+    if not (named or obligations.identity == "reveal"):
+        return "anonymised"
+    return "tearline" if obligations.tearline else "full"

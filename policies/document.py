@@ -1,96 +1,48 @@
 """The form of an agreement document: which tables and keys there are, and which words each may hold."""
 
-import re
-from collections.abc import Callable
-from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
+
+from policies.provisions import (
+    Anonymity,
+    Embargo,
+    Emergency,
+    OriginatorControl,
+    Privacy,
+    Reciprocity,
+    Redaction,
+    Retention,
+    Sightings,
+    Withdrawal,
+)
+from policies.words import (
+    Assurance,
+    Caveat,
+    Confidence,
+    Country,
+    Date,
+    Digest,
+    Direction,
+    Duration,
+    ForbidId,
+    Form,
+    Granularity,
+    Identity,
+    MarkingId,
+    Name,
+    ObjectClass,
+    Pap,
+    PermitId,
+    Prose,
+    Status,
+    Text,
+    Time,
+    Tlp,
+    View,
+)
 
 SCHEMA: Final = "bilateral-sharing-agreement/1"
-
-Country = Literal["US", "MX"]
-Direction = Literal["US>MX", "MX>US", "US>US", "MX>MX"]
-Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
-Pap = Literal["clear", "green", "amber", "red"]
-Confidence = Literal["none", "low", "med", "high", "confirmed"]
-Assurance = Literal["unsigned", "imported", "gateway-signed", "originator-signed"]
-ObjectClass = Literal[
-    "indicator", "malware", "infrastructure", "observed", "vulnerability", "context", "relation", "report", "other"
-]
-Status = Literal["active", "suspended", "withdrawn"]
-Identity = Literal["reveal", "reveal-with-consent", "country-only", "anonymise"]
-
-_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def seconds(duration: str) -> int:
-    """A duration of the document ("90s", "30m", "4h", "180d") in seconds."""
-    return int(duration[:-1]) * _UNIT_SECONDS[duration[-1]]
-
-
-def instant(text: str) -> datetime:
-    """An RFC 3339 time, aware. Raises ValueError for anything else, a time without offset included."""
-    parsed = datetime.fromisoformat(text)
-    if parsed.tzinfo is None:
-        raise ValueError("a time without an offset")
-    return parsed
-
-
-def _must(code: str, accepts: Callable[[str], object]) -> AfterValidator:
-    """A check on text whose failure bears our own stable code."""
-
-    def check(value: str) -> str:
-        try:
-            accepted = accepts(value)
-        except ValueError:
-            accepted = None
-        if not accepted:
-            raise PydanticCustomError(code, "not of the expected form")
-        return value
-
-    return AfterValidator(check)
-
-
-def _is_time(text: str) -> bool:
-    return re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text) is not None and bool(instant(text))
-
-
-def _is_date(text: str) -> bool:
-    return re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None and bool(date.fromisoformat(text))
-
-
-Time = Annotated[str, _must("bad-date", _is_time)]
-Date = Annotated[str, _must("bad-date", _is_date)]
-Duration = Annotated[str, _must("bad-duration", re.compile(r"[1-9]\d{0,4}[smhd]", re.ASCII).fullmatch)]
-Digest = Annotated[str, _must("bad-form", re.compile(r"[0-9a-f]{64}").fullmatch)]
-Name = Annotated[str, _must("bad-form", re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*").fullmatch)]
-"""A slug: of a member, role, sector, collection, feed, purpose. ASCII, so that keys sort the same everywhere."""
-Prose = Annotated[str, _must("missing-text", str.strip)]
-PermitId = Annotated[str, _must("bad-form", re.compile(r"P(-[A-Z0-9]+)+").fullmatch)]
-ForbidId = Annotated[str, _must("bad-form", re.compile(r"F(-[A-Z0-9]+)+").fullmatch)]
-Caveat = Annotated[
-    str,
-    _must(
-        "unknown-word",
-        re.compile(
-            r"noforn|orcon|proprietary|pii-possible|classified|opaque(:marking-definition--[0-9a-f-]{36})?"
-        ).fullmatch,
-    ),
-]
-MarkingId = Annotated[str, _must("bad-form", re.compile(r"marking-definition--[0-9a-f-]{36}").fullmatch)]
-
-
-class Form(BaseModel):
-    """A table of the document. Unknown keys are errors everywhere; nothing is converted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Text(Form):
-    en: Prose
-    es: Prose
 
 
 class Basis(Form):
@@ -120,14 +72,25 @@ class Vocabulary(Form):
 
 
 class Audience(Form):
+    """A named group. Clauses may be written for it, and originators may restrict an object to it."""
+
     members: list[Name]
     owner: Country
     may_extend: bool = False
+    """Whether the owner's authority may add members between two versions of the document."""
+
+
+class Designation(Form):
+    """Who in a country names its members, and to which roles."""
+
+    by: Name
+    roles: list[Name]
 
 
 class Purposes(Form):
     allowed: list[Name]
     excluded: list[Name] = []
+    """What nothing exchanged may serve, whoever permits it. Handed to every recipient."""
 
 
 class MinAssurance(Form):
@@ -154,6 +117,9 @@ class Ceiling(Form):
 
 class Ceilings(Form):
     cross_border: dict[Name, Ceiling]
+    """By role of the recipient. A role without one receives nothing across the border."""
+    direction: dict[Direction, dict[Name, Ceiling]] = {}
+    """A lower one for a role in one direction, at home too. It narrows and never opens."""
     anywhere: Ceiling
 
 
@@ -216,16 +182,21 @@ class Unless(Form):
     originator_consent: Literal["valid"] | None = None
     recipient_country_in: Literal["rel_to"] | None = None
 
+    def is_empty(self) -> bool:
+        return self.originator_consent is None and self.recipient_country_in is None
+
 
 class Feedback(Form):
     within: Duration
-    granularity: Literal["full", "sector-count", "count"]
+    granularity: Granularity
 
 
 class Then(Form):
     """The obligations a permit hands to the recipient, and how it is served."""
 
     identity: Identity = "anonymise"
+    view: Literal["full", "tearline"] | None = None
+    """Under "tearline" the recipient is served what the originator prepared for wider release, never the object."""
     delay: Duration | None = None
     expires_after: Duration | None = None
     retain: Duration | None = None
@@ -246,6 +217,8 @@ class Then(Form):
     """Whether devices may block what it names. A permit that is silent on it does not let them."""
     encrypt_in_transit: Literal["may", "must"] | None = None
     notify_affected: Literal["may", "must-not"] | None = None
+    attribution: Literal["must", "may", "must-not"] | None = None
+    resale: Literal["may", "must-not"] | None = None
     sighting_feedback: Feedback | None = None
 
 
@@ -268,53 +241,6 @@ class Forbid(Rule):
     unless: Unless = Unless()
 
 
-class OriginatorControl(Form):
-    answer_by: Literal["originator"]
-    time_limit: Duration
-    on_silence: Literal["refuse"]
-    consent_valid: Duration
-
-
-class WithdrawalTerms(Form):
-    act_within: Duration
-    ack: Literal["required", "asked"] = "asked"
-
-
-class Withdrawal(Form):
-    error: WithdrawalTerms | None = None
-    privacy: WithdrawalTerms | None = None
-    legal: WithdrawalTerms | None = None
-    compromise: WithdrawalTerms | None = None
-
-
-class Emergency(Form):
-    tighten: Literal["any-one-party"]
-    loosen: Literal["both"]
-    max_overlay: Duration
-
-
-class Anonymity(Form):
-    """How much the national gateways' objects may tell of where they come from, and when."""
-
-    period: Duration
-    """Their times are cut down to it, and originals are relayed together, once a period."""
-    origin: Literal["country", "sector"]
-    """Whether the sender's sectors are told beside its country and roles."""
-    crowd: Annotated[int, Field(ge=1, le=100)]
-    """The least number of active members who must share what is told: what fewer share is left out."""
-
-
-class Retention(Form):
-    default: Duration
-    by_class: dict[ObjectClass, Duration] = {}
-    audit_keeps: Literal["digest"] = "digest"
-
-
-class Privacy(Form):
-    contact: Annotated[str, _must("bad-form", re.compile(r"[^@\s]+@[^@\s]+").fullmatch)]
-    refused: list[Name] = []
-
-
 class FixtureMember(Form):
     """A member as tests see it: the recipient of a test, or the originator of its label."""
 
@@ -323,6 +249,8 @@ class FixtureMember(Form):
     sectors: list[Name] = []
     status: Status = "active"
     consent: Literal["named", "none"] = "none"
+    audiences: list[Name] = []
+    """Extensible audiences that its country has added it to."""
 
 
 class Fixtures(Form):
@@ -346,6 +274,22 @@ class TestLabel(Form):
     assurance: Assurance = "originator-signed"
     collection: Name = "indicators"
     feed: Name | None = None
+    audiences: list[Name] = []
+    purposes: list[Name] | None = None
+    not_before: Time | None = None
+    cases: list[Name] = []
+    terms: list[str] = []
+
+
+class TestConsent(Form):
+    """A consent that stands in an example. `from` is the originator who gave it."""
+
+    from_: Name = Field(alias="from")
+    case: Name | None = None
+    members: list[Name] = []
+    countries: list[Country] = []
+    given: Time
+    until: Time
 
 
 class Expectation(Form):
@@ -355,8 +299,10 @@ class Expectation(Form):
     ceiling: str | None = None
     clause: str | None = None
     identity: Identity | None = None
-    view: Literal["full", "anonymised"] | None = None
+    view: View | None = None
     blocking: Literal["may", "must-not"] | None = None
+    obligations: dict[str, str] = {}
+    """Some of them, by the names and words that a decision gives."""
 
 
 class Example(Form):
@@ -366,6 +312,7 @@ class Example(Form):
     label: TestLabel
     recipient: Name | FixtureMember | None = None
     at: Time | None = None
+    consents: list[TestConsent] = []
     expect: Expectation
 
 
@@ -381,6 +328,7 @@ class Document(Form):
     legal_basis: dict[Literal["us", "mx"], Basis]
     parties: dict[Country, Party]
     vocabulary: Vocabulary
+    designations: dict[Country, Designation] = {}
     audiences: dict[Name, Audience] = {}
     purposes: Purposes
     defaults: Defaults
@@ -388,6 +336,10 @@ class Document(Form):
     permit: list[Permit] = []
     forbid: list[Forbid] = []
     originator_control: OriginatorControl | None = None
+    embargo: Embargo | None = None
+    redaction: Redaction | None = None
+    sightings: Sightings | None = None
+    reciprocity: Reciprocity | None = None
     withdrawal: Withdrawal | None = None
     emergency: Emergency | None = None
     anonymity: Anonymity | None = None

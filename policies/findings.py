@@ -1,49 +1,16 @@
-"""Every mistake in an agreement document, with its line and its reason in both languages."""
+"""Every mistake in an agreement document, of form or of sense, with its reason in both languages."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from policies import builtin
 from policies.document import SCHEMA, Ceiling, Document, Forbid, Permit, empty_lists
+from policies.mistakes import Mistake, Path
+from policies.obligations import looser
 from policies.predicates import PAP_RANK, TLP_RANK, tlp_name
-
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One mistake in a document."""
-
-    code: str
-    """Stable, kebab-case."""
-    line: int | None
-    """Counted from 1; None when it is in no one place."""
-    where: str
-    """The path in the document, tables of one name counted from 1: "permit 2, when.tlp.max"."""
-    en: str
-    es: str
-
-
-class AgreementError(ValueError):
-    """The document is not a sound agreement. `findings` has at least one entry."""
-
-    def __init__(self, findings: list[Finding]) -> None:
-        super().__init__("; ".join(f"{one.where}: {one.en}" for one in findings))
-        self.findings = findings
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A finding before its line is known."""
-
-    code: str
-    path: Path
-    en: str
-    es: str
-
+from policies.words import seconds
 
 _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "unknown-key": ("This key is not part of the language.", "Esta clave no forma parte del lenguaje."),
@@ -79,13 +46,6 @@ _PYDANTIC: Final = {
 }
 
 
-def locate(mistakes: Iterable[Mistake], text: str) -> list[Finding]:
-    """The mistakes with their lines, in the order of the file, each once."""
-    lines = line_index(text)
-    found = [Finding(one.code, _line(lines, one.path), _where(one.path), one.en, one.es) for one in mistakes]
-    return sorted(dict.fromkeys(found), key=lambda one: (one.line or 0, one.where, one.code))
-
-
 def form_mistakes(error: ValidationError, values: Mapping[str, Any]) -> Iterator[Mistake]:
     """What pydantic found, in our codes and words."""
     for one in error.errors(include_url=False, include_input=False, include_context=False):
@@ -113,6 +73,7 @@ def sense_mistakes(document: Document, values: Mapping[str, Any]) -> Iterator[Mi
             if name not in known:
                 yield _undefined((kind, number, *path), name)
     yield from _loose_names(document)
+    yield from _terms(document)
 
 
 def _dates(document: Document) -> Iterator[Mistake]:
@@ -205,28 +166,129 @@ def _names(rule: Permit | Forbid, document: Document) -> Iterator[tuple[Path, st
 
 def _loose_names(document: Document) -> Iterator[Mistake]:
     """Names used outside the rules."""
-    for role in document.ceilings.cross_border:
-        if role not in document.vocabulary.roles:
-            yield _undefined(("ceilings", "cross_border", role), role)
+    words, ceilings = document.vocabulary, document.ceilings
+    used: list[tuple[Path, Iterable[str], Iterable[str]]] = [
+        *((("ceilings", "cross_border", role), [role], words.roles) for role in ceilings.cross_border),
+        *(
+            (("ceilings", "direction", way, role), [role], words.roles)
+            for way, tops in ceilings.direction.items()
+            for role in tops
+        ),
+        *(
+            (("designations", country, "roles"), one.roles, words.roles)
+            for country, one in document.designations.items()
+        ),
+    ]
+    extensible = [name for name, audience in document.audiences.items() if audience.may_extend]
     for slug, member in document.fixtures.recipients.items():
-        for role in set(member.roles) - set(document.vocabulary.roles):
-            yield _undefined(("fixtures", "recipients", slug, "roles"), role)
-        for sector in set(member.sectors) - set(document.vocabulary.sectors):
-            yield _undefined(("fixtures", "recipients", slug, "sectors"), sector)
+        path: Path = ("fixtures", "recipients", slug)
+        used += [
+            ((*path, "roles"), member.roles, words.roles),
+            ((*path, "sectors"), member.sectors, words.sectors),
+            ((*path, "audiences"), member.audiences, extensible),
+        ]
+    for path, names, known in used:
+        for name in names:
+            if name not in known:
+                yield _undefined(path, name)
     yield from _example_names(document)
 
 
 def _example_names(document: Document) -> Iterator[Mistake]:
-    ids = {rule.id for _, _, rule in document.rules()}
+    permits, forbids = {rule.id for rule in document.permit}, {rule.id for rule in document.forbid}
+    ceilings = {
+        builtin.ANYWHERE,
+        builtin.CROSS_BORDER,
+        builtin.MIN_ASSURANCE,
+        builtin.UNKNOWN_MARKING,
+        builtin.PURPOSES,
+    }
+    ceilings |= {f"ceilings.cross_border.{role}" for role in document.ceilings.cross_border}
+    ceilings |= {
+        f"ceilings.direction.{way}.{role}" for way, tops in document.ceilings.direction.items() for role in tops
+    }
+    lawful = {
+        "rule": permits | {builtin.OWN, builtin.SUBMIT},
+        "forbid": forbids | {*builtin.REFUSING},
+        "ceiling": ceilings,
+    }
+    lawful["clause"] = {builtin.NO_PERMIT}.union(*lawful.values())
     for number, example in enumerate(document.test):
+        path: Path = ("test", number)
         if isinstance(example.recipient, str) and example.recipient not in document.fixtures.recipients:
-            yield _undefined(("test", number, "recipient"), example.recipient)
+            yield _undefined((*path, "recipient"), example.recipient)
         if not example.label.country and example.label.originator not in document.fixtures.recipients:
-            yield _undefined(("test", number, "label"), example.label.originator or "country")
-        for key, name in (("rule", example.expect.rule), ("forbid", example.expect.forbid)):
-            # Built-in clauses (OWN, SUSPENDED, expires …) are defined everywhere.
-            if name is not None and name[:2] in ("P-", "F-") and name not in ids:
-                yield _undefined(("test", number, "expect", key), name)
+            yield _undefined((*path, "label"), example.label.originator or "country")
+        expected = example.expect.model_dump(exclude_none=True)
+        for key, known in lawful.items():
+            if key in expected and expected[key] not in known:
+                yield _undefined((*path, "expect", key), expected[key])
+        if not {"forbid", "ceiling"}.isdisjoint(expected) if example.expect.effect == "permit" else "rule" in expected:
+            yield Mistake(
+                "contradictory-test",
+                (*path, "expect"),
+                "What is permitted is not kept back by a forbid or a ceiling, and what is denied is permitted by no rule.",
+                "Lo permitido no lo retiene una prohibición ni un techo, y lo denegado no lo permite regla alguna.",
+            )
+
+
+def _terms(document: Document) -> Iterator[Mistake]:
+    """Tables that clauses lean on and that are not there, and terms that contradict each other."""
+    for name in sorted(set(document.purposes.allowed) & set(document.purposes.excluded)):
+        yield Mistake(
+            "contradictory-purpose",
+            ("purposes", "excluded"),
+            f"{name} is both allowed and excluded.",
+            f"{name} figura a la vez entre lo permitido y lo excluido.",
+        )
+    for number, forbid in enumerate(document.forbid):
+        if forbid.unless.originator_consent and document.originator_control is None:
+            yield _missing_table(("forbid", number, "unless"), "originator_control")
+    for number, permit in enumerate(document.permit):
+        yield from _of_permit(("permit", number, "then"), permit, document)
+    reciprocity = document.reciprocity
+    if reciprocity and reciprocity.on_breach == "cut-off" and set(reciprocity.cut_off_chosen_by) != {"US", "MX"}:
+        yield Mistake(
+            "one-sided-cut-off",
+            ("reciprocity", "on_breach"),
+            "Sharing is cut off by itself only where both Parties chose so (cut_off_chosen_by).",
+            "El intercambio solo se interrumpe por sí mismo si ambas Partes lo eligieron (cut_off_chosen_by).",
+        )
+
+
+def _of_permit(path: Path, permit: Permit, document: Document) -> Iterator[Mistake]:
+    then = permit.then
+    if then.view == "tearline" and document.redaction is None:
+        yield _missing_table((*path, "view"), "redaction")
+    retention, sightings = document.retention, document.sightings
+    if then.retain and retention:
+        of_class = [retention.by_class.get(name, retention.default) for name in permit.when.classes or ()]
+        longest = max(of_class or [retention.default, *retention.by_class.values()], key=seconds)
+        if seconds(then.retain) > seconds(longest):
+            yield Mistake(
+                "contradictory-retention",
+                (*path, "retain"),
+                f"Nothing it permits may be kept longer than {longest}.",
+                f"Nada de lo que permite puede conservarse más de {longest}.",
+            )
+    if then.sighting_feedback and sightings:
+        asked = then.sighting_feedback.granularity
+        if looser("sighting_feedback.granularity", asked, sightings.granularity):
+            yield Mistake(
+                "contradictory-sightings",
+                (*path, "sighting_feedback"),
+                f"Nobody is asked to tell more of sightings than {sightings.granularity}.",
+                f"A nadie se le pide decir de los avistamientos más que {sightings.granularity}.",
+            )
+
+
+def _missing_table(path: Path, name: str) -> Mistake:
+    return Mistake(
+        "missing-table",
+        path,
+        f"This needs the table [{name}], which the document does not have.",
+        f"Esto requiere la tabla [{name}], que el documento no tiene.",
+    )
 
 
 def _twice(code: str, named: Iterable[tuple[Path, str]]) -> Iterator[Mistake]:
@@ -263,66 +325,3 @@ def _in_document(loc: Path, values: Any, *, keep_last: bool) -> Path:
         elif keep_last and number == len(loc) - 1:
             path.append(part)
     return tuple(path)
-
-
-_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
-_KEY: Final = re.compile(r"\s*([\w.\"' -]+?)\s*=")
-_QUOTES: Final = re.compile(r'"""|\'\'\'')
-
-
-def line_index(text: str) -> dict[Path, int]:
-    """Where each table and key of a TOML text begins, by its path. Inline tables count with the key they stand at.
-
-    A scan of lines, not a parser: good enough to point a person to the place, and never used to judge.
-    """
-    found: dict[Path, int] = {}
-    arrays: dict[str, int] = {}
-    table: Path = ()
-    in_string = False
-    for number, line in enumerate(text.splitlines(), 1):
-        was_in_string = in_string
-        in_string ^= len(_QUOTES.findall(line)) % 2 == 1
-        if was_in_string:
-            continue
-        if header := _HEADER.match(line):
-            table = _table_path(header[2], arrays, opens=header[1] == "[[")
-            found.setdefault(table, number)
-        elif key := _KEY.match(line):
-            path = table
-            for part in _split(key[1]):
-                path = (*path, part)
-                found.setdefault(path, number)
-    return found
-
-
-def _table_path(name: str, arrays: dict[str, int], *, opens: bool) -> Path:
-    parts = _split(name)
-    if opens:
-        arrays[parts[0]] = arrays.get(parts[0], -1) + 1
-    if parts[0] in arrays:
-        return (parts[0], arrays[parts[0]], *parts[1:])
-    return parts
-
-
-def _split(name: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in name.split("."))
-
-
-def _line(lines: Mapping[Path, int], path: Path) -> int | None:
-    """The line of the path, or of the nearest thing around it."""
-    for end in range(len(path), 0, -1):
-        if path[:end] in lines:
-            return lines[path[:end]]
-    return None
-
-
-def _where(path: Path) -> str:
-    words: list[str] = []
-    for part in path:
-        if isinstance(part, int):
-            words[-1] += f" {part + 1}"
-        else:
-            words.append(part)
-    if len(words) > 1 and len(path) > 1 and isinstance(path[1], int):
-        return f"{words[0]}, {'.'.join(words[1:])}"
-    return ".".join(words) or "document"

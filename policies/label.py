@@ -46,6 +46,7 @@ OBJECT_CLASSES: Final = (
     "vulnerability",
     "context",
     "relation",
+    "sighting",
     "report",
     "other",
 )
@@ -69,7 +70,8 @@ _CLASS_OF_TYPE: Final = {
     **dict.fromkeys(
         ("identity", "location", "marking-definition", "extension-definition", "language-content"), "context"
     ),
-    **dict.fromkeys(("relationship", "sighting"), "relation"),
+    **dict.fromkeys(("relationship",), "relation"),
+    **dict.fromkeys(("sighting",), "sighting"),
     **dict.fromkeys(("report", "grouping", "note", "opinion", "incident"), "report"),
 }  # fmt: skip
 
@@ -123,6 +125,16 @@ class Label:
     """"named" when the originator agrees to be named to the recipients, else "none"."""
     feed: str
     """The feed's slug, or ""."""
+    audiences: tuple[str, ...] = ()
+    """Sorted: the agreement's named groups that its originator restricts it to. A recipient must be in every one."""
+    purposes: tuple[str, ...] | None = None
+    """Sorted: the only purposes its originator lets it serve; None when it named none."""
+    not_before: str = ""
+    """The hour before which nobody but its originator has it ("2027-01-15T06:00:00Z"), or ""."""
+    cases: tuple[str, ...] = ()
+    """Sorted: handles under which the originator controls it and is asked for consent. Only beside "orcon"."""
+    terms: tuple[str, ...] = ()
+    """Sorted: what its markings ask of a recipient, as "obligation=word"."""
 
     def encode(self) -> str:
         """The JSON text by which the label is interned: its facets in the order above, no spaces."""
@@ -151,6 +163,8 @@ class Recipient:
     sectors: tuple[str, ...]
     status: str
     """"active", "suspended" or "withdrawn"; anything but "active" receives nothing."""
+    audiences: tuple[str, ...] = ()
+    """Extensible audiences of the agreement to which their owner has added the member since the agreement was signed."""
 
     def klass(self, agreement: _Distinguishes) -> str:
         """The recipient class: recipients of equal class get equal decisions on every label under `agreement`.
@@ -158,7 +172,8 @@ class Recipient:
         The member's slug is part of it only where the agreement can tell members apart: it names the member, or lets
         members read back their own objects.
         """
-        parts = [self.country, ",".join(sorted(self.roles)), ",".join(sorted(self.sectors)), self.status]
+        lists = (self.roles, self.sectors, self.audiences)
+        parts = [self.country, *(",".join(sorted(words)) for words in lists), self.status]
         if agreement.distinguishes(self.member):
             parts.append(self.member)
         return "|".join(parts)

@@ -1,10 +1,11 @@
 """What the markings on a STIX object mean together: STIX defines no precedence, so this file does."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from policies.acs import ACS_EXTENSION, read_acs
+from policies.terms import IEP_EXTENSION, TERMS_EXTENSION, Gathered, read_iep, read_terms
 
 TLP_ORDER: Final = ("clear", "green", "amber", "amber+strict", "red")
 PAP_ORDER: Final = ("clear", "green", "amber", "red")
@@ -75,24 +76,27 @@ class Marks:
     """Sorted."""
     rel_to: tuple[str, ...] | None
     """Sorted countries; None when no marking restricts them, () when they exclude each other."""
-
-
-@dataclass(slots=True)
-class _Gathered:
-    tlp: set[str]
-    pap: set[str]
-    caveats: set[str]
-    rel_to: frozenset[str] | None
+    audiences: tuple[str, ...] = ()
+    """Sorted: the named groups that it is restricted to, all of them at once."""
+    purposes: tuple[str, ...] | None = None
+    """Sorted: the only purposes it may serve; None when no marking restricts them."""
+    not_before: str = ""
+    """The hour before which nobody else may have it, or ""."""
+    cases: tuple[str, ...] = ()
+    """Sorted: the handles under which its originator is asked for consent."""
+    terms: tuple[str, ...] = ()
+    """Sorted: what the markings ask of a recipient, as "obligation=word"."""
 
 
 def resolve_markings(ids: Iterable[str], definitions: Mapping[str, Mapping[str, Any]]) -> Marks:
     """The marks of an object whose object and granular markings together cite `ids`.
 
     `definitions` holds the marking-definition objects at hand, by id. STIX 2.1 section 7.2 gives no precedence; ours
-    is: of one ordered kind the strictest wins, restriction flags add up, permission sets intersect, statements say
-    nothing, and a marking that is unknown or not understood is the caveat "opaque:<id>", never nothing.
+    is: of one ordered kind the strictest wins, restriction flags add up, permission sets intersect, the latest embargo
+    holds, statements say nothing, and a marking that is unknown or not understood is the caveat "opaque:<id>", never
+    nothing.
     """
-    found = _Gathered(set(), set(), set(), None)
+    found = Gathered()
     for marking in set(ids):
         if marking in TLP_DEFINITIONS:
             found.tlp.add(TLP_DEFINITIONS[marking])
@@ -105,10 +109,15 @@ def resolve_markings(ids: Iterable[str], definitions: Mapping[str, Mapping[str, 
         pap=strictest(PAP_ORDER, found.pap) if found.pap else None,
         caveats=tuple(sorted(found.caveats)),
         rel_to=None if found.rel_to is None else tuple(sorted(found.rel_to)),
+        audiences=tuple(sorted(found.audiences)),
+        purposes=None if found.purposes is None else tuple(sorted(found.purposes)),
+        not_before=found.not_before,
+        cases=tuple(sorted(found.cases)),
+        terms=tuple(sorted(found.terms)),
     )
 
 
-def _read(definition: Mapping[str, Any] | None, found: _Gathered) -> bool:
+def _read(definition: Mapping[str, Any] | None, found: Gathered) -> bool:
     """Add what one definition says; False when any part of it was not understood."""
     if definition is None:
         return False
@@ -122,31 +131,34 @@ def _read(definition: Mapping[str, Any] | None, found: _Gathered) -> bool:
     return all(understood)
 
 
-def _read_extension(key: str, body: object, found: _Gathered) -> bool:
+def _read_extension(key: str, body: object, found: Gathered) -> bool:
     if not isinstance(body, Mapping):
         return False
-    if key == PAP_EXTENSION:
-        # The draft fixes four instances, but a forged fifth can only add a colour, and the strictest wins.
-        word = body.get("pap")
-        if not isinstance(word, str) or word not in _PAP_WORDS:
-            return False
-        found.pap.add(_PAP_WORDS[word])
-        return True
-    if key == CUI_EXTENSION:
-        return _read_cui(body, found)
-    if key == ACS_EXTENSION:
-        acs = read_acs(body)
-        found.caveats |= acs.caveats
-        if acs.rel_to is not None:
-            found.rel_to = acs.rel_to if found.rel_to is None else found.rel_to & acs.rel_to
-        return acs.understood
-    return False
+    reader = _READERS.get(key)
+    return reader is not None and reader(body, found)
+
+
+def _read_pap(body: Mapping[str, Any], found: Gathered) -> bool:
+    # The draft fixes four instances, but a forged fifth can only add a colour, and the strictest wins.
+    word = body.get("pap")
+    if not isinstance(word, str) or word not in _PAP_WORDS:
+        return False
+    found.pap.add(_PAP_WORDS[word])
+    return True
+
+
+def _read_acs(body: Mapping[str, Any], found: Gathered) -> bool:
+    acs = read_acs(body)
+    found.caveats |= acs.caveats
+    if acs.rel_to is not None:
+        found.only_to(acs.rel_to)
+    return acs.understood
 
 
 _FEDERAL_ONLY: Final = frozenset({"NOFORN", "FED ONLY"})
 
 
-def _read_cui(body: Mapping[str, Any], found: _Gathered) -> bool:
+def _read_cui(body: Mapping[str, Any], found: Gathered) -> bool:
     """CUI dissemination controls: NOFORN and FED ONLY keep it in the country; we claim to understand no other."""
     controls = body.get("disseminations")
     if not isinstance(controls, list) or not controls or not all(isinstance(word, str) for word in controls):
@@ -154,3 +166,12 @@ def _read_cui(body: Mapping[str, Any], found: _Gathered) -> bool:
     if not _FEDERAL_ONLY.isdisjoint(controls):
         found.caveats.add("noforn")
     return _FEDERAL_ONLY.issuperset(controls)
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Gathered], bool]]] = {
+    PAP_EXTENSION: _read_pap,
+    CUI_EXTENSION: _read_cui,
+    ACS_EXTENSION: _read_acs,
+    IEP_EXTENSION: read_iep,
+    TERMS_EXTENSION: read_terms,
+}

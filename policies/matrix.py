@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from policies.agreement import TestResult
+from policies.builtin import NO_PERMIT
 from policies.clauses import Agreement
 from policies.decide import Decision, decide
-from policies.explain import NO_PERMIT
 from policies.label import Label, Recipient
 
 Kind = Literal["gained", "lost", "changed"]
@@ -89,7 +89,7 @@ def _groups(recipients: Sequence[Recipient], *agreements: Agreement | None) -> l
     named = frozenset[str]().union(*(one.named_members for one in agreements if one is not None))
     found: dict[tuple[object, ...], list[Recipient]] = {}
     for one in recipients:
-        facets = (one.country, frozenset(one.roles), frozenset(one.sectors), one.status)
+        facets = (one.country, frozenset(one.roles), frozenset(one.sectors), frozenset(one.audiences), one.status)
         found.setdefault((*facets, one.member if one.member in named else ""), []).append(one)
     return [tuple(group) for group in found.values()]
 

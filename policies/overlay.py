@@ -30,8 +30,10 @@ from pydantic import Field, ValidationError
 
 from policies.agreement import canonical_form, parse_toml
 from policies.clauses import Agreement, compile_agreement
-from policies.document import Country, Digest, Forbid, Form, Name, Text, Time, instant, seconds
-from policies.findings import AgreementError, Mistake, form_mistakes, locate, sense_mistakes
+from policies.document import Forbid
+from policies.findings import form_mistakes, sense_mistakes
+from policies.mistakes import AgreementError, Mistake, locate
+from policies.words import Country, Digest, Form, Name, Text, Time, instant, seconds
 
 SCHEMA: Final = "bilateral-sharing-overlay/1"
 

@@ -14,13 +14,14 @@ from exchange.cli.asking import as_whom, at_network, yes
 from exchange.cli.output import language, listing, machine, plain, say, spanish, table, word
 from exchange.cli.profile import Profile
 from exchange.cli.words import command, group, option
+from exchange.clock import SystemClock
 from exchange.release.explain import explain as explained
 from exchange.rules import agreement_of
 from exchange.store.contract import AgreementRow
 from exchange.times import as_text
 from exchange.web.services import Services
-from policies.agreement import Agreement
-from policies.decide import run_tests
+from policies.agreement import Agreement, run_tests
+from policies.warnings import warnings
 
 
 @group(es="Quién puede recibir qué, tal como lo firmaron ambos países.")
@@ -45,6 +46,8 @@ def check(file: Path) -> None:
         f"{found.agreement_id} version {found.version} is well-formed; {passed} of its own tests pass. sha256 {found.sha256}",
         f"{found.agreement_id} versión {found.version} está bien formado; pasan {passed} de sus pruebas. sha256 {found.sha256}",
     )
+    for one in warnings(found, now=as_text(SystemClock().now_us()), text=file.read_text("utf-8")):
+        say(f"Note: {file}:{one.line}: {one.en}", f"Aviso: {file}:{one.line}: {one.es}")
 
 
 @agreement.command("test", es="Ejecuta las pruebas del propio documento y muestra qué se decidió en cada una.")

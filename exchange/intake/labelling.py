@@ -114,6 +114,11 @@ def label_for(
         assurance=assurance,
         consent="named" if origin is None and (owner.consents or "agency" in owner.roles) else "none",
         feed=feed,
+        audiences=marks.audiences,
+        purposes=marks.purposes,
+        not_before=marks.not_before,
+        cases=marks.cases,
+        terms=marks.terms,
     )
 
 

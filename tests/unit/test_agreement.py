@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from policies.agreement import Agreement, AgreementError, Finding, canonical_form, load, run_tests
-from policies.findings import line_index
+from policies.agreement import AgreementError, Finding, canonical_form, load, run_tests
+from policies.mistakes import line_index
 
 SAMPLE = Path(__file__).resolve().parents[2] / "policies" / "agreements" / "us-mx-trade-cyber.toml"
 TEXT = SAMPLE.read_text("utf-8")
@@ -314,35 +314,6 @@ def test_the_line_index_passes_over_strings_of_several_lines() -> None:
     assert index[("b", "c")] == 6
     assert index[("d", 0, "e", "f")] == 9
     assert index[("d", 1, "g")] == 11
-
-
-# --- the sample ---
-
-
-@pytest.fixture(scope="module")
-def sample() -> Agreement:
-    return load(TEXT.encode())
-
-
-def test_every_example_of_the_sample_passes(sample: Agreement) -> None:
-    results = run_tests(sample)
-    assert len(results) >= 20
-    assert [(one.name, one.unmet) for one in results if not one.passed] == []
-
-
-def test_the_examples_exercise_every_clause_of_the_sample(sample: Agreement) -> None:
-    decisive = {rule for one in run_tests(sample) for rule in (*one.decision.rules, *one.decision.forbids)}
-    clauses = {clause.id for clause in (*sample.permits, *sample.forbids)}
-    assert clauses - decisive == set()
-
-
-def test_the_sample_names_roles_not_members(sample: Agreement) -> None:
-    assert sample.named_members == frozenset()
-    assert all(not rule.to.members and not rule.from_.members for _, _, rule in sample.document.rules())
-
-
-def test_no_clause_of_the_sample_delays(sample: Agreement) -> None:
-    assert all(clause.obligations and clause.obligations.delay_seconds == 0 for clause in sample.permits)
 
 
 def test_members_are_told_apart_only_where_the_document_can() -> None:

@@ -222,10 +222,18 @@ def test_a_quick_run_ends_well_and_prints_its_table() -> None:
         assert row in done.stdout
 
 
+def test_the_evaluator_is_measured_without_any_server() -> None:
+    done = run_bench("--quick", "--only", "policy")
+    assert done.returncode == 0, done.stderr
+    assert "1,000 labels by 100 recipient classes" in done.stdout
+    assert "label judged before" in done.stdout
+    assert "## Puente with" not in done.stdout
+
+
 def test_an_unknown_subject_is_named_in_both_languages() -> None:
     done = run_bench("--only", "hub,apache")
     assert done.returncode == 2
-    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds"
+    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds, policy"
     assert f"apache: not among {known} / no está entre" in done.stderr
     assert "--only" in done.stderr
 

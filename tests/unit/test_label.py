@@ -111,7 +111,7 @@ def test_confidence_bands(value: int | None, band: str) -> None:
     [
         ("indicator", "indicator"), ("tool", "malware"), ("intrusion-set", "malware"), ("ipv4-addr", "observed"),
         ("observed-data", "observed"), ("course-of-action", "vulnerability"), ("marking-definition", "context"),
-        ("sighting", "relation"), ("opinion", "report"), ("x-acme-widget", "other"), ("", "other"),
+        ("relationship", "relation"), ("sighting", "sighting"), ("opinion", "report"), ("x-acme-widget", "other"), ("", "other"),
     ],
 )  # fmt: skip
 def test_every_type_has_a_class(stix_type: str, expected: str) -> None:
@@ -162,6 +162,14 @@ def test_an_unknown_marking_is_never_ignored() -> None:
     assert caveats({"extensions": ["not a table"]}) == (f"opaque:{FOREIGN}",)
 
 
+def test_a_definition_of_which_a_part_is_not_understood_is_opaque_and_binds() -> None:
+    both = {"extensions": {PAP_EXTENSION: {"pap": "red"}, "extension-definition--x": {"a": 1}}}
+    marks = resolve_markings([FOREIGN], {FOREIGN: both})
+    assert (marks.pap, marks.caveats) == ("red", (f"opaque:{FOREIGN}",))
+    for body in ("red", None, ["red"]):
+        assert caveats({"extensions": {PAP_EXTENSION: body}}) == (f"opaque:{FOREIGN}",)
+
+
 def test_who_signed_a_definition_says_nothing_of_who_may_have_what_it_marks() -> None:
     assert SIGNATURE_EXTENSION == EXT_SIG
     signature = {SIGNATURE_EXTENSION: {"extension_type": "property-extension", "signature": "x"}}
@@ -181,7 +189,8 @@ def test_a_statement_travels_and_says_nothing() -> None:
 
 def test_pap() -> None:
     for word, meant in (("white", "clear"), ("clear", "clear"), ("amber", "amber"), ("red", "red")):
-        assert resolve_markings([FOREIGN], {FOREIGN: marking(PAP_EXTENSION, {"pap": word})}).pap == meant
+        marks = resolve_markings([FOREIGN], {FOREIGN: marking(PAP_EXTENSION, {"pap": word})})
+        assert (marks.pap, marks.caveats) == (meant, ())
     both = {FOREIGN: marking(PAP_EXTENSION, {"pap": "green"}), OTHER: marking(PAP_EXTENSION, {"pap": "red"})}
     assert resolve_markings(both, both).pap == "red"
     assert caveats(marking(PAP_EXTENSION, {"pap": "mauve"})) == (f"opaque:{FOREIGN}",)
@@ -193,7 +202,10 @@ def test_cui() -> None:
         assert caveats(marking(CUI_EXTENSION, {"control": "CUI", "disseminations": words})) == ("noforn",)
     mixed = marking(CUI_EXTENSION, {"control": "CUI", "disseminations": ["NOFORN", "FEDCON"]})
     assert caveats(mixed) == ("noforn", f"opaque:{FOREIGN}")
-    for plain in ({"control": "CUI"}, {"disseminations": "NOFORN"}, {"disseminations": [1]}):
+    for plain in (
+        {"control": "CUI"}, {"disseminations": "NOFORN"}, {"disseminations": [1]}, {"disseminations": ["NOFORN", 1]},
+        {"disseminations": []},
+    ):  # fmt: skip
         assert caveats(marking(CUI_EXTENSION, plain)) == (f"opaque:{FOREIGN}",)
     real = shared_markings("cui/banner.json")
     assert resolve_markings(real, real).caveats == tuple(f"opaque:{id_}" for id_ in real)
@@ -257,6 +269,27 @@ def test_acs_public_release_restricts_nothing() -> None:
         ),
         ({"access_privilege": [{"privilege_action": "DSPLY", "rule_effect": "deny"}]}, (f"opaque:{FOREIGN}",)),
         ({"control_set": "U"}, (f"opaque:{FOREIGN}",)),
+        ({"control_set": {"classification": "S"}, "further_sharing": [1]}, ("classified", f"opaque:{FOREIGN}")),
+        ({"control_set": {"classification": "U", "caveat": ["POSSIBLEPII", 1]}}, (f"opaque:{FOREIGN}",)),
+        ({"control_set": {"classification": "U", "caveat": 1}}, (f"opaque:{FOREIGN}",)),
+        ({"access_privilege": [{"privilege_action": "CISAUSES", "rule_effect": "deny"}]}, ()),
+        ({"access_privilege": [{"privilege_action": "DSPLY", "rule_effect": "permit"}]}, ()),
+        (
+            {
+                "access_privilege": [
+                    {"privilege_action": "ALL", "rule_effect": "permit", "privilege_scope": {"entity": ["ALL"]}}
+                ]
+            },
+            (),
+        ),
+        (
+            {
+                "access_privilege": [
+                    {"privilege_action": "ALL", "rule_effect": "permit", "privilege_scope": {"entity": ["MIL"]}}
+                ]
+            },
+            (f"opaque:{FOREIGN}",),
+        ),
         ({"further_sharing": [1]}, (f"opaque:{FOREIGN}",)),
         ({"policy_reference": 7}, (f"opaque:{FOREIGN}",)),
     ],
@@ -277,6 +310,42 @@ def test_acs_without_defaults_denies() -> None:
 def test_acs_nationalities(nations: list[str], rel_to: tuple[str, ...] | None) -> None:
     one = acs(control_set={"classification": "U", "permitted_nationalities": nations})
     assert resolve_markings([FOREIGN], {FOREIGN: one}).rel_to == rel_to
+
+
+def reads(*nations: str) -> dict[str, Any]:
+    return {
+        "privilege_action": "DSPLY",
+        "rule_effect": "permit",
+        "privilege_scope": {"permitted_nationalities": list(nations), "entity": ["ALL"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "rel_to"),
+    [
+        ({"access_privilege": [reads("USA")]}, ("US",)),
+        ({"access_privilege": [reads("ALL")]}, None),
+        ({"access_privilege": [reads("USA", "MEX"), reads("MEX", "GBR")]}, ("MX",)),
+        ({"access_privilege": [reads("ALL"), reads("MEX")]}, ("MX",)),
+        ({"access_privilege": [reads("USA", "MEX"), reads("ALL")]}, ("MX", "US")),
+        ({"access_privilege": [reads("USA"), {**reads("MEX"), "privilege_action": "CISAUSES"}]}, ("US",)),
+        (
+            {
+                "access_privilege": [reads("USA", "MEX")],
+                "control_set": {"classification": "U", "permitted_nationalities": ["MEX", "CAN"]},
+            },
+            ("MX",),
+        ),
+    ],
+)
+def test_acs_privileges_name_who_may_read(body: dict[str, Any], rel_to: tuple[str, ...] | None) -> None:
+    marks = resolve_markings([FOREIGN], {FOREIGN: acs(**body)})
+    assert (marks.rel_to, marks.caveats) == (rel_to, ())
+
+
+def test_without_a_privilege_the_default_is_asked() -> None:
+    denied = acs(policy_reference="urn:isa:policy:acs:ns:v3.0?privdefault=deny&sharedefault=permit")
+    assert caveats(denied) == (f"opaque:{FOREIGN}",)
 
 
 def test_permitted_nationalities_intersect() -> None:
