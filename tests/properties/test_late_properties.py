@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from orjson import loads
 
 from certs.jcs import canonical
 from exchange.cli.setup import sample_agreement
@@ -22,6 +23,7 @@ from exchange.model.member import Collection, Country, Member, Status
 from exchange.model.page import Filter
 from exchange.model.stix import StixObject
 from exchange.release.page import Release
+from exchange.release.recall import Recalls
 from exchange.release.views import RUNS_AT_ONCE
 from exchange.rules import Caller, RuleBook
 from exchange.store.contract import Act, AgreementRow, Change, NewObject, Record, Removal, Stamp, Store
@@ -87,6 +89,8 @@ class Scene:
     release: Release
     number: int = 0
     held: list[Version] = field(default_factory=list)
+    ever: dict[str, set[str]] = field(default_factory=lambda: {slug: set() for slug in READERS})
+    """Ids that each reader was ever shown, or could have been."""
     readers: dict[str, Reader] = field(default_factory=lambda: {slug: Reader() for slug in READERS})
     clients: list[Client] = field(default_factory=lambda: [
         Client(READERS[0], every_version=False, by_date=False),
@@ -179,6 +183,20 @@ class Scene:
         for slug, reader in self.readers.items():
             if reader.active:
                 self._notice(slug)
+
+    async def follow_markings(self) -> None:
+        """What was marked more strictly is recalled; nobody is told of an object that it was never shown."""
+        recalls = Recalls(self.store, self.sequencer, self.rulebook, self.release, self.clock)
+        await recalls.follow_markings()
+        for row in await self.store.recalls():
+            if row.cause == "marking":
+                [told] = loads(row.what)["objects"]
+                assert told["id"] in self.ever[row.member], "told of what it never saw"
+
+    def remember(self) -> None:
+        for slug, reader in self.readers.items():
+            if reader.active:
+                self.ever[slug] |= {one.split()[0] for one in self.shown(slug, released=False)}
 
     async def poll(self, which: int, limit: int) -> bool:
         """One page; whether more is behind it."""
@@ -330,6 +348,7 @@ EVENTS = st.lists(
         called("audience", st.sampled_from(READERS)),
         called("wait", st.sampled_from([600, DELAY_SECONDS])),
         called("catch_up"),
+        called("follow_markings"),
     ),
     min_size=4,
     max_size=40,
@@ -344,6 +363,8 @@ async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[An
         await made.catch_up()
         for name, values in events:
             await getattr(made, name)(*values)
+            made.remember()
+        await made.follow_markings()
         await made.settle()
 
 
