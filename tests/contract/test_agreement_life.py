@@ -307,7 +307,7 @@ async def test_a_version_that_goes_back_or_aside_is_refused(bench: Bench) -> Non
         expires="2026-02-01T00:00:00Z",
     )
     assert await bench.refused(propose(OPERATOR, over)) == ("agreement-expired", "expires")
-    failing = successor(document, ('expect = { effect = "permit"', 'expect = { effect = "deny"'))
+    failing = successor(document, ('not_before = "2026-11-02', 'not_before = "2026-10-02'))
     assert (await bench.refused(propose(OPERATOR, failing)))[0] == "agreement-test"
     with pytest.raises(Malformed):
         await propose(OPERATOR, b"version = ")

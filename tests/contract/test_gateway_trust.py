@@ -197,7 +197,7 @@ async def test_what_is_not_to_be_relayed_says_why(world: World) -> None:
         ('[[forbid]]\nid = "F-ONE"\nfrom = { members = ["mx-puerto-pac"] }\nto = { members = ["us-customs"] }', "wider"),
         ('[[forbid]]\nid = "F-ONE"\nfrom = { members = ["mx-puerto-pac"] }\nto = { members = ["mx-aduanas"] }', "wider"),
         ('[[forbid]]\nid = "F-ONE"\nfrom = { roles = ["operator"] }\nto = { members = ["us-customs"] }', "relay"),
-        ('[[forbid]]\nid = "F-ONE"\nwhen = { assurance.any = ["gateway-signed"] }', "denied"),
+        ('[[forbid]]\nid = "F-ONE"\nwhen = { assurance.any = ["gateway-signed"], classes = ["indicator"] }', "denied"),
     ],
 )  # fmt: skip
 async def test_a_stand_in_must_not_reach_who_was_denied_the_original(world: World, clauses: str, code: str) -> None:

@@ -367,7 +367,7 @@ async def test_no_feed_believes_an_unknown_certificate(world: World, monkeypatch
     url = f"{world.root}collections/{world.collections['indicators']}/"
     with pytest.raises(FeedFault) as refused:
         await fetch(url, caps=Caps(), reach=Reach(loopback=True))
-    assert refused.value.code == "feed-unreachable"
+    assert refused.value.code == "feed-certificate"
     unknown = source(url, plain_http=False)
     with pytest.raises(FeedFault) as refused:
         await TaxiiAdapter(world.members["us-cyber"].identity_id, unknown).fetch(unknown, {})
