@@ -294,8 +294,7 @@ async def test_nobody_counts_twice(bench: Bench) -> None:
 async def test_a_version_that_goes_back_or_aside_is_refused(bench: Bench) -> None:
     document, agreement = await in_force(bench.services)
     propose = bench.services.agreements.propose
-    same = successor(document, version=agreement.version, prev_sha256=agreement.prev_sha256)
-    assert await bench.refused(propose(OPERATOR, same)) == ("agreement-rollback", "version")
+    assert await bench.refused(propose(OPERATOR, document + b"\n")) == ("agreement-rollback", "version")
     other = successor(document, prev_sha256="0" * 64)
     assert await bench.refused(propose(OPERATOR, other)) == ("agreement-order", "prev_sha256")
     ahead = successor(document, version=agreement.version + 2)
@@ -307,7 +306,7 @@ async def test_a_version_that_goes_back_or_aside_is_refused(bench: Bench) -> Non
         expires="2026-02-01T00:00:00Z",
     )
     assert await bench.refused(propose(OPERATOR, over)) == ("agreement-expired", "expires")
-    failing = successor(document, ('not_before = "2026-11-02', 'not_before = "2026-10-02'))
+    failing = successor(document, ('tlp = "amber+strict", pap = "amber" }', 'tlp = "amber+strict", pap = "red" }'))
     assert (await bench.refused(propose(OPERATOR, failing)))[0] == "agreement-test"
     with pytest.raises(Malformed):
         await propose(OPERATOR, b"version = ")
