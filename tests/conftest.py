@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.places import Place
 from tests.postgres import Cluster, Databases, NoPostgres, cluster
 
 ENGINES = ("sqlite", "postgres")
+
+# As a hub writes them: with the values of variables a traceback of a whole hub takes seconds to lay out.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper("%H:%M:%S", utc=True),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")
