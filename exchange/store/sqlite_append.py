@@ -36,6 +36,7 @@ from exchange.store.sqlite_late import step
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
+from exchange.store.sqlite_rows import insert_rows
 
 _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
@@ -154,10 +155,8 @@ class _Transaction:
 
     def finish(self) -> None:
         db = self.db
-        db.executemany("INSERT INTO leaf (log, idx, data, hash) VALUES (?, ?, ?, ?)", self.leaves.rows)
-        db.executemany(
-            "INSERT INTO leaf_private (log, idx, salt, payload) VALUES (?, ?, ?, ?)", self.leaves.private_rows
-        )
+        insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
+        insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():
             self._grow(one)
         db.executemany(

@@ -10,6 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from exchange.store.contract import NewObject, Placed, Removal, Withdrawn
 from exchange.store.placing import Going, Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
 from exchange.store.sqlite_read import id_key
+from exchange.store.sqlite_rows import insert_rows
 from exchange.store.sqlite_runs import blank, insert
 
 _IDS_AT_ONCE = 500
@@ -88,15 +89,12 @@ class Placing:
         laid = Laid(self.last_tick, next_vid, label_news=self.label_news)
         lay(judged, {name: self._label(name, going[0]) for name, going in judged.going.items()}, self._time_us, laid)
         self.last_tick = laid.last_tick
-        self._db.executemany(
-            "INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item, id_key, again)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        insert_rows(
+            self._db,
+            "object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item, id_key, again)",
             [(*row, keys[row[1]], row[1] in held) for row in laid.versions],
         )
-        self._db.executemany(
-            "INSERT INTO placement (collection, tick, label, vid, newer, run) VALUES (?, ?, ?, ?, ?, ?)",
-            laid.placements,
-        )
+        insert_rows(self._db, "placement (collection, tick, label, vid, newer, run)", laid.placements)
         insert(self._db, laid.runs)
         self._db.executemany(
             "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
