@@ -101,6 +101,7 @@ class PostgresStore:
         self._standby = standby
         self._writer = writer
         self._clock = clock
+        self.turn = threading.Lock()  # the writer seldom computes for long here: it waits for the server
         self._told = (0, 0)
         """The greatest last tick and revision that `epochs` answered."""
 

@@ -5,6 +5,7 @@ import math
 import os
 import queue
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,7 @@ class SqliteStore:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        self.turn = threading.Lock()
         existed = path.exists()
         if not existed:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -278,7 +280,8 @@ class SqliteStore:
         def run() -> T:
             self._write.execute("BEGIN IMMEDIATE")
             try:
-                result = work(self._write)
+                with self.turn:
+                    result = work(self._write)
                 self._write.execute("COMMIT")
             except BaseException:
                 if self._write.in_transaction:
