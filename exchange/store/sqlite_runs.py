@@ -1,6 +1,5 @@
 """Runs on SQLite: kept, blanked, and read as the pages they make (store/runs.py says what a run is)."""
 
-import contextlib
 import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,35 +18,14 @@ def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
     )
 
 
-def _whole(db: sqlite3.Connection, first_tick: int) -> Run:
-    return Run(*db.execute("SELECT ends, items, bodies FROM run WHERE first_tick = ?", (first_tick,)).fetchone())
-
-
 def _load(db: sqlite3.Connection, first_tick: int, start: int, stop: int) -> Run:
     """A run with the bodies of rows start..stop-1. Bodies are most of it, and often one of them is asked for: the others
-    are not read."""
-    if not _IN_PARTS:
-        return _whole(db, first_tick)
-    ends, items = db.execute("SELECT ends, items FROM run WHERE first_tick = ?", (first_tick,)).fetchone()
+    are not read. To be called inside a transaction: a deletion between the two reads would move the bodies."""
+    row, ends, items = db.execute("SELECT rowid, ends, items FROM run WHERE first_tick = ?", (first_tick,)).fetchone()
     begin, end = extent(ends, start, stop)
-    with db.blobopen("run", "bodies", first_tick, readonly=True) as bodies:
+    with db.blobopen("run", "bodies", row, readonly=True) as bodies:
         bodies.seek(begin)
         return Run(ends, items, bodies.read(end - begin), begin)
-
-
-def _can_open(row: int) -> bool:
-    """Whether this Python opens the blob of such a row: some of 3.11 take its number for a C int."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        db.execute("CREATE TABLE t (b)")
-        db.execute("INSERT INTO t (rowid, b) VALUES (?, x'00')", (row,))
-        try:
-            db.blobopen("t", "b", row).close()
-        except OverflowError:
-            return False
-    return True
-
-
-_IN_PARTS = _can_open(2**53)
 
 
 def body(db: sqlite3.Connection, first_tick: int, tick: int) -> bytes:
@@ -58,18 +36,23 @@ def body(db: sqlite3.Connection, first_tick: int, tick: int) -> bytes:
 
 def blank(db: sqlite3.Connection, first_tick: int, tick: int) -> None:
     """Take the bytes of one object out of its run: what is deleted is not kept. Its place stays, empty."""
-    ends, bodies = _whole(db, first_tick).without(tick - first_tick)
+    whole = Run(*db.execute("SELECT ends, items, bodies FROM run WHERE first_tick = ?", (first_tick,)).fetchone())
+    ends, bodies = whole.without(tick - first_tick)
     db.execute("UPDATE run SET odd = 1, ends = ?, bodies = ? WHERE first_tick = ?", (ends, bodies, first_tick))
 
 
 def held(db: sqlite3.Connection, object_id: str) -> list[HeldObject]:
     """See Store.held."""
-    versions = db.execute(
-        "SELECT vid, version, type, owner, sha256 FROM object INDEXED BY object_key WHERE id_key = ? AND id = ?"
-        " AND EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid) ORDER BY instant, holder",
-        (id_key(object_id), object_id),
-    ).fetchall()
-    return [_held(db, object_id, *version) for version in versions]
+    db.execute("BEGIN")  # one snapshot for the rows and the bodies
+    try:
+        versions = db.execute(
+            "SELECT vid, version, type, owner, sha256 FROM object INDEXED BY object_key WHERE id_key = ? AND id = ?"
+            " AND EXISTS (SELECT 1 FROM placement WHERE placement.vid = object.vid) ORDER BY instant, holder",
+            (id_key(object_id), object_id),
+        ).fetchall()
+        return [_held(db, object_id, *version) for version in versions]
+    finally:
+        db.execute("COMMIT")
 
 
 def _held(

@@ -107,7 +107,8 @@ CREATE TABLE placement (            -- an object version in a collection; tick i
 CREATE INDEX placement_vid ON placement (vid);
 
 CREATE TABLE run (                  -- neighbours of one label, ticks without a gap, their canonical bytes joined by commas
-    first_tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, label INTEGER NOT NULL, count INTEGER NOT NULL,
+    first_tick INTEGER NOT NULL UNIQUE,  -- not the row's number: Python 3.11.2 opens no blob of a row beyond 32 bits
+    collection TEXT NOT NULL, label INTEGER NOT NULL, count INTEGER NOT NULL,
     odd INTEGER NOT NULL,           -- 1: ask the rows first, some have rivals or went
     ends BLOB NOT NULL,             -- where each body ends: 4 bytes each, little-endian
     items BLOB NOT NULL,            -- item hashes: 32 bytes each
