@@ -169,8 +169,8 @@ async def _fill(home: setup.Home, collection: str, model: bytes, count: int, clo
 async def _append(store: Store, objects: tuple[NewObject, ...]) -> None:
     def record(stamp: Stamp) -> Record:
         entries = [
-            Entry("us", "submit", "us:us-customs:acct:bench", f"coll:{new.collection}",
-                  {"object": new.object.id, "sha256": new.object.sha256.hex()})
+            Entry("us", "admin", "us:us-customs:acct:bench", f"coll:{new.collection}",
+                  {"command": new.object.id, "after": new.object.sha256.hex()})
             for new in objects
         ]  # fmt: skip
         return Record(tuple(entries))

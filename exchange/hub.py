@@ -5,6 +5,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -33,6 +34,8 @@ from exchange.web.server import Server
 from exchange.web.services import Services
 
 _log = structlog.get_logger("puente.hub")
+
+SOFTWARE = "puente/0.1.0"
 
 
 async def open_store(settings: Settings, clock: Clock) -> Store:
@@ -152,7 +155,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
     """
     async with working(settings, clock, ask_witnesses=True) as services:
         server = Server(services, [*TAXII_ROUTES, *API_ROUTES])
-        await services.governance.note(HUB, "log.start", "hub", {"software": "puente/0.1.0"})
+        await services.governance.note(HUB, "log.start", "hub", await _beginning(services))
         background = asyncio.get_running_loop().create_task(_background(services, server))
         try:
             port = await server.listen(settings.port, server_context(settings))
@@ -165,6 +168,13 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
             with contextlib.suppress(asyncio.CancelledError):
                 await background
             await _last_words(services)
+
+
+async def _beginning(services: Services) -> dict[str, Any]:
+    """What `log.start` says: with what software and settings, after which checkpoint."""
+    pub: dict[str, Any] = {"software": SOFTWARE, "config": services.settings.sha256}
+    last = await services.store.checkpoint("both")
+    return pub if last is None else {**pub, "size": last.size, "root": last.root.hex()}
 
 
 async def _background(services: Services, server: Server) -> None:

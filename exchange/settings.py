@@ -2,16 +2,24 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from certs.jcs import canonical
 from exchange.errors import Malformed, Text
 
 Positive = Annotated[int, Field(gt=0)]
 M = TypeVar("M", bound=BaseModel)
+
+_OF_THE_MACHINE = {
+    "host", "port", "mtls_port", "database", "database_url", "database_read_url", "database_password_file", "anchors", "keys",
+    "tls_certificate", "tls_key", "witness_policy", "crls", "assets",
+}  # fmt: skip
+"""Where things lie; and what is a member's own, of which a digest in `both` would let the other country guess."""
 
 _WHAT = Text("settings", "configuración")
 
@@ -120,6 +128,12 @@ class Settings(BaseModel):
             raise ValueError("must not hold a password, which database_password_file or PGPASSFILE names"
                              " (no debe contener una contraseña: la indica database_password_file o PGPASSFILE)")  # fmt: skip
         return url
+
+    @property
+    def sha256(self) -> str:
+        """A digest of every knob, by which an auditor sees that two starts had the same. Paths and secrets are in none."""
+        told = self.model_dump(mode="json", exclude=_OF_THE_MACHINE)
+        return sha256(canonical(told)).hexdigest()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Settings":

@@ -144,5 +144,8 @@ def _text(text: str) -> str:
 
 
 if __name__ == "__main__":
+    from tests import ledger_events  # the third page that `./dev rules` writes; it imports DOCS
+
+    ledger_events.PAGE.write_text(ledger_events.document(), "utf-8")
     for name, page in PAGES.items():
         (DOCS / page.table).write_text(document(name), "utf-8")

@@ -32,7 +32,7 @@ from exchange.store.contract import (
     RevokeSigningCert,
     TrustListRow,
 )
-from exchange.times import as_datetime
+from exchange.times import as_datetime, as_text
 
 
 class Governance:
@@ -99,10 +99,15 @@ class Governance:
 
     async def add_signing_cert(self, actor: str, member: str, certificate: x509.Certificate) -> SigningCert:
         """Enrol an object-signing certificate. Its path is judged whenever the keyring is built, so here it is only kept."""
+        rules = await self._rulebook.current()
         await self._member(member)
         der = certificate.public_bytes(Encoding.DER)
         cert = SigningCert(thumbprint(certificate), member, der, self._clock.now_us())
-        await self._act(actor, "key.add", f"member:{member}", {"key": cert.thumbprint, "purpose": "signing"}, cert)
+        pub: dict[str, object] = {"key": cert.thumbprint, "purpose": "signing"}
+        before = sorted({one.thumbprint for one in rules.registry.signing if one.member == member} - {cert.thumbprint})
+        if before:
+            pub["after"] = before
+        await self._act(actor, "key.rotate" if before else "key.add", f"member:{member}", pub, cert)
         return cert
 
     async def revoke_signing_cert(
@@ -114,7 +119,10 @@ class Governance:
         if cert is None:
             raise NotFound(f"There is no signing certificate {key}.", f"No existe el certificado de firma {key}.")
         change = RevokeSigningCert(key, self._clock.now_us(), compromised_since_us, reason)
-        await self._act(actor, "key.revoke", f"member:{cert.member}", {"key": key, "reason": reason}, change)
+        pub = {"key": key, "reason": reason}
+        if compromised_since_us is not None:
+            pub["compromised_since"] = as_text(compromised_since_us)
+        await self._act(actor, "key.revoke", f"member:{cert.member}", pub, change)
 
     # --- members and collections ---
 
@@ -162,8 +170,9 @@ class Governance:
                 "Otra colección tiene este título o alias.",
                 field="title",
             )
+        known = any(one.id == collection.id for one in rules.registry.collections)
         pub = {
-            "collection": collection.id,
+            "command": "collection.change" if known else "collection.add",
             "alias": collection.alias,
             "readers": list(collection.readers),
             "writers": list(collection.writers),

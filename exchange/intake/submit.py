@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -360,7 +362,8 @@ class _Draft:
 
     def _submit_entry(self, new: NewObject, one: Examined, private: dict[str, str], *, gap: bool) -> Entry:
         obj = new.object
-        pub = {"object": obj.id, "version": obj.version, "sha256": obj.sha256.hex(), **one.facts}
+        label = label_name(new.label)
+        pub = {"object": obj.id, "version": obj.version, "sha256": obj.sha256.hex(), **one.facts, "label": label}
         if gap:
             pub["gap"] = True
         return Entry(national(new.country), "submit", self.caller.actor, f"coll:{new.collection}", pub, private=private)
@@ -389,9 +392,18 @@ class _Draft:
         rest = len(failures) - len(entries)
         if rest > 0:
             entries.append(
-                Entry(log, "submit.refuse", self.caller.actor, on, {"count": rest}, out="refused", private=private)
-            )
+                Entry(
+                    log, "submit.refuse", self.caller.actor, on, {"code": "further", "count": rest}, out="refused",
+                    private=private,
+                )
+            )  # fmt: skip
         return entries
+
+
+@lru_cache(maxsize=4096)
+def label_name(encoded: str) -> str:
+    """What entries call a label by, whose facets a `decide` entry holds."""
+    return sha256(encoded.encode()).hexdigest()[:16]
 
 
 def _success(one: Examined, language: str) -> dict[str, Any]:

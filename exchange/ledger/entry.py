@@ -4,31 +4,51 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from certs.jcs import canonical
+from exchange.ledger.events import LOGS, must_be_known
 from exchange.times import as_text
-
-LOGS = ("both", "us", "mx")
-"""`both` is visible to both countries; a country's domestic events are only in its own log."""
 
 LEAF_LIMIT_BYTES = 4096
 """Far under the 65,535 bytes that a tlog-tiles entry bundle can frame."""
 
 _COMMIT_DOMAIN = b"hub-commit-v1\0"
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-class Entry(NamedTuple):
-    """One event before it has a place in a log. It names organisations and accounts, never people."""
 
+class _Fields(NamedTuple):
     log: str
     t: str
     actor: str
     on: str
-    pub: Mapping[str, Any] = MappingProxyType({})
+    pub: Mapping[str, Any] = _NOTHING
     out: str = "ok"
     private: Mapping[str, Any] | None = None
     """What only a commitment of goes into the log; the opening lies in a table that can be erased."""
+
+
+class Entry(_Fields):
+    """One event before it has a place in a log. It names organisations and accounts, never people.
+
+    Raises ValueError for an event that is not in events.py, or is there with other fields or for another log.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        log: str,
+        t: str,
+        actor: str,
+        on: str,
+        pub: Mapping[str, Any] = _NOTHING,
+        out: str = "ok",
+        private: Mapping[str, Any] | None = None,
+    ) -> Self:
+        must_be_known(log, t, pub)
+        return tuple.__new__(cls, (log, t, actor, on, pub, out, private))
 
 
 def encode(
@@ -87,3 +107,8 @@ def actor(country: str, member: str, account: str) -> str:
 
 HUB = "hub:puente:acct:hub"
 """The actor of what the hub does by itself (start, stop, anchor, degraded)."""
+
+
+__all__ = [
+    "HUB", "LEAF_LIMIT_BYTES", "LOGS", "Entry", "actor", "commitment", "encode", "national", "route",
+]  # fmt: skip

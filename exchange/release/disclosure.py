@@ -79,10 +79,8 @@ def release_entries(
 
 def denial(caller: Caller, collection: Collection, code: str) -> Entry:
     """A `deny` entry, in the log of the caller's own country: what was asked and not answered, and why."""
-    on = f"coll:{collection.id}"
-    return Entry(
-        national(caller.member.country), "deny", caller.actor, on, {"code": code}, out="refused", private=caller.private
-    )
+    on, pub = f"coll:{collection.id}", {"code": code, "resource": "collection"}
+    return Entry(national(caller.member.country), "deny", caller.actor, on, pub, out="refused", private=caller.private)
 
 
 def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:

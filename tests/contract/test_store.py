@@ -90,7 +90,7 @@ def new(obj: StixObject, label: str = "a", owner: str = "us-cyber", holder: str 
 def act(*objects: NewObject, log: str = "us", agreement: int | None = None, removals: tuple[Removal, ...] = ()) -> Act:
     def record(stamp: Stamp) -> Record:
         stored = [o for o, p in zip(objects, stamp.placed, strict=True) if p.verdict is Verdict.STORED]
-        entries = [Entry(log, "submit", "us:us-cyber:acct:1", "coll", {"object": o.object.id}) for o in stored]
+        entries = [Entry(log, "admin", "us:us-cyber:acct:1", "coll", {"command": o.object.id}) for o in stored]
         return Record(tuple(entries))
 
     return Act(str(uuid.uuid4()), record, agreement=agreement, objects=objects, removals=removals)

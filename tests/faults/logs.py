@@ -95,7 +95,7 @@ class Logs:
         acts = []
         for _ in range(count):
             req = str(uuid.uuid4())
-            entry = Entry(log, "admin", "hub:puente:acct:test", "x", {"req": req})
+            entry = Entry(log, "admin", "hub:puente:acct:test", "x", {"command": req})
             acts.append(Act(req, lambda _, entry=entry: Record((entry,))))  # type: ignore[misc]
         return await self.store.extend(acts)
 

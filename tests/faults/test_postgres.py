@@ -139,7 +139,7 @@ async def test_a_holder_that_stops_while_another_waits_loses_it(server: Cluster)
         def slow(stamp: Stamp) -> Record:
             holding.set()
             time.sleep(0.7)
-            return Record((Entry("us", "admin", "hub:puente:acct:test", "x", {}),))
+            return Record((Entry("us", "admin", "hub:puente:acct:test", "x", {"command": "test"}),))
 
         way.stall_after = b"UPDATE label"
         lost = asyncio.get_running_loop().create_task(other.extend([Act(str(uuid.uuid4()), slow)]))

@@ -46,7 +46,7 @@ async def freeze(place: str) -> None:
         say("holding")
         os.kill(os.getpid(), signal.SIGSTOP)
         time.sleep(0.5)  # other threads stop a moment later: here, and not in what comes next
-        return Record((Entry("us", "admin", "hub:puente:acct:test", "x", {}),))
+        return Record((Entry("us", "admin", "hub:puente:acct:test", "x", {"command": "test"}),))
 
     try:
         await store.extend([Act(str(uuid.uuid4()), frozen)])

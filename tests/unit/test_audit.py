@@ -41,10 +41,10 @@ START_US = FixedClock().now_us()
 def leaf(log: str, n: int, t: str = "submit", pol: str = "us-mx/1@1", /, **changes: object) -> bytes:
     """One entry as the hub writes it, each a second after the one before; `changes` break it."""
     data = encode(
-        Entry(log, t, "us:us-cyber:acct:7f3a", "coll:x", {"n": n}),
+        Entry(log, "admin", "us:us-cyber:acct:7f3a", "coll:x", {"command": "n"}),
         time_us=START_US + n * 1_000_000, req=f"req-{n}", pol=pol, seq=None if log == "both" else n + 1,
     )  # fmt: skip
-    return canonical({**load(data, max_bytes=4096), **changes}) if changes else data
+    return canonical({**load(data, max_bytes=4096), "t": t, "pub": {"n": n}, **changes})
 
 
 def signed(log: str, entries: Sequence[bytes]) -> bytes:

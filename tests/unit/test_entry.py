@@ -9,8 +9,8 @@ from exchange.ledger.entry import LEAF_LIMIT_BYTES, Entry, commitment, encode, r
 def test_the_hub_wide_number_never_reaches_the_shared_log() -> None:
     """Ledger design, 2.2: in `both` it would leak how much domestic traffic there is."""
     now = FixedClock().now_us()
-    shared = encode(Entry("both", "release", "us:a:acct:1", "coll"), time_us=now, req="r", pol="p", seq=7)
-    own = encode(Entry("us", "release", "us:a:acct:1", "coll"), time_us=now, req="r", pol="p", seq=7)
+    shared = encode(Entry("both", "recall.ack", "us:a:acct:1", "coll"), time_us=now, req="r", pol="p", seq=7)
+    own = encode(Entry("us", "recall.ack", "us:a:acct:1", "coll"), time_us=now, req="r", pol="p", seq=7)
     assert b'"seq"' not in shared
     assert b'"seq":7' in own
 
@@ -37,4 +37,4 @@ def test_a_commitment_needs_its_salt() -> None:
 
 def test_a_leaf_has_a_limit() -> None:
     with pytest.raises(ValueError, match="over"):
-        encode(Entry("us", "x", "a", "b", {"t": "x" * LEAF_LIMIT_BYTES}), time_us=0, req="r", pol="p")
+        encode(Entry("us", "admin", "a", "b", {"command": "x" * LEAF_LIMIT_BYTES}), time_us=0, req="r", pol="p")
