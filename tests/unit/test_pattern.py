@@ -194,9 +194,9 @@ def test_what_cannot_be_judged_is_not_warned_of(text: str) -> None:
 )
 @pytest.mark.rule("PAT-06")
 def test_nothing_is_too_big_to_be_refused_quickly(text: str, code: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert codes(text) == [code]
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ def test_a_known_shape_costs_microseconds(function: object) -> None:
     text = "[ipv4-addr:value = '198.51.100.1']"
     best = float("inf")
     for _ in range(20):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(200):
             function(text)
-        best = min(best, (time.perf_counter() - begun) / 200)
+        best = min(best, (time.process_time() - begun) / 200)
     assert best < 50e-6

@@ -1,6 +1,6 @@
 """No object costs more than in proportion to its size: each place that repeats, filled to a megabyte.
 
-Measured 0.2 to 370 ms; what grew with the square would take minutes. The bound leaves room for a busy machine.
+Measured 0.2 to 370 ms; what grew with the square would take minutes. The bound is of CPU time, so that other work does not decide.
 """
 
 import time
@@ -89,9 +89,9 @@ LARGE: dict[str, Callable[[int], dict[str, Any]]] = {
 def test_an_object_costs_in_proportion_to_its_size(kind: str) -> None:
     obj = LARGE[kind](SIZE)
     assert SIZE / 2 < len(canonical(obj)) < SIZE * 2.5
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert len(validate(obj)) <= MAX_FINDINGS
-    assert time.perf_counter() - begun < SECONDS_AT_MOST
+    assert time.process_time() - begun < SECONDS_AT_MOST
 
 
 def test_the_place_of_a_finding_is_cut_short() -> None:
@@ -112,9 +112,9 @@ def test_the_place_of_a_finding_is_cut_short() -> None:
 )
 def test_a_text_costs_in_proportion_to_its_size(data: bytes) -> None:
     """The first took a second for each 10,000 names, squared."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         load(data, max_bytes=10_000_000)
     except JsonError as error:
         assert error.code == "json-duplicate-key"
-    assert time.perf_counter() - begun < SECONDS_AT_MOST
+    assert time.process_time() - begun < SECONDS_AT_MOST
