@@ -39,7 +39,7 @@ from bench.suite import (
     reads,
     whole,
 )
-from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, gzip_page, load, pull
+from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, load, packed_page, pull
 from exchange.clock import Clock, SystemClock
 from exchange.times import as_text
 
@@ -237,7 +237,7 @@ def _postgres(report: Report, bench: Bench, objects: Sequence[bytes]) -> None:
 
 def _beside_nginx(report: Report, bench: Bench, hub: Hub, running: Running, objects: Sequence[bytes]) -> None:
     (port,) = free_ports(1)
-    packed = asyncio.run(gzip_page(running.server, running.place))
+    packed = asyncio.run(packed_page(running.server, running.place, "gzip"))
     files = {"page": next(envelopes(objects, PAGE_OBJECTS)), "small": SMALL, "packed": packed}
     secrets = hub.home.settings_file.parent
     effort = bench.effort(HUB_EFFORT)
@@ -253,7 +253,9 @@ def _beside_nginx(report: Report, bench: Bench, hub: Hub, running: Running, obje
         for turn in range(ROUNDS):
             for row, (paths, file) in questions.items():
                 bench.say(f"puente and nginx in turns, round {turn + 1} of {ROUNDS}: {file}")
-                mine = asyncio.run(ask(running.server, running.place, paths, 8, gzip=file == "packed"))
+                mine = asyncio.run(
+                    ask(running.server, running.place, paths, 8, coding="gzip" if file == "packed" else "")
+                )
                 url = f"https://localhost:{port}/{file}"
                 theirs = asyncio.run(nginx.fetch(server, url, str(hub.home.ca_file), 8, len(paths) // 8))
                 rates[file].append(theirs.per_cpu_second)

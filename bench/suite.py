@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from bench.load import Measured
-from bench.taxii import FIRST_PAGE, NOTHING_NEW, Running, ask, gzip_page, load, poll, pull
+from bench.taxii import FIRST_PAGE, NOTHING_NEW, Running, ask, load, packed_page, poll, pull
 
 Fresh = Callable[[Path], AbstractContextManager[Running]]
 """Starts a server with nothing in it, keeping its files in the directory named."""
@@ -31,6 +31,7 @@ ROWS = {
     "poll-64": ("poll that finds nothing, 64 connections, 10 a second each", "polls"),
     "page": ("first page of 1,000 by match[type], 8 connections", "pages"),
     "page-gzip": ("the same in gzip", "pages"),
+    "page-zstd": ("the same in zstd", "pages"),
     "id-1": ("match[id] with 1 id, 8 connections", "requests"),
     "id-20": ("match[id] with 20 ids, 8 connections", "requests"),
     "object": ("objects/{id}/, 8 connections", "requests"),
@@ -160,11 +161,13 @@ def reads(run: Run, running: Running, objects: Sequence[bytes], effort: Effort, 
 
 
 def ours(run: Run, running: Running, effort: Effort, say: Say) -> None:
-    """What only the hub is asked: peers send no gzip, and could not bear so many pollers."""
+    """What only the hub is asked: peers compress nothing, and could not bear so many pollers."""
     server, place = running.server, running.place
-    say(f"{run.subject}: {ROWS['page-gzip'][0]}")
-    asyncio.run(gzip_page(server, place))
-    run.take("page-gzip", ask(server, place, [FIRST_PAGE] * effort.pages, 8, gzip=True), effort.pages)
+    for coding in ("gzip", "zstd"):
+        row = f"page-{coding}"
+        say(f"{run.subject}: {ROWS[row][0]}")
+        asyncio.run(packed_page(server, place, coding))
+        run.take(row, ask(server, place, [FIRST_PAGE] * effort.pages, 8, coding=coding), effort.pages)
     say(f"{run.subject}: {ROWS['poll-64'][0]}")
     rounds = effort.polls // 160
     run.take("poll-64", poll(server, place, 64, rounds, 0.1), 64 * rounds)

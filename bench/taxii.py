@@ -92,10 +92,10 @@ NOTHING_NEW = "objects/?added_after=2099-01-01T00:00:00.000000Z"
 FIRST_PAGE = f"objects/?match[type]=indicator&limit={PAGE_OBJECTS}"
 
 
-async def ask(server: Server, place: Place, paths: Sequence[str], clients: int, *, gzip: bool = False) -> Measured:
+async def ask(server: Server, place: Place, paths: Sequence[str], clients: int, *, coding: str = "") -> Measured:
     """These questions, shared out among several clients. Done is requests."""
     waiting = iter(paths)
-    more = {"Accept-Encoding": "gzip"} if gzip else {}
+    more = {"Accept-Encoding": coding} if coding else {}
 
     def asker(authorization: str) -> Work:
         async def work(wire: Wire) -> int:
@@ -110,18 +110,18 @@ async def ask(server: Server, place: Place, paths: Sequence[str], clients: int, 
     return await measure(server, [asker(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
 
 
-async def gzip_page(server: Server, place: Place) -> bytes:
-    """The first page as it leaves in gzip: it is compressed when it is asked for again."""
+async def packed_page(server: Server, place: Place, coding: str) -> bytes:
+    """The first page as it leaves in gzip or zstd: it is compressed when it is asked for again."""
     found = b""
 
     async def work(wire: Wire) -> int:
         nonlocal found
-        headers = place.headers(place.readers[0]) | {"Accept-Encoding": "gzip"}
+        headers = place.headers(place.readers[0]) | {"Accept-Encoding": coding}
         for count in range(1, 4):
             found, answered = await wire.ask("GET", f"{place.url}{FIRST_PAGE}", headers=headers)
-            if answered.get("Content-Encoding") == "gzip":
+            if answered.get("Content-Encoding") == coding:
                 return count
-        raise RuntimeError("the page did not come in gzip")
+        raise RuntimeError(f"the page did not come in {coding}")
 
     await measure(server, [work], ca_file=place.ca_file)
     return found

@@ -1,7 +1,6 @@
 """Block lists for whatever does not speak TAXII: one value a line, CSV, NDJSON, with ETags, for the credential's member."""
 
 import asyncio
-import gzip
 import re
 from email.utils import formatdate, parsedate_to_datetime
 
@@ -13,8 +12,8 @@ from exchange.edl.text import KINDS_OF, MEDIA, Wanted
 from exchange.errors import Malformed, NotFound, NotPermitted, Refusal, Unavailable
 from exchange.governance.credentials import warning_days
 from exchange.model.member import Access, Collection
-from exchange.release.deflate import LEVEL, Packing
-from exchange.release.sheet import DEFLATED_BYTES
+from exchange.release.packing import Coding, packed
+from exchange.release.sheet import PACKED_BYTES
 from exchange.rules import Caller
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
@@ -27,7 +26,8 @@ ENTRIES = "X-Puente-Entries"
 EXPIRES = "X-Puente-Credential-Expires"
 EXPIRING = "X-Puente-Credential-Warning"
 
-GZIPPED = "-gzip"
+FORMS = ("", *(f"-{coding.value}" for coding in Coding))
+"""What the entity tag of a list ends in, by its representation."""
 
 _log = structlog.get_logger("puente.edl")
 
@@ -77,12 +77,13 @@ async def _answer(request: Request, caller: Caller, wanted: Wanted, given: Given
         return web.Response(status=304, headers=headers)
     headers[hdrs.CONTENT_TYPE] = MEDIA[wanted.suffix]
     content = given.content
-    if len(content) <= DEFLATED_BYTES:
+    if len(content) <= PACKED_BYTES:
         return web.Response(body=content, headers=headers)
-    if packing(request) is not Packing.REFUSED:
-        headers[hdrs.CONTENT_ENCODING] = "gzip"
-        headers[hdrs.ETAG] = f'"{file.digest}{GZIPPED}"'  # RFC 9110, 8.8.3.3: another representation
-        content = await asyncio.to_thread(gzip.compress, content, LEVEL, mtime=0)
+    wish = packing(request)
+    if wish is not None:
+        headers[hdrs.CONTENT_ENCODING] = wish.coding.value
+        headers[hdrs.ETAG] = f'"{file.digest}-{wish.coding.value}"'  # RFC 9110, 8.8.3.3: another representation
+        content = await asyncio.to_thread(packed, wish.coding, content)
     return Pieces([content], headers)
 
 
@@ -95,7 +96,7 @@ class _Holder:
 
     def has(self, digest: str, modified_s: int) -> bool:
         if self._tags:
-            return any(f'"{digest}{form}"' in self._tags for form in ("", GZIPPED)) or self._tags.strip() == "*"
+            return any(f'"{digest}{form}"' in self._tags for form in FORMS) or self._tags.strip() == "*"
         return self._since_s is not None and modified_s <= self._since_s
 
 

@@ -9,7 +9,6 @@ first (RFC 1952, 2.2).
 import struct
 import zlib
 from dataclasses import dataclass, field
-from enum import Enum
 
 LEVEL = 3
 """Of zlib: half the time of its default, for a tenth more bytes."""
@@ -18,14 +17,6 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952, 2.3: no name,
 _BLOCK_BYTES = 65_535
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31  # the polynomial 1, its bits reflected as CRC-32 has them
-
-
-class Packing(Enum):
-    """What a client said of gzip."""
-
-    REFUSED = "refused"
-    WELCOME = "welcome"
-    DEMANDED = "demanded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +29,19 @@ class Deflated:
     shift: int
     """What the CRC-32 of bytes before these is multiplied by."""
 
+    def around(self, head: bytes, tail: bytes) -> tuple[bytes, ...]:
+        """One gzip member of head, content and a short tail."""
+        crc = zlib.crc32(tail, _times(self.shift, zlib.crc32(head)) ^ self.crc)
+        size = len(head) + self.size + len(tail)
+        trailer = struct.pack("<II", crc, size & 0xFFFFFFFF)
+        return _HEADER + _stored(head), self.data, _block(tail, last=True) + trailer
+
 
 def deflate(content: bytes) -> Deflated:
     """Takes milliseconds for a page: not for the event loop."""
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     data = packer.compress(content) + packer.flush(zlib.Z_FULL_FLUSH)
     return Deflated(data, len(content), zlib.crc32(content), _shift(len(content)))
-
-
-def gzip_member(head: bytes, content: Deflated, tail: bytes) -> tuple[bytes, ...]:
-    """One gzip member of head, content and a short tail."""
-    crc = zlib.crc32(tail, _times(content.shift, zlib.crc32(head)) ^ content.crc)
-    size = len(head) + content.size + len(tail)
-    trailer = struct.pack("<II", crc, size & 0xFFFFFFFF)
-    return _HEADER + _stored(head), content.data, _block(tail, last=True) + trailer
 
 
 def _stored(content: bytes) -> bytes:

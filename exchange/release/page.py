@@ -10,9 +10,9 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
 from exchange.model.view import EVER
-from exchange.release.deflate import Deflated, Packing
 from exchange.release.disclosure import PollSums, denial, release_entries
 from exchange.release.grants import Allowed, Grants
+from exchange.release.packing import Packed, Packing
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook, changing
@@ -31,7 +31,7 @@ class Released:
 
     sheet: Sheet
     leaves: tuple[LeafRef, ...] = ()
-    deflated: Deflated | None = None
+    packed: Packed | None = None
     """The sheet's content, if it is to leave compressed."""
 
 
@@ -59,7 +59,7 @@ class Release:
         after_us: int,
         limit: int,
         view: View,
-        packing: Packing = Packing.REFUSED,
+        packing: Packing | None = None,
     ) -> Released:
         """Up to `limit` versions with tick > after_us that match and that the caller may have, as `view` writes them.
 
@@ -84,7 +84,7 @@ class Release:
             except Outdated:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
-            return Released(sheet, done.leaves, await self._sheets.deflated(question, sheet, packing))
+            return Released(sheet, done.leaves, await self._sheets.packed(question, sheet, packing))
         raise changing()
 
     async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from exchange.model.page import Page, Row, Spans
-from exchange.release.deflate import Deflated, Packing, deflate
 from exchange.release.disclosure import Part, Piece, parts
+from exchange.release.packing import Coding, Packed, Packing, pack
 
-DEFLATED_BYTES = 1_400
+PACKED_BYTES = 1_400
 """Smaller pages fit into one packet as they are."""
 
 KEEPING_BYTES = 3_000
@@ -78,12 +78,12 @@ class _Kept:
     revision: int
     """The store's, when it was made."""
     found: int = 0
-    deflated: Deflated | None = None
-    deflating: bool = False
+    packed: dict[Coding, Packed] = field(default_factory=dict)
+    packing: set[Coding] = field(default_factory=set)
 
     @property
     def size(self) -> int:
-        return KEEPING_BYTES + len(self.sheet.content) + (len(self.deflated.data) if self.deflated else 0)
+        return KEEPING_BYTES + len(self.sheet.content) + sum([len(one.data) for one in self.packed.values()])
 
 
 class Sheets:
@@ -112,34 +112,35 @@ class Sheets:
         if before is not None and before.sheet.content == sheet.content:
             # The same was asked for before, whatever was placed or taken out since that this page does not show: whether it leaves
             # compressed must not tell of that.
-            kept.found, kept.deflated = before.found + 1, before.deflated
+            kept.found, kept.packed = before.found + 1, dict(before.packed)
         self._grow(kept.size - (before.size if before else 0))
 
-    async def deflated(self, question: Hashable, sheet: Sheet, packing: Packing) -> Deflated | None:
+    async def packed(self, question: Hashable, sheet: Sheet, packing: Packing | None) -> Packed | None:
         """The sheet's content compressed, if it is to be sent so.
 
         To compress costs more than to send some times over, so it is done for what is asked for again, and kept with it.
         Whoever asks meanwhile is sent the page as it is.
         """
-        if packing is Packing.REFUSED or not sheet.count:
+        if packing is None or not sheet.count:
             return None
+        coding = packing.coding
         kept = self._kept.get(question)
         if kept is None or kept.sheet is not sheet:
             kept = _Kept(sheet, 0, 0)
-        if kept.deflated is None and (packing is Packing.DEMANDED or self._pays(kept)):
-            kept.deflating = True
+        if coding not in kept.packed and (packing.demanded or self._pays(kept, coding)):
+            kept.packing.add(coding)
             try:
-                made = await asyncio.to_thread(deflate, sheet.content)
+                made = await asyncio.to_thread(pack, coding, sheet.content)
             finally:
-                kept.deflating = False
-            if kept.deflated is None:
-                kept.deflated = made
+                kept.packing.discard(coding)
+            if coding not in kept.packed:
+                kept.packed[coding] = made
                 if self._kept.get(question) is kept:
                     self._grow(len(made.data))
-        return kept.deflated
+        return kept.packed.get(coding)
 
-    def _pays(self, kept: _Kept) -> bool:
-        return kept.found > 0 and not kept.deflating and len(kept.sheet.content) >= DEFLATED_BYTES
+    def _pays(self, kept: _Kept, coding: Coding) -> bool:
+        return kept.found > 0 and coding not in kept.packing and len(kept.sheet.content) >= PACKED_BYTES
 
     def _grow(self, size: int) -> None:
         self._size += size

@@ -7,7 +7,7 @@ import orjson
 
 from exchange.model.member import Collection, Member
 from exchange.model.page import Row
-from exchange.release.deflate import Deflated, gzip_member
+from exchange.release.packing import Packed
 from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.times import as_text
@@ -105,9 +105,9 @@ VERSIONS = View("versions", _version_texts)
 
 
 def paged(
-    sheet: Sheet, view: View, following: str | None, *, deflated: Deflated | None = None, lists: bool = False
+    sheet: Sheet, view: View, following: str | None, *, packed: Packed | None = None, lists: bool = False
 ) -> tuple[bytes, ...]:
-    """The resource that a page is sent as, in pieces; `following` is its `next`. It is gzip when its content is deflated.
+    """The resource that a page is sent as, in pieces; `following` is its `next`. It is compressed when its content is.
 
     `lists` is the wish of a client that cannot do without a list, even an empty one.
     """
@@ -117,4 +117,4 @@ def paged(
     # 3.5 makes `next` optional, but taxii2-client repeats page one for ever without it. Base64url needs no escapes.
     head = b'{"more":false,"' if following is None else b'{"more":true,"next":"%b","' % following.encode()
     head += name + b'":['
-    return gzip_member(head, deflated, b"]}") if deflated else (head, items, b"]}")
+    return packed.around(head, b"]}") if packed else (head, items, b"]}")

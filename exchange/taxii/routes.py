@@ -89,8 +89,9 @@ async def _page(
     collection = readable_collection(request, caller)
     cursor = await _cursor(services, caller, collection, question)
     begin = start(question, cursor, collection=collection.id, only=only)
+    wish = packing(request)
     released = await services.release.page(
-        caller, request.glance, collection, begin.match, begin.after_us, question.limit, view, packing(request)
+        caller, request.glance, collection, begin.match, begin.after_us, question.limit, view, wish
     )
     sheet = released.sheet
     if only is not None and not sheet.count:
@@ -100,10 +101,10 @@ async def _page(
     if sheet.more:
         place = Cursor(caller.member.slug, collection.id, begin.match, sheet.last_us)
         following = encode(place, services.cursor_key)
-    pieces = resources.paged(sheet, view, following, deflated=released.deflated, lists=caller.product.empty_lists)
+    pieces = resources.paged(sheet, view, following, packed=released.packed, lists=caller.product.empty_lists)
     response = Pieces(pieces, {hdrs.CONTENT_TYPE: TAXII}) if sheet.count else _taxii(b"".join(pieces))
-    if released.deflated is not None:
-        response.headers[hdrs.CONTENT_ENCODING] = "gzip"
+    if wish is not None and released.packed is not None:
+        response.headers[hdrs.CONTENT_ENCODING] = wish.coding.value
     _stamp(response, services, released)
     return response
 

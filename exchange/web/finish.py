@@ -1,11 +1,10 @@
-"""What every answer gets last: headers for caches, an entity tag where the answer may be asked for again, gzip on demand."""
+"""What every answer gets last: headers for caches, an entity tag where the answer may be asked for again, compression on demand."""
 
-import gzip
 from hashlib import sha256
 
 from aiohttp import hdrs, web
 
-from exchange.release.deflate import Packing
+from exchange.release.packing import packed
 from exchange.web.body import close_if_unread
 from exchange.web.negotiate import packing
 from exchange.web.pieces import Pieces
@@ -40,9 +39,11 @@ def finished(request: web.BaseRequest, response: web.StreamResponse, cache: str)
 
 def _pack_on_demand(request: web.BaseRequest, response: web.Response) -> None:
     """Small answers are sent as they are, unless the client says that it cannot read that."""
-    if isinstance(response.body, bytes) and response.body and packing(request) is Packing.DEMANDED:
-        response.body = gzip.compress(response.body, mtime=0)
-        response.headers[hdrs.CONTENT_ENCODING] = "gzip"
+    if isinstance(response.body, bytes) and response.body:
+        wish = packing(request)
+        if wish is not None and wish.demanded:
+            response.body = packed(wish.coding, response.body)
+            response.headers[hdrs.CONTENT_ENCODING] = wish.coding.value
 
 
 def _digest(response: web.StreamResponse) -> str:

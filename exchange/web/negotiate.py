@@ -8,7 +8,7 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 
 from exchange.errors import NotAcceptable, UnsupportedMedia
-from exchange.release.deflate import Packing
+from exchange.release.packing import Coding, Packing
 
 TAXII = "application/taxii+json;version=2.1"
 """Written so that taxii2-client, which compares the text after removing blanks, recognises it."""
@@ -87,21 +87,23 @@ def _rank(one: Range, also: tuple[str, ...]) -> int | None:
     return {"application/*": 1, "*/*": 0}.get(one.name)
 
 
-def packing(request: web.BaseRequest) -> Packing:
-    """What the client says of gzip in its Accept-Encoding header."""
+def packing(request: web.BaseRequest) -> Packing | None:
+    """What the client says of compressed answers in its Accept-Encoding header; None where they are to be plain."""
     return packing_of(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
 
 
 @lru_cache(maxsize=256)
-def packing_of(accept_encoding: str) -> Packing:
-    """RFC 9110, 12.5.3. A client that refuses the plain form as well as gzip is sent the plain one: 406 would make some
-    clients fall back to TAXII 2.0."""
+def packing_of(accept_encoding: str) -> Packing | None:
+    """RFC 9110, 12.5.3. A client that refuses the plain form as well as all of ours is sent the plain one: 406 would make
+    some clients fall back to TAXII 2.0. `*` is taken for gzip: who reads Zstandard names it."""
     said = {one.name: one.quality for one in ranges(accept_encoding)}
     gzip = said.get("gzip", said.get("x-gzip", said.get("*", 0.0)))
+    coding = Coding.ZSTD if said.get("zstd", 0.0) >= (gzip or 0.001) else Coding.GZIP
+    quality = max(said.get("zstd", 0.0), gzip)
     plain = said.get("identity")
-    if not gzip or (plain or 0.0) > gzip:
-        return Packing.REFUSED
-    return Packing.DEMANDED if plain == 0 or (plain is None and said.get("*") == 0) else Packing.WELCOME
+    if not quality or (plain or 0.0) > quality:
+        return None
+    return Packing(coding, demanded=plain == 0 or (plain is None and said.get("*") == 0))
 
 
 # --- what may come in ---

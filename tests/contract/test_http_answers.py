@@ -14,9 +14,11 @@ import pytest
 import pytest_asyncio
 import requests
 from taxii2client.v21 import Collection
+from urllib3.util.request import make_headers
 
 from exchange.hub import running, working
 from tests.taxii import UNKNOWN, connection
+from tests.unit.test_zstd import read
 from tests.world import TAXII, World, found, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,6 +88,19 @@ async def test_the_first_time_only_on_demand(world: World) -> None:
         assert orjson.loads(gzip.decompress(body) if coding else body)["more"]
 
 
+async def test_zstd_for_who_names_it(world: World) -> None:
+    """One frame, as a reader wants it that stops after the first; and of small answers, what cannot be read otherwise."""
+    url = f"{objects(world)}?limit=12"
+    plain = [await bare(world, "GET", url) for _ in range(2)][0][1]
+    for accept in ("gzip, deflate, zstd", "zstd", "gzip;q=0.5, zstd;q=0.6"):
+        status, packed, headers = await bare(world, "GET", url, **{"Accept-Encoding": accept})
+        assert (status, headers["Content-Encoding"], headers["Vary"]) == (200, "zstd", "Accept-Encoding")
+        assert headers["Content-Length"] == str(len(packed))
+        assert orjson.loads(read(packed))["objects"] == orjson.loads(plain)["objects"]
+    _, packed, headers = await bare(world, "GET", world.root, **{"Accept-Encoding": "zstd, identity;q=0"})
+    assert (headers["Content-Encoding"], "title" in orjson.loads(read(packed))) == ("zstd", True)
+
+
 async def test_small_answers_are_sent_as_they_are_unless_that_is_refused(world: World) -> None:
     empty = f"{objects(world)}?added_after=2099-01-01T00:00:00Z"
     missing = f"{objects(world)}{UNKNOWN}/"
@@ -122,9 +137,11 @@ async def test_clients_read_it(world: World) -> None:
     def by_requests() -> requests.Response:
         return requests.get(url, headers=headers, verify=str(world.home.ca_file), timeout=20)
 
-    response = await asyncio.to_thread(by_requests)
-    assert response.headers["Content-Encoding"] == "gzip"
-    assert response.json()["objects"] == expected
+    for accept, coding in (("gzip, deflate", "gzip"), (make_headers(accept_encoding=True)["accept-encoding"], "zstd")):
+        headers["Accept-Encoding"] = accept
+        response = await asyncio.to_thread(by_requests)
+        assert response.headers["Content-Encoding"] == coding, "urllib3 asks for zstd where it can read it"
+        assert response.json()["objects"] == expected
 
     def by_taxii2_client() -> Any:
         with connection(world, "us-cyber") as wire:

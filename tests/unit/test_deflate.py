@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.release.deflate import deflate, gzip_member
+from exchange.release.deflate import deflate
 
 
 def member(head: bytes, content: bytes, tail: bytes) -> bytes:
-    return b"".join(gzip_member(head, deflate(content), tail))
+    return b"".join(deflate(content).around(head, tail))
 
 
 @settings(max_examples=200, deadline=None)
@@ -36,9 +36,7 @@ def test_heads_of_any_length(size: int) -> None:
 def test_one_piece_serves_every_head() -> None:
     piece = deflate(b'{"type":"indicator"}' * 1000)
     for head in (b'{"more":false,"objects":[', b'{"more":true,"next":"a","objects":['):
-        assert (
-            gzip.decompress(b"".join(gzip_member(head, piece, b"]}"))) == head + b'{"type":"indicator"}' * 1000 + b"]}"
-        )
+        assert gzip.decompress(b"".join(piece.around(head, b"]}"))) == head + b'{"type":"indicator"}' * 1000 + b"]}"
     assert len(piece.data) < 1000
 
 

@@ -4,10 +4,13 @@ import asyncio
 import gzip
 
 from exchange.model.page import Span, Spans
-from exchange.release.deflate import Deflated, Packing, gzip_member
+from exchange.release.packing import Coding, Packed, Packing
 from exchange.release.sheet import KEEPING_BYTES, Sheet, Sheets
+from tests.unit.test_zstd import read
 
 OBJECT = b'{"type":"indicator","name":"a name that comes again and again"}'
+
+GZIP, ZSTD = Packing(Coding.GZIP), Packing(Coding.ZSTD)
 
 
 def sheet(size: int = 100) -> Sheet:
@@ -21,46 +24,46 @@ def kept(limit_bytes: int, question: str, page: Sheet) -> Sheets:
     return sheets
 
 
-def inflated(packed: Deflated | None) -> bytes:
+def inflated(packed: Packed | None) -> bytes:
     assert packed is not None
-    return gzip.decompress(b"".join(gzip_member(b"", packed, b"")))
+    return gzip.decompress(b"".join(packed.around(b"", b"")))
 
 
 async def test_what_is_asked_for_again_is_compressed_once() -> None:
     page = sheet()
     sheets = kept(1_000_000, "q", page)
-    assert await sheets.deflated("q", page, Packing.WELCOME) is None, "it may be the only time"
+    assert await sheets.packed("q", page, GZIP) is None, "it may be the only time"
     assert sheets.find("q", 1, 0) is page
-    assert await sheets.deflated("q", page, Packing.REFUSED) is None
-    made = await sheets.deflated("q", page, Packing.WELCOME)
+    assert await sheets.packed("q", page, None) is None
+    made = await sheets.packed("q", page, GZIP)
     assert inflated(made) == page.content
-    assert await sheets.deflated("q", page, Packing.WELCOME) is made
+    assert await sheets.packed("q", page, GZIP) is made
 
 
 async def test_only_one_compresses_while_others_are_sent_it_as_it_is() -> None:
     page = sheet(10_000)
     sheets = kept(100_000_000, "q", page)
     sheets.find("q", 1, 0)
-    made = await asyncio.gather(*[sheets.deflated("q", page, Packing.WELCOME) for _ in range(4)])
+    made = await asyncio.gather(*[sheets.packed("q", page, GZIP) for _ in range(4)])
     assert [one is None for one in made] == [False, True, True, True]
-    assert await sheets.deflated("q", page, Packing.WELCOME) is made[0]
+    assert await sheets.packed("q", page, GZIP) is made[0]
 
 
 async def test_a_small_page_is_left_as_it_is_unless_that_cannot_be_read() -> None:
     page = sheet(3)
     sheets = kept(1_000_000, "q", page)
     sheets.find("q", 1, 0)
-    assert await sheets.deflated("q", page, Packing.WELCOME) is None
-    assert inflated(await sheets.deflated("q", page, Packing.DEMANDED)) == page.content
-    assert await sheets.deflated("q", Sheet.empty(7), Packing.DEMANDED) is None
+    assert await sheets.packed("q", page, GZIP) is None
+    assert inflated(await sheets.packed("q", page, Packing(Coding.GZIP, demanded=True))) == page.content
+    assert await sheets.packed("q", Sheet.empty(7), Packing(Coding.GZIP, demanded=True)) is None
 
 
 async def test_on_demand_even_what_is_not_kept_is_compressed() -> None:
     page = sheet(1000)
     sheets = kept(100, "q", page)
     assert sheets.find("q", 1, 0) is None
-    assert inflated(await sheets.deflated("q", page, Packing.DEMANDED)) == page.content
-    assert await sheets.deflated("q", page, Packing.WELCOME) is None
+    assert inflated(await sheets.packed("q", page, Packing(Coding.GZIP, demanded=True))) == page.content
+    assert await sheets.packed("q", page, GZIP) is None
 
 
 async def test_both_forms_count() -> None:
@@ -69,8 +72,19 @@ async def test_both_forms_count() -> None:
     for question in range(8):
         sheets.keep(question, page, 1, 0)
     assert all(sheets.find(question, 1, 0) for question in range(8)), "eight fit, to the byte"
-    assert await sheets.deflated(7, page, Packing.WELCOME)
+    assert await sheets.packed(7, page, GZIP)
     assert [question for question in range(8) if sheets.find(question, 1, 0) is None] == [0], "the oldest makes room"
+
+
+async def test_each_coding_is_made_for_those_who_take_it() -> None:
+    page = sheet()
+    sheets = kept(1_000_000, "q", page)
+    sheets.find("q", 1, 0)
+    made = [await sheets.packed("q", page, packing) for packing in (GZIP, ZSTD, GZIP, ZSTD)]
+    assert made[:2] == made[2:]
+    assert made[0] != made[1]
+    whole = b"".join(made[1].around(b"", b"")) if made[1] else b""
+    assert read(whole) == page.content
 
 
 async def test_what_is_made_anew_and_the_same_was_asked_for_before() -> None:
@@ -80,14 +94,14 @@ async def test_what_is_made_anew_and_the_same_was_asked_for_before() -> None:
     assert sheets.find("q", 1, 1) is None, "of another revision"
     again = sheet()
     sheets.keep("q", again, 1, 1)
-    made = await sheets.deflated("q", again, Packing.WELCOME)
+    made = await sheets.packed("q", again, GZIP)
     assert inflated(made) == page.content
     sheets.keep("q", sheet(), 2, 2)
     assert sheets.find("q", 2, 2) is not again
     sheets.keep("q", sheet(50), 3, 3)
     other = sheets.find("q", 3, 3)
     assert other is not None and other.count == 50
-    assert inflated(await sheets.deflated("q", other, Packing.WELCOME)) == other.content
+    assert inflated(await sheets.packed("q", other, GZIP)) == other.content
 
 
 def test_pages_with_nothing_on_them_take_room_too() -> None:
