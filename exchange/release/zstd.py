@@ -19,7 +19,7 @@ LEVEL = 3
 _WINDOW_LOG = 21  # 2 MB; a reader of HTTP need not bear more than 8 (RFC 9659)
 _HEADER = b"\x28\xb5\x2f\xfd\x00\x58"  # the magic number; no sizes, dictionaries or checksums; that window
 _BLOCK_BYTES = 131_072  # the most that a block may hold (RFC 8878, 3.1.1.2.4)
-_OPTIONS = {
+_OPTIONS: dict[int, int] = {
     CompressionParameter.compression_level: LEVEL,
     CompressionParameter.window_log: _WINDOW_LOG,
     CompressionParameter.content_size_flag: 0,

@@ -272,13 +272,13 @@ def test_string_lists_are_exact_and_hostname_lists_are_not() -> None:
 
 def test_a_host_of_thousands_of_labels_costs_no_more() -> None:
     lists = Warninglists.packaged()
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert lists.hits_value("host", "a." * 4000 + "gob.mx") is not None
     lists.hits_value("host", "ñ." * 2000)
     lists.hits_value("host", "ñ" * 4000)
     lists.hits_value("url", "http://" + "a@" * 4000)
     lists.hits_value("url", "http:" + "/" * 8000)
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(
@@ -289,10 +289,10 @@ def test_a_value_costs_microseconds(packaged: Warninglists, kind: Kind, value: s
     """2 to 7 µs each on the machine it was written on; the bound allows for a busy one."""
     best = float("inf")
     for _ in range(20):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(200):
             packaged.hits_value(kind, value)
-        best = min(best, (time.perf_counter() - begun) / 200)
+        best = min(best, (time.process_time() - begun) / 200)
     assert best < 60e-6
 
 
