@@ -75,7 +75,10 @@ class Rules:
     """The time the agreement's dates are judged at; a snapshot does not outlive a date that matters."""
 
     def recipient(self, member: Member) -> Recipient:
-        return Recipient(member.slug, member.country, member.roles, member.sectors, member.status)
+        readable = tuple([one.alias for one in self.registry.collections if one.can_read(member)])
+        return Recipient(
+            member.slug, member.country, member.roles, member.sectors, member.status, collections=readable
+        )  # fmt: skip
 
     def decide(self, label: Label, member: Member) -> Decision:
         """The one judgement of who may have what: enforced by release, shown by explain."""

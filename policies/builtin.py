@@ -9,6 +9,7 @@ EXPIRED: Final = "expires"
 CLASSIFIED: Final = "classification"
 AUDIENCE: Final = "AUDIENCE"
 EMBARGO: Final = "EMBARGO"
+ENDS: Final = "ENDS"
 SUBMIT: Final = "SUBMIT"
 ANYWHERE: Final = "ceilings.anywhere"
 CROSS_BORDER: Final = "ceilings.cross_border"
@@ -43,6 +44,10 @@ TEXTS: Final = {
         "Its originator holds it back until an hour that has not come, or that lies further ahead than may be.",
         "Su remitente lo retiene hasta una hora que aún no ha llegado o que excede el plazo admitido.",
     ),
+    ENDS: (
+        "Something that it refers to is not here, or is not for the recipient: what connects travels only with all that it connects.",
+        "Algo a lo que hace referencia no está aquí o no es para el destinatario: lo que enlaza viaja solo con todo lo que enlaza.",
+    ),
     SUBMIT: (
         "The object may be submitted; who receives it is judged apart.",
         "El objeto puede depositarse; quién lo recibe se decide por separado.",
@@ -66,7 +71,7 @@ TEXTS: Final = {
     ),
 }
 
-_ORDER: Final = (OWN, SUSPENDED, NOT_YET, EXPIRED, CLASSIFIED, AUDIENCE, EMBARGO)
+_ORDER: Final = (OWN, SUSPENDED, NOT_YET, EXPIRED, CLASSIFIED, AUDIENCE, EMBARGO, ENDS)
 
 
 def bit(rule: str) -> int:
@@ -79,7 +84,7 @@ def of_bits(bits: int) -> tuple[str, ...]:
 
 
 ON_RELEASE: Final = _ORDER
-ON_SUBMISSION: Final = tuple(rule for rule in _ORDER if rule not in (OWN, SUSPENDED))
+ON_SUBMISSION: Final = tuple(rule for rule in _ORDER if rule not in (OWN, SUSPENDED, ENDS))
 """Those that are tried when the question is whether an object may be taken in."""
 REFUSING: Final = tuple(rule for rule in _ORDER if rule != OWN)
 """Those that deny where they apply."""

@@ -4,7 +4,8 @@ Cedar's semantics with one change: a clause that cannot be evaluated denies, whe
 
     permit  if the object is the recipient's own and the recipient is active (OWN)
     deny    if the recipient is not active, the agreement is not in force, the originator's own terms keep it back (an
-            audience, an embargo), any forbid matches, or an evaluation fails
+            audience, an embargo), something that the object refers to is not permitted, any forbid matches, or an evaluation
+            fails
     permit  if any permit matches, every ceiling holds, and a purpose is left that it may serve
     deny    otherwise
 """
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from policies import builtin, explain, sides
-from policies.builtin import AUDIENCE, EMBARGO, EXPIRED, NOT_YET, OWN, SUSPENDED
+from policies.builtin import AUDIENCE, EMBARGO, ENDS, EXPIRED, NOT_YET, OWN, SUSPENDED
 from policies.clauses import Agreement
 from policies.consent import Consent, consented
 from policies.explain import Case, Step
@@ -28,7 +29,7 @@ __all__ = ["Consent", "Decision", "Step", "View", "decide", "matrix", "may_submi
 
 Effect = Literal["permit", "deny"]
 
-_OWN, _SUSPENDED, _AUDIENCE, _EMBARGO = map(builtin.bit, (OWN, SUSPENDED, AUDIENCE, EMBARGO))
+_OWN, _SUSPENDED, _AUDIENCE, _EMBARGO, _ENDS = map(builtin.bit, (OWN, SUSPENDED, AUDIENCE, EMBARGO, ENDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,19 +199,45 @@ def _judged(
         applied |= _AUDIENCE
     if of.until is not None and term.moment is not None and term.moment < of.until:
         applied |= _EMBARGO
+    delay = _after_ends(agreement, term, label, to, consents) if label.ends else 0
+    if delay is None:
+        applied, delay = applied | _ENDS, 0
     matching, erring = _matching(agreement, of, to, released=released)
     failing = sides.failing(agreement, of, to)
     case = Case(agreement, label, recipient, of.side, to.side, applied, matching, erring, failing, released)
-    key = (applied, matching, erring, failing, unclear, term.moment is None, of.weight)
+    key = (applied, matching, erring, failing, unclear, term.moment is None, of.weight, delay)
     verdict = agreement.kept.get(key)
     if not isinstance(verdict, Verdict):
         errors = of.broken if term.moment is not None else (builtin.NOW, *of.broken)
-        verdict = _verdict(case, of, (*errors, builtin.CONSENT) if unclear else errors)
+        verdict = _verdict(case, of, (*errors, builtin.CONSENT) if unclear else errors, delay)
         sides.keep(agreement, key, verdict)
     return Decision(verdict, case)
 
 
-def _verdict(case: Case, of: LabelSide, errors: tuple[str, ...]) -> Verdict:
+def _after_ends(
+    agreement: Agreement, term: _Term, label: Label, to: RecipientSide, consents: Collection[Consent]
+) -> int | None:
+    """How many seconds later than they were placed all ends of the label are given; None when one is not, as it is."""
+    delay = 0
+    for end in label.ends:
+        if not end:
+            if agreement.document.defaults.dangling_endpoint != "allow":
+                return None
+            continue
+        readable = to.recipient.collections
+        judged = [
+            _judged(agreement, term, sides.label_side(agreement, one.alone), to, consents)
+            for one in end
+            if readable is None or one.collection in readable
+        ]
+        delays = [one.delay_seconds for one in judged if one.effect == "permit" and one.view == "full"]
+        if not delays:
+            return None
+        delay = max(delay, min(delays))
+    return delay
+
+
+def _verdict(case: Case, of: LabelSide, errors: tuple[str, ...], delay: int) -> Verdict:
     """What follows from a case. It looks at nothing but what `_judged` knows verdicts by."""
     agreement, failing = case.agreement, case.failing
     errors = (*sides.ids(agreement, case.erring), *errors)
@@ -229,6 +256,7 @@ def _verdict(case: Case, of: LabelSide, errors: tuple[str, ...]) -> Verdict:
         return Verdict("permit", "full", (OWN,), (), (), (), NO_OBLIGATIONS, may_block)
     if denied:
         return Verdict("deny", "anonymised", (), refusing, failing, errors, NO_OBLIGATIONS, may_block=False)
+    obligations = obligations.after(delay)
     view = _view(obligations, named=of.named)
     return Verdict("permit", view, sides.ids(agreement, case.permitting), (), (), (), obligations, may_block)
 

@@ -1,6 +1,7 @@
 """The label of an object version: the few facets an agreement can speak of, and the recipient it is judged against."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Protocol
 
 import orjson
@@ -135,6 +136,31 @@ class Label:
     """Sorted: handles under which the originator controls it and is asked for consent. Only beside "orcon"."""
     terms: tuple[str, ...] = ()
     """Sorted: what its markings ask of a recipient, as "obligation=word"."""
+    ends: tuple[tuple["Label", ...], ...] = ()
+    """Of what it refers to, and what that refers to: for each the labels it lies under, one of which is enough to have it. None
+    stands for what the hub does not hold. They have no ends of their own."""
+
+    @property
+    def alone(self) -> "Label":
+        """What it says of the object itself."""
+        return replace(self, ends=()) if self.ends else self
+
+    @property
+    def originators(self) -> frozenset[str]:
+        """Its own, and those of its ends: members for whom OWN may decide."""
+        return frozenset([self.originator, *[one.originator for end in self.ends for one in end]])
+
+    def joined(self, ends: Iterable[Iterable["Label"]]) -> "Label":
+        """The label of an object that refers to what lies under these. Ends that say nothing new are left out."""
+        own = self.alone
+        told = {tuple(sorted(set(end), key=Label.encode)) for end in ends}
+        kept = [end for end in told if own not in end]
+        return replace(own, ends=tuple(sorted(kept, key=lambda end: [one.encode() for one in end])))
+
+    def value_at_end(self) -> "Label":
+        """What the id of an observable is judged by where the hub does not hold it: it gives the value away, which then is the
+        referring object's own content."""
+        return replace(self, object_class="observed", ends=())
 
     def encode(self) -> str:
         """The JSON text by which the label is interned: its facets in the order above, no spaces."""
@@ -165,6 +191,8 @@ class Recipient:
     """"active", "suspended" or "withdrawn"; anything but "active" receives nothing."""
     audiences: tuple[str, ...] = ()
     """Extensible audiences of the agreement to which their owner has added the member since the agreement was signed."""
+    collections: tuple[str, ...] | None = None
+    """Those that it may read, where it matters: an end that lies in another is not there for it. None for all."""
 
     def klass(self, agreement: _Distinguishes) -> str:
         """The recipient class: recipients of equal class get equal decisions on every label under `agreement`.
@@ -172,7 +200,7 @@ class Recipient:
         The member's slug is part of it only where the agreement can tell members apart: it names the member, or lets
         members read back their own objects.
         """
-        lists = (self.roles, self.sectors, self.audiences)
+        lists = (self.roles, self.sectors, self.audiences, self.collections or ())
         parts = [self.country, *(",".join(sorted(words)) for words in lists), self.status]
         if agreement.distinguishes(self.member):
             parts.append(self.member)

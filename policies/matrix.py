@@ -53,7 +53,7 @@ def differences(
     for audience in audiences:
         groups = _groups(audience.recipients, old, new)
         for label in audience.labels:
-            for group in _apart(groups, label.originator):
+            for group in _apart(groups, label.originators):
                 before = decide(old, label, group[0], now=old_now) if old is not None else None
                 after = decide(new, label, group[0], now=new_now)
                 kind = _kind(before, after)
@@ -89,19 +89,20 @@ def _groups(recipients: Sequence[Recipient], *agreements: Agreement | None) -> l
     named = frozenset[str]().union(*(one.named_members for one in agreements if one is not None))
     found: dict[tuple[object, ...], list[Recipient]] = {}
     for one in recipients:
-        facets = (one.country, frozenset(one.roles), frozenset(one.sectors), frozenset(one.audiences), one.status)
+        facets = (one.country, frozenset(one.roles), frozenset(one.sectors), frozenset(one.audiences), one.status,
+                  one.collections)  # fmt: skip
         found.setdefault((*facets, one.member if one.member in named else ""), []).append(one)
     return [tuple(group) for group in found.values()]
 
 
-def _apart(groups: list[Group], originator: str) -> Iterator[Group]:
-    """The same groups, the originator of a label in one of its own: it may read back what is its own."""
+def _apart(groups: list[Group], originators: frozenset[str]) -> Iterator[Group]:
+    """The same groups, each originator of a label in one of its own: it may read back what is its own."""
     for group in groups:
-        own = tuple([one for one in group if one.member == originator])
-        others = tuple([one for one in group if one.member != originator]) if own else group
-        for part in (own, others):
-            if part:
-                yield part
+        own = [(one,) for one in group if one.member in originators]
+        others = tuple([one for one in group if one.member not in originators]) if own else group
+        yield from own
+        if others:
+            yield others
 
 
 # --- coverage ---
@@ -128,7 +129,7 @@ def coverage(
     for audience in audiences:
         groups = _groups(audience.recipients, agreement)
         for label in audience.labels:
-            for group in _apart(groups, label.originator):
+            for group in _apart(groups, label.originators):
                 for clause in _applied(decide(agreement, label, group[0], now=now)):
                     live[clause] += len(group)
     return [Coverage(one.id, one.kind, tests[one.id], live[one.id]) for one in (*agreement.permits, *agreement.forbids)]

@@ -1,7 +1,7 @@
 """What is asked of the recipient: by each permit, by the document, by the object's markings; together the stricter wins."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -57,6 +57,12 @@ class Obligations:
         of one's own."""
         idle = self.words.get("permitted_actions") in ("none", "contact-for-instruction")
         return self.words.get("blocking") == "may" and not idle
+
+    def after(self, delay_seconds: int) -> "Obligations":
+        """The same, and not before what the object refers to is given."""
+        if delay_seconds <= self.delay_seconds:
+            return self
+        return replace(self, words=MappingProxyType({**self.words, "delay": f"{delay_seconds}s"}), delay_seconds=delay_seconds)
 
     @property
     def purposeless(self) -> bool:
