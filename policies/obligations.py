@@ -62,7 +62,9 @@ class Obligations:
         """The same, and not before what the object refers to is given."""
         if delay_seconds <= self.delay_seconds:
             return self
-        return replace(self, words=MappingProxyType({**self.words, "delay": f"{delay_seconds}s"}), delay_seconds=delay_seconds)
+        return replace(
+            self, words=MappingProxyType({**self.words, "delay": f"{delay_seconds}s"}), delay_seconds=delay_seconds
+        )
 
     @property
     def purposeless(self) -> bool:

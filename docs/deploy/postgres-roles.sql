@@ -24,4 +24,5 @@ GRANT INSERT, DELETE ON late_run, relabelled TO puente_hub;
 
 -- Objects come and, when their owner takes them out, go.
 GRANT INSERT, UPDATE, DELETE ON placement TO puente_hub;
-GRANT INSERT, DELETE ON object TO puente_hub;
+GRANT DELETE ON run TO puente_hub;  -- one that was cut in pieces
+GRANT INSERT, DELETE ON object, reference TO puente_hub;

@@ -20,7 +20,7 @@ from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
-from exchange.ledger.entry import Entry, national
+from exchange.ledger.entry import HUB, Entry, national
 from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
@@ -181,6 +181,7 @@ class Intake:
             ]  # fmt: skip
             entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
             entries += [rules.recall_entry(one, caller.actor) for one in recalls]
+            entries += moved_entries(stamp, judgements)
             return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
@@ -322,7 +323,9 @@ class _Draft:
         self.judged = judged
         self.language = language
         self.objects = tuple(one.new for one in judged if isinstance(one, Examined) and one.new is not None)
-        # Decided before the lock is taken: a label's first judgement asks for every member.
+        self.judgements = judgements
+        # Decided before the lock is taken: a label's first judgement asks for every member. What an object is joined with is
+        # only known behind it.
         self.logs = [judgements.log(new.label, new.country) for new in self.objects]
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
@@ -344,12 +347,15 @@ class _Draft:
                 if not placed.verdict.success:
                     failures.append(_refused(new, placed.verdict))
                     continue
+                if placed.label:
+                    log = self.judgements.log(placed.label, new.country)
                 if placed.verdict is Verdict.STORED:
                     entries.append(self._submit_entry(new, one, private, gap=placed.gap))
                     published.setdefault((log, new.collection), []).append((new, placed))
                 one = one._replace(notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
+        entries += moved_entries(stamp, self.judgements)
         entries += self._refusals(failures, private)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
@@ -404,6 +410,23 @@ class _Draft:
 def label_name(encoded: str) -> str:
     """What entries call a label by, whose facets a `decide` entry holds."""
     return sha256(encoded.encode()).hexdigest()[:16]
+
+
+def moved_entries(stamp: Stamp, judgements: Judgements) -> list[Entry]:
+    """What was placed again because something that it refers to came, went, or lies otherwise."""
+    return [
+        Entry(
+            judgements.log(one.label, one.country), "publish", HUB, f"coll:{one.collection}",
+            {
+                "cause": "ends",
+                "first": as_text(one.first_tick),
+                "last": as_text(one.first_tick + len(one.items) - 1),
+                "count": len(one.items),
+                "items_root": root(one.items).hex(),
+            },
+        )
+        for one in stamp.moved
+    ]  # fmt: skip
 
 
 def _success(one: Examined, language: str) -> dict[str, Any]:

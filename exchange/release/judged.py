@@ -34,14 +34,14 @@ class Judged:
         for number, label in labels:
             for one in members:
                 made.of_peers(rules, number, label, one)
-            if label.originator in owners:
-                made.decide(rules, number, label, owners[label.originator])
+            for owner in label.originators & owners.keys():
+                made.decide(rules, number, label, owners[owner])
             time.sleep(0)  # whoever waits for the interpreter goes first
         return made
 
     def decide(self, rules: Rules, number: int, label: Label, member: Member) -> Decision:
         """The decision for one label and member."""
-        if label.originator != member.slug:
+        if member.slug not in label.originators:
             return self.of_peers(rules, number, label, member)
         key = (number, member)  # not its name: a request may still hold the member as it was before a change
         found = self._own.get(key)
@@ -50,7 +50,7 @@ class Judged:
         return found
 
     def of_peers(self, rules: Rules, number: int, label: Label, member: Member) -> Decision:
-        """The decision for all who are like this member, if the label is not their own."""
+        """The decision for all who are like this member, if neither the label is their own nor one of its ends."""
         peer = self.peer(rules, member)
         table = self._tables.get(peer)
         if table is None:

@@ -79,7 +79,7 @@ class Release:
                 return Released(sheet)
             record = Record(release_entries(caller, collection, view.name, sheet.parts))
             try:
-                act = Act(str(uuid.uuid4()), lambda _: record, rules.number, rules.until_us)  # noqa: B023
+                act = Act(str(uuid.uuid4()), lambda _: record, rules.number, rules.until_us, moves=epochs.moves)  # noqa: B023
                 done = await self._sequencer.append(act)
             except Outdated:
                 glance = await self._rulebook.glance()

@@ -130,7 +130,14 @@ class Recalls:
         if not collection.can_read(member):
             return False
         allowed, glance = await self._release.allowed(await self._rulebook.glance(), member, collection)
-        if one.former not in allowed.labels or one.label in allowed.labels:
+        if one.label in allowed.labels:
+            return False
+        if (
+            one.placed == one.tick
+        ):  # placed again because of what it refers to: it lies late for those who were shown it
+            late = late_tick(await self._store.late(member.slug, collection.id), one.tick)
+            return late is not None and not await self._release.holds(allowed, glance.epochs, one.id)
+        if one.former not in allowed.labels:
             return False
         if allowed.view is not None and not allowed.view.native(one.former, one.placed):
             seen = late_tick(await self._store.late(member.slug, collection.id), one.placed)

@@ -204,7 +204,7 @@ class _Step:
             if state == CLOSED:
                 yield Turn(label, False)
             elif before == CLOSED:
-                yield Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us)
+                yield Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us, anew=True)
             elif before == OPEN:  # what was shown stays; what comes is delayed
                 *earlier, last = windows or (Window(0, EVER),)
                 yield Turn(label, True, (*earlier, Window(last.after, NOW)), done)

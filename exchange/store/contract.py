@@ -31,6 +31,8 @@ class NewObject(NamedTuple):
     country: str
     previous: bytes = b""
     """Digest of the version before, as its signature names it; b"" when it names none."""
+    refs: tuple[str, ...] = ()
+    """What it refers to. It is placed under `label` joined with the labels of all that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,8 @@ class Turn:
     """Of native ticks. One that begins at NOW begins, and one that ends at NOW ends, at the last tick before this act."""
     done: int = 0
     """What was placed up to here, and lies in no window, has been released late, or never will be."""
+    anew: bool = False
+    """It was closed: whatever late runs are still there of it are forgotten too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,8 @@ class Relabelled(NamedTuple):
     label: int
     former: int
     placed: int
-    """The label and the tick of the version before."""
+    """The label and the tick of the version before. Where the tick is this one's own, the same version was placed again, and lies
+    as a late run in the view of whoever was shown it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +279,20 @@ class Placed(NamedTuple):
     tick: int = 0
     gap: bool = False
     """Its signature names a version before it that the hub does not hold as such (`model.versions.leaves_gap`)."""
+    label: str = ""
+    """The label that it was placed under, where that is not the one that was given: it refers to other objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRun:
+    """Neighbours placed again under another label, because something that they refer to came, went, or lies otherwise."""
+
+    label: str
+    collection: str
+    country: str
+    first_tick: int
+    items: tuple[bytes, ...]
+    """Their item hashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +313,8 @@ class Stamp:
     """What each Removal took out; None when the object is another's."""
     late: tuple[LateRun, ...] = ()
     """What the act's ViewChange released late."""
+    moved: tuple[MovedRun, ...] = ()
+    """What the act placed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +347,8 @@ class Act:
     marks: tuple[RecallMark, ...] = ()
     told: int = 0
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
+    moves: int | None = None
+    """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +389,9 @@ class Epochs:
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
     views: int
     """Rises with every step of any member's view."""
+    moves: int
+    """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
+    see it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from exchange.model.view import NOW, LateRun, View, Window
+from exchange.model.view import CLOSED, DELAYED, NOW, LateRun, View, Window
 from exchange.store.contract import Turn, Waiting
 
 
@@ -49,6 +49,17 @@ class Kept:
                 found.append(Window(after, min(window.after, until_us)))
             after = max(after, window.until)
         return [one for one in [*found, Window(after, until_us)] if one.after < one.until]
+
+
+def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
+    """The tick at which a row of a run was shown by the view as it is written; None when it was not."""
+    if label > len(view.states) or view.states[label - 1] == CLOSED:
+        return None
+    if late is not None:
+        return tick - run + late.tick
+    if view.states[label - 1] == DELAYED and label not in view.by_label:
+        return None
+    return tick if view.native(label, run) else None
 
 
 def view_of(member: str, row: tuple[int, bytes, int, int, int], kept: Iterable[Kept]) -> View:

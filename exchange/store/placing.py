@@ -22,6 +22,9 @@ PlacementRow = tuple[str, int, int, int, int, int]
 FollowedRow = tuple[int, str, str, int, int]
 """Of a version that follows another: its tick, collection, id and label, and the vid of the one before."""
 
+ReferenceRow = tuple[int, str]
+"""vid, and an id that the version refers to."""
+
 
 class Held(NamedTuple):
     """One version with the id of a new object.
@@ -131,6 +134,7 @@ class Laid:
     label_news: dict[int, list[int]] = field(default_factory=dict)
     """What each label gained: [count, last tick]."""
     followed: list[FollowedRow] = field(default_factory=list)
+    references: list[ReferenceRow] = field(default_factory=list)
 
 
 def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> None:
@@ -145,10 +149,11 @@ def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> 
                 if vid is None:
                     vid, laid.next_vid = laid.next_vid, laid.next_vid + 1
                     laid.versions.append(_version_row(vid, one.new))
+                laid.references += [(vid, ref) for ref in one.new.refs]
                 laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
                 if one.before:
                     laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
-                judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap)
+                judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, name if one.new.refs else "")
             laid.last_tick = first + len(part) - 1
             odd = max(one.newer for one in part)
             laid.runs.append(NewRun(part[0].new.collection, first, label, odd, [one.new.object for one in part]))

@@ -67,7 +67,9 @@ async def _turn(db: Connection, member: str, turns: Sequence[Turn], last_tick: i
     closed = [turn.label for turn in turns if not turn.opens]
     if closed:
         await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", member, closed)
-        await db.execute("DELETE FROM late_run WHERE member = $1 AND label = ANY($2)", member, closed)
+    gone = [turn.label for turn in turns if turn.anew or not turn.opens]
+    if gone:
+        await db.execute("DELETE FROM late_run WHERE member = $1 AND label = ANY($2)", member, gone)
     await _keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
 
 
@@ -75,7 +77,7 @@ async def _release(db: Connection, change: ViewChange, last_tick: int) -> list[L
     if not change.waiting:
         return []
     kept = {one.label: one for one in await _kept(db, change.member)}
-    found = await _waiting(db, change.waiting, kept, last_tick, change.runs_at_most + 1)
+    found = await _waiting(db, change.member, change.waiting, kept, last_tick, change.runs_at_most + 1)
     going, cut = first(found, change.runs_at_most)
     await _keep(
         db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting]
@@ -91,7 +93,7 @@ async def _release(db: Connection, change: ViewChange, last_tick: int) -> list[L
 
 
 async def _waiting(
-    db: Connection, waiting: Sequence[Waiting], kept: dict[int, Kept], last_tick: int, at_most: int
+    db: Connection, member: str, waiting: Sequence[Waiting], kept: dict[int, Kept], last_tick: int, at_most: int
 ) -> list[Ripe]:
     asked = [
         (one.label, one.collection, *gap) for one in waiting for gap in kept[one.label].gaps(until_of(one, last_tick))
@@ -100,9 +102,11 @@ async def _waiting(
         "SELECT r.first_tick, r.count, a.label, a.collection"
         " FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS a (label, collection, after, until)"
         " CROSS JOIN LATERAL (SELECT first_tick, count FROM run WHERE run.label = a.label AND first_tick > a.after"
-        " AND first_tick <= a.until ORDER BY first_tick LIMIT $5) r",
+        " AND first_tick <= a.until AND NOT EXISTS (SELECT 1 FROM late_run l WHERE l.member = $6 AND l.run = first_tick)"
+        " ORDER BY first_tick LIMIT $5) r",
         *arrays(asked, 4),
         at_most,
+        member,
     )
     return list(map(Ripe._make, found))
 

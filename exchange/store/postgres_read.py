@@ -146,6 +146,11 @@ def shown_where_placed(query: PageQuery, alias: str, tick: str = "tick") -> str:
         if label in query.labels
     )
     cases = f" AND CASE {alias}.label {windows} ELSE true END" if windows else ""
+    # Not where it was placed what is shown where it was before.
+    member = query.view.member.replace("'", "''")
+    run = f"{alias}.{'run' if tick == 'tick' else tick}"
+    if query.view.last_tick:
+        cases += f" AND NOT EXISTS (SELECT 1 FROM late_run e WHERE e.member = '{member}' AND e.run = {run})"
     return f"({alias}.{tick} > {int(query.view.floor)}{cases})"
 
 

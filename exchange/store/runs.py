@@ -31,10 +31,8 @@ class NewRun(NamedTuple):
     @property
     def columns(self) -> tuple[int, str, int, int, int, bytes, bytes, bytes]:
         """first_tick, collection, label, count, odd, ends, items, bodies."""
-        bodies = [obj.body for obj in self.objects]
-        items = b"".join([obj.item for obj in self.objects])
-        return (self.first_tick, self.collection, self.label, len(bodies), self.odd, _packed(_ends(bodies)), items,
-                b",".join(bodies))  # fmt: skip
+        content = Run.of([obj.body for obj in self.objects], [obj.item for obj in self.objects])
+        return (self.first_tick, self.collection, self.label, len(self.objects), self.odd, *content)
 
 
 class _Bodied(Protocol):
@@ -79,6 +77,10 @@ def _end(ends: bytes, count: int) -> int:
     return int.from_bytes(ends[4 * count - 4 : 4 * count], "little")
 
 
+Content = tuple[bytes, bytes, bytes]
+"""`ends`, `items` and `bodies` of a run."""
+
+
 class Run(NamedTuple):
     """A run as it was stored, or that part of its bodies which was read."""
 
@@ -95,6 +97,15 @@ class Run(NamedTuple):
 
     def hashes(self, start: int, stop: int) -> bytes:
         return self.items[32 * start : 32 * stop]
+
+    @classmethod
+    def of(cls, bodies: Sequence[bytes], items: Sequence[bytes]) -> "Content":
+        """What is kept of a run that is made of these."""
+        return _packed(_ends(bodies)), b"".join(items), b",".join(bodies)
+
+    def part(self, start: int, stop: int) -> "Content":
+        """The same of one that is made of these rows alone."""
+        return self.of([self.content(n, n + 1) for n in range(start, stop)], [self.hashes(start, stop)])
 
     def without(self, position: int) -> tuple[bytes, bytes]:
         """`ends` and `bodies` with one row's bytes gone: its place stays, empty."""

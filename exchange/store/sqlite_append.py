@@ -71,9 +71,20 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
         self.db = db
         row = db.execute(
-            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head"
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head"
         ).fetchone()
-        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = row
+        (
+            state,
+            last_tick,
+            last_time,
+            seq,
+            self.agreement,
+            self.pol,
+            self.registry,
+            self.revision,
+            self.views,
+            self.moves,
+        ) = row
         if state != "open":
             raise Halted(state)
         # The clock may step back; order may not (ledger design, 3.8).
@@ -92,6 +103,8 @@ class _Transaction:
     def apply(self, act: Act) -> Done:
         if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
+        if act.moves not in (None, self.moves + self.placing.moves):
+            raise Outdated
         placed = self.placing.place(act.objects) if act.objects else ()
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
         for change in act.changes:
@@ -107,7 +120,8 @@ class _Transaction:
         for mark in act.marks:
             self.db.execute(*_marked(mark, self.time_us))
         late = self._step(act.view) if act.view is not None else ()
-        stamp = Stamp(self.time_us, placed, removed, late)
+        self.views += bool(self.placing.moved)
+        stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
@@ -165,7 +179,7 @@ class _Transaction:
         )
         db.execute(
             "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
-            " views = ?",
+            " views = ?, moves = ?",
             (
                 self.placing.last_tick,
                 self.time_us,
@@ -175,6 +189,7 @@ class _Transaction:
                 self.registry,
                 self.revision + self.placing.changed,
                 self.views,
+                self.moves + self.placing.moves,
             ),
         )
 

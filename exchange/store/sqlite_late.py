@@ -78,7 +78,8 @@ def _last(given: Sequence[LateRun]) -> int:
 def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick: int) -> None:
     closed = [(member, turn.label) for turn in turns if not turn.opens]
     db.executemany("DELETE FROM view_label WHERE member = ? AND label = ?", closed)
-    db.executemany("DELETE FROM late_run WHERE member = ? AND label = ?", closed)
+    gone = [(member, turn.label) for turn in turns if turn.anew or not turn.opens]
+    db.executemany("DELETE FROM late_run WHERE member = ? AND label = ?", gone)
     _keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
 
 
@@ -87,7 +88,9 @@ def _release(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list
         return []
     kept = {one.label: one for one in _kept(db, change.member)}
     found = [
-        run for one in change.waiting for run in _waiting(db, one, kept[one.label], last_tick, change.runs_at_most + 1)
+        run
+        for one in change.waiting
+        for run in _waiting(db, change.member, one, kept[one.label], last_tick, change.runs_at_most + 1)
     ]
     going, cut = first(found, change.runs_at_most)
     _keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
@@ -99,12 +102,15 @@ def _release(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list
     return given
 
 
-def _waiting(db: sqlite3.Connection, one: Waiting, kept: Kept, last_tick: int, at_most: int) -> Iterator[Ripe]:
+def _waiting(
+    db: sqlite3.Connection, member: str, one: Waiting, kept: Kept, last_tick: int, at_most: int
+) -> Iterator[Ripe]:
     for gap in kept.gaps(until_of(one, last_tick)):
         rows = db.execute(
             "SELECT first_tick, count, label, ? FROM run INDEXED BY run_label"
-            " WHERE label = ? AND first_tick > ? AND first_tick <= ? ORDER BY first_tick LIMIT ?",
-            (one.collection, one.label, *gap, at_most),
+            " WHERE label = ? AND first_tick > ? AND first_tick <= ? AND NOT EXISTS"
+            " (SELECT 1 FROM late_run l WHERE l.member = ? AND l.run = first_tick) ORDER BY first_tick LIMIT ?",
+            (one.collection, one.label, *gap, member, at_most),
         )
         yield from map(Ripe._make, rows)
 

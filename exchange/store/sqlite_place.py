@@ -5,10 +5,12 @@ Runs inside the append transaction (sqlite_append.py); a crash in here is its ro
 """
 
 import sqlite3
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
-from exchange.store.contract import NewObject, Placed, Removal, Withdrawn
-from exchange.store.placing import Going, Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
+from exchange.store.contract import MovedRun, NewObject, Placed, Removal, Withdrawn
+from exchange.store.graph import followers, join
+from exchange.store.placing import Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
+from exchange.store.sqlite_graph import Mover, drive
 from exchange.store.sqlite_read import id_key
 from exchange.store.sqlite_rows import insert_rows
 from exchange.store.sqlite_runs import blank, insert
@@ -35,7 +37,7 @@ _THAT_MATTER = (
     )
 )
 
-Mark = tuple[int, bool, dict[int, list[int]]]
+Mark = tuple[int, bool, dict[int, list[int]], int]
 """What `Placing.reset` needs to forget an act that failed."""
 
 
@@ -48,18 +50,23 @@ class Placing:
 
     def __init__(self, db: sqlite3.Connection, time_us: int, last_tick: int) -> None:
         self._db = db
-        self._time_us = time_us
+        self.time_us = time_us
         self.last_tick = last_tick
         self._label_ids: dict[str, int] = {}
         self.label_news: dict[int, list[int]] = {}
         self.changed = False
+        self.moves = 0
+        self.moved: list[MovedRun] = []
+        """What the act at hand placed again."""
 
     def mark(self) -> Mark:
-        return self.last_tick, self.changed, {label: list(news) for label, news in self.label_news.items()}
+        self.moved = []
+        news = {label: list(news) for label, news in self.label_news.items()}
+        return self.last_tick, self.changed, news, self.moves
 
     def reset(self, mark: Mark) -> None:
         """Forget an act that failed. Its label may be rolled back too, so their numbers are asked for anew."""
-        self.last_tick, self.changed, self.label_news = mark
+        self.last_tick, self.changed, self.label_news, self.moves = mark
         self._label_ids.clear()
 
     def place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
@@ -72,7 +79,9 @@ class Placing:
         judged = judge_all(objects, held)
         self._mark(judged)
         if judged.going:
-            self._store(judged, keys, held)
+            drive(self._db, join(judged))
+            placed = self._store(judged, keys, held)
+            self._follow([new.object.id for new, one in zip(objects, judged.placed, strict=True) if one.tick], placed)
         return judged.placed
 
     def _mark(self, judged: Judged) -> None:
@@ -84,10 +93,19 @@ class Placing:
                 f"UPDATE run SET odd = 1 WHERE first_tick IN (SELECT run FROM placement WHERE vid IN ({vids}))"
             )
 
-    def _store(self, judged: Judged, keys: Mapping[str, int], held: Container[str]) -> None:
+    def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
+        """Place again what refers to these ids and must lie under another label now."""
+        moving = drive(self._db, followers(changed, placed))
+        if moving:
+            self.moved += Mover(self._db, self, moving).move()
+            self.changed, self.moves = True, self.moves + 1
+
+    def _store(self, judged: Judged, keys: Mapping[str, int], held: Container[str]) -> set[int]:
+        """Write what is placed; the numbers of its versions."""
         next_vid: int = self._db.execute("SELECT coalesce(max(vid), 0) + 1 FROM object").fetchone()[0]
         laid = Laid(self.last_tick, next_vid, label_news=self.label_news)
-        lay(judged, {name: self._label(name, going[0]) for name, going in judged.going.items()}, self._time_us, laid)
+        lay(judged, {name: self.label(name, going[0].new.collection, going[0].new.country)
+                     for name, going in judged.going.items()}, self.time_us, laid)  # fmt: skip
         self.last_tick = laid.last_tick
         insert_rows(
             self._db,
@@ -97,11 +115,16 @@ class Placing:
         insert_rows(self._db, "placement (collection, tick, label, vid, newer, run)", laid.placements)
         insert(self._db, laid.runs)
         self._db.executemany(
+            "INSERT OR IGNORE INTO reference (id_key, vid, id) VALUES (?, ?, ?)",
+            [(id_key(ref), vid, ref) for vid, ref in laid.references],
+        )
+        self._db.executemany(
             "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
             " SELECT ?1, collection, ?2, ?3, label, tick FROM placement INDEXED BY placement_vid"
             " WHERE vid = ?4 AND collection = ?5 AND label <> ?3",
             [(tick, id_, label, vid, collection) for tick, collection, id_, label, vid in laid.followed],
         )
+        return {row[3] for row in laid.placements}
 
     def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> dict[str, list[Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
@@ -125,14 +148,15 @@ class Placing:
         }  # fmt: skip
         return list(map(Held._make, self._db.execute(_THAT_MATTER, asked)))
 
-    def _label(self, name: str, first: Going) -> int:
+    def label(self, name: str, collection: str, country: str) -> int:
+        """The number of a label."""
         known = self._label_ids.get(name)
         if known is None:
             row = self._db.execute("SELECT id FROM label WHERE facets = ?", (name,)).fetchone()
             if row is None:
                 row = self._db.execute(
                     "INSERT INTO label (collection, facets, country, placements, last_tick) VALUES (?, ?, ?, 0, 0) RETURNING id",
-                    (first.new.collection, name, first.new.country),
+                    (collection, name, country),
                 ).fetchone()
             known = self._label_ids[name] = int(row[0])
         return known
@@ -154,6 +178,10 @@ class Placing:
             blank(self._db, one.run, one.tick)
             self._db.execute("DELETE FROM placement WHERE vid = ? AND collection = ?", (one.vid, removal.collection))
             self._db.execute("UPDATE label SET placements = placements - 1 WHERE id = ?", (one.label,))
+            self._db.execute(
+                "DELETE FROM reference WHERE vid = ?1 AND NOT EXISTS (SELECT 1 FROM placement WHERE vid = ?1)",
+                (one.vid,),
+            )
             # The row stays: it keeps the id its owner's, and the version what it was. Observables have neither owner nor
             # version, and go with their last placement.
             self._db.execute(
@@ -162,4 +190,6 @@ class Placing:
                 (one.vid,),
             )
         self.changed = self.changed or bool(going)
+        if going:
+            self._follow([removal.id])
         return tuple(Withdrawn(one.version, one.facets) for one in going)

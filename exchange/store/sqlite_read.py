@@ -155,7 +155,15 @@ def _shown(query: PageQuery, alias: str) -> str:
         if label in query.labels
     )
     cases = f" AND CASE {alias}.label {windows} ELSE 1 END" if windows else ""
-    return f"({alias}.tick > {int(query.view.floor)}{cases})"
+    return f"({alias}.tick > {int(query.view.floor)}{cases}{elsewhere(query, f'{alias}.run')})"
+
+
+def elsewhere(query: PageQuery, run: str) -> str:
+    """That a run is not shown where it was placed because it is shown where it was before."""
+    if query.view is None or not query.view.last_tick:
+        return ""
+    member = query.view.member.replace("'", "''")
+    return f" AND NOT EXISTS (SELECT 1 FROM late_run e INDEXED BY late_run_run WHERE e.member = '{member}' AND e.run = {run})"
 
 
 def _within(windows: Sequence[Window], alias: str) -> str:

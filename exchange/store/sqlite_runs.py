@@ -8,7 +8,7 @@ from itertools import groupby
 from exchange.model.page import Row, Span, Spans
 from exchange.store.contract import HeldObject
 from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, extent, is_usual, neighbours
-from exchange.store.sqlite_read import id_key, is_dense, rows, rows_between
+from exchange.store.sqlite_read import elsewhere, id_key, is_dense, rows, rows_between
 
 
 def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
@@ -128,13 +128,13 @@ def _native(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head
         allowed = set(query.labels)
         scan = db.execute(
             "SELECT first_tick, count, label, odd, first_tick FROM run INDEXED BY run_collection"
-            " WHERE collection = ? AND first_tick > ? ORDER BY first_tick",
+            f" WHERE collection = ? AND first_tick > ?{elsewhere(query, 'first_tick')} ORDER BY first_tick",
             (query.collection, begin),
         )
         return (head for head in map(Head._make, scan) if head.label in allowed)
     sql = (
         "SELECT first_tick, count, label, odd, first_tick FROM run INDEXED BY run_label"
-        " WHERE label = ? AND first_tick > ? ORDER BY first_tick"
+        f" WHERE label = ? AND first_tick > ?{elsewhere(query, 'first_tick')} ORDER BY first_tick"
     )
     return map(Head._make, heapq.merge(*[db.execute(sql, (label, begin)) for label in query.labels]))
 

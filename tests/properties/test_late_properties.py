@@ -34,18 +34,25 @@ from tests.places import Place, emptied, open_at
 from tests.postgres import Databases
 
 READERS = ("mx-one", "mx-two")
-AUTHORS = ("us-one",)
+AUTHORS = ("us-one", "mx-two")
 MARKS = ("indicator", "malware")
+CONNECTING = "relation"
+SPARE = tuple(f"indicator--{uuid.uuid5(uuid.NAMESPACE_DNS, str(n))}" for n in range(3))
+"""Ids that may be referred to before they come."""
 COLLECTION = Collection("91a7b528-80eb-42ed-a74d-c6fbd5a26116", "indicators", "Indicators", "", ("all",), ("all",))
 DELAY_SECONDS = 3600
 
-Of = tuple[str, str]
-"""Of a label: its author and its mark."""
+Mark = tuple[str, str]
+"""Of an object: its author and what it is marked as."""
+Of = tuple[str, str, frozenset[frozenset[Mark]]]
+"""Of a label: the same, and of each thing that it leads to the marks under which it lies; nothing for what is not there."""
 
 
 @dataclass
 class Version:
     obj: StixObject
+    own: Mark
+    refs: tuple[str, ...]
     of: Of
     placed_us: int
 
@@ -54,7 +61,8 @@ class Version:
 class Reader:
     """What the model knows of a member that reads: what each label is to it by the rules, and what was noticed of that."""
 
-    ruled: dict[Of, str] = field(default_factory=dict)
+    slug: str
+    ruled: dict[Mark, str] = field(default_factory=lambda: {(author, CONNECTING): "open" for author in AUTHORS})
     noticed: dict[Of, str] = field(default_factory=dict)
     ripe: set[str] = field(default_factory=set)
     """Keys of versions that were shown before their label was delayed."""
@@ -62,7 +70,14 @@ class Reader:
     reads: bool = True
 
     def state(self, of: Of) -> str:
-        return self.ruled.get(of, "closed") if self.reads else "closed"
+        author, mark, ends = of
+        if not self.reads or author == self.slug:
+            return "open" if self.reads else "closed"
+        states = [self.ruled.get((author, mark), "closed")]
+        for end in ends:
+            among = {"open" if one[0] == self.slug else self.ruled.get(one, "closed") for one in end}
+            states.append(next((state for state in ("open", "delayed") if state in among), "closed"))
+        return next((state for state in ("closed", "delayed") if state in states), "open")
 
 
 @dataclass
@@ -89,9 +104,10 @@ class Scene:
     release: Release
     number: int = 0
     held: list[Version] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
     ever: dict[str, set[str]] = field(default_factory=lambda: {slug: set() for slug in READERS})
     """Ids that each reader was ever shown, or could have been."""
-    readers: dict[str, Reader] = field(default_factory=lambda: {slug: Reader() for slug in READERS})
+    readers: dict[str, Reader] = field(default_factory=lambda: {slug: Reader(slug) for slug in READERS})
     clients: list[Client] = field(default_factory=lambda: [
         Client(READERS[0], every_version=False, by_date=False),
         Client(READERS[0], every_version=True, by_date=True),
@@ -110,7 +126,7 @@ class Scene:
         return done.stamp
 
     async def found(self) -> None:
-        for slug in (*READERS, *AUTHORS):
+        for slug in {*READERS, *AUTHORS}:
             await self.act(change=member(slug))
         await self.act(change=COLLECTION)
         await self.adopt()
@@ -121,7 +137,7 @@ class Scene:
         permits = [
             PERMIT.format(number=number, to=slug, author=author, mark=mark, then=THEN[state])
             for number, (slug, (author, mark), state) in enumerate(
-                (slug, of, state) for slug, reader in self.readers.items() for of, state in reader.ruled.items()
+                (slug, own, state) for slug, reader in self.readers.items() for own, state in reader.ruled.items()
             )
             if state != "closed"
         ]
@@ -133,20 +149,68 @@ class Scene:
 
     # --- what may happen ---
 
-    async def submit(self, of: Of, count: int) -> None:
+    async def submit(self, own: Mark, count: int) -> None:
         made = [self._object(f"indicator--{uuid.uuid4()}") for _ in range(count)]
-        await self._place(made, of)
+        await self._place(made, own)
+
+    async def come(self, own: Mark, which: int) -> None:
+        """What may have been referred to already."""
+        if all(one.obj.id != SPARE[which] for one in self.held) and SPARE[which] not in self.gone:
+            await self._place([self._object(SPARE[which])], own)
+
+    async def connect(self, author: str, first: int, second: int, count: int) -> None:
+        """Relationships, sightings and reports are all one to the hub: they refer to things, each other among them."""
+        ids = [*SPARE, *[one.obj.id for one in self.held]]
+        made = [self._object(f"report--{uuid.uuid4()}") for _ in range(count)]
+        refs = (ids[first % len(ids)], ids[-1 - second % len(ids)])
+        rings = [(*refs, made[1].id), (*refs, made[0].id)] if count == 2 else [refs] * count
+        await self._place(made, (author, CONNECTING), *rings)
 
     async def revise(self, which: int, mark: str) -> None:
         if self.held:
             one = self.held[which % len(self.held)]
-            await self._place([self._object(one.obj.id, one.obj.created)], (one.of[0], mark))
+            await self._place([self._object(one.obj.id, one.obj.created)], (one.own[0], mark), one.refs)
 
-    async def _place(self, objects: list[StixObject], of: Of) -> None:
+    async def _place(self, objects: list[StixObject], own: Mark, *refs: tuple[str, ...]) -> None:
+        refs = refs or ((),) * len(objects)
+        self.clock.advance(seconds=1)
         stamp = await self.act(
-            objects=tuple(NewObject(obj, of[0], "", COLLECTION.id, label(of), "US") for obj in objects)
+            objects=tuple(
+                NewObject(obj, own[0], "", COLLECTION.id, label(own), "US", refs=one)
+                for obj, one in zip(objects, refs, strict=True)
+            )
         )
-        self.held += [Version(obj, of, placed.tick) for obj, placed in zip(objects, stamp.placed, strict=True)]
+        self.held += [
+            Version(obj, own, one, (*own, frozenset()), placed.tick)
+            for obj, one, placed in zip(objects, refs, stamp.placed, strict=True)
+        ]
+        self._relabel({key(obj) for obj in objects})
+
+    def _relabel(self, new: set[str]) -> None:
+        """What a label is when what it refers to is another. Who was shown the object still is, if it may have the new one too."""
+        newest = {one.obj.id: one for one in sorted(self.held, key=lambda one: one.obj.instant)}
+        for one in self.held:
+            before, one.of = one.of, self._of(one, newest)
+            if before == one.of or key(one.obj) in new:
+                continue
+            for reader in self.readers.values():
+                if reader.noticed.get(before) == "open" or key(one.obj) in reader.ripe:
+                    reader.ripe.add(key(one.obj))
+            for client in self.clients:
+                if key(one.obj) in client.had:
+                    client.had[key(one.obj)] = one.of
+                    if self.readers[client.reader].noticed.get(one.of) == "closed":
+                        del client.had[key(one.obj)]
+
+    def _of(self, one: Version, newest: dict[str, Version]) -> Of:
+        seen, ahead, ends = {one.obj.id}, list(one.refs), set()
+        while ahead:
+            ref = ahead.pop()
+            if ref not in seen:
+                seen.add(ref)
+                ends.add(frozenset([newest[ref].own] if ref in newest else []))
+                ahead += newest[ref].refs if ref in newest else ()
+        return (*one.own, frozenset(end for end in ends if one.own not in end))
 
     def _object(self, object_id: str, created: str = "") -> StixObject:
         self.clock.advance(seconds=1)
@@ -157,11 +221,13 @@ class Scene:
     async def delete(self, which: int) -> None:
         if self.held:
             gone = self.held[which % len(self.held)]
-            await self.act(removal=Removal(COLLECTION.id, gone.obj.id, gone.of[0]))
+            await self.act(removal=Removal(COLLECTION.id, gone.obj.id, gone.own[0]))
             self.held = [one for one in self.held if one.obj.id != gone.obj.id]
+            self.gone.add(gone.obj.id)
+            self._relabel(set())
 
-    async def rule(self, slug: str, of: Of, state: str) -> None:
-        self.readers[slug].ruled[of] = state
+    async def rule(self, slug: str, own: Mark, state: str) -> None:
+        self.readers[slug].ruled[own] = state
         await self.adopt()
 
     async def suspend(self, slug: str) -> None:
@@ -236,7 +302,7 @@ class Scene:
             if state == "closed":
                 reader.ripe -= own
                 for client in self.clients:
-                    if client.reader == slug and before not in (None, "closed"):
+                    if client.reader == slug:
                         client.had = {one: under for one, under in client.had.items() if under != of}
             reader.noticed[of] = state
 
@@ -285,8 +351,8 @@ def split(content: bytes) -> list[bytes]:
     return [part if part.endswith(b"}") else part + b"}" for part in content.split(b"},")] if content else []
 
 
-def label(of: Of) -> str:
-    author, mark = of
+def label(own: Mark) -> str:
+    author, mark = own
     return Label("indicators", author, "US", ("agency",), ("gov.cyber",), "green", "clear", (), None, mark, "high",
                  "originator-signed", "named", "").encode()  # fmt: skip
 
@@ -328,7 +394,7 @@ async def scene(place: Place) -> AsyncIterator[Scene]:
         await store.close()
 
 
-OFS = st.tuples(st.sampled_from(AUTHORS), st.sampled_from(MARKS))
+OWN = st.tuples(st.sampled_from(AUTHORS), st.sampled_from(MARKS))
 Step = Callable[[Scene], Any]
 
 
@@ -338,8 +404,15 @@ def called(name: str, *values: st.SearchStrategy[Any]) -> st.SearchStrategy[tupl
 
 EVENTS = st.lists(
     st.one_of(
-        called("submit", OFS, st.integers(1, 4)),
-        called("rule", st.sampled_from(READERS), OFS, st.sampled_from(["open", "closed", "delayed"])),
+        called("submit", OWN, st.integers(1, 4)),
+        called("connect", st.sampled_from(AUTHORS), st.integers(0, 30), st.integers(0, 5), st.integers(1, 3)),
+        called("come", OWN, st.integers(0, len(SPARE) - 1)),
+        called(
+            "rule",
+            st.sampled_from(READERS),
+            st.tuples(st.sampled_from(AUTHORS), st.sampled_from([*MARKS, CONNECTING])),
+            st.sampled_from(["open", "closed", "delayed"]),
+        ),
         called("poll", st.integers(0, 2), st.integers(1, 4)),
         called("revise", st.integers(0, 30), st.sampled_from(MARKS)),
         called("poll", st.integers(0, 2), st.integers(1, 4)),

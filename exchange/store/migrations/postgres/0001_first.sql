@@ -11,9 +11,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     pol text NOT NULL,              -- its name, as leaves carry it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
-    views bigint NOT NULL           -- rises with every step of any member's view
+    views bigint NOT NULL,          -- rises with every step of any member's view
+    moves bigint NOT NULL           -- rises when something was placed again, under another label
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
 CREATE TABLE tree (
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
@@ -88,9 +89,11 @@ CREATE TABLE schedule (
 CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
 
 CREATE TABLE label (                -- numbered by whoever holds the head
-    id bigint PRIMARY KEY, collection text NOT NULL, facets text COLLATE "C" NOT NULL UNIQUE, country text NOT NULL,
+    id bigint PRIMARY KEY, collection text NOT NULL, facets text COLLATE "C" NOT NULL, country text NOT NULL,
     placements bigint NOT NULL, last_tick bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+CREATE UNIQUE INDEX label_facets ON label (md5(facets));  -- with its ends a label may be longer than an index takes
 
 CREATE TABLE object (               -- numbered by whoever holds the head
     vid bigint PRIMARY KEY, id text COLLATE "C" NOT NULL, instant text COLLATE "C" NOT NULL, holder text COLLATE "C" NOT NULL,
@@ -99,6 +102,12 @@ CREATE TABLE object (               -- numbered by whoever holds the head
 );
 CREATE UNIQUE INDEX object_version ON object (id, instant, holder);
 CREATE INDEX object_revoked ON object (id, instant) WHERE revoked;
+
+CREATE TABLE reference (            -- what a version refers to, for finding who refers to an id
+    id text COLLATE "C" NOT NULL, vid bigint NOT NULL,
+    PRIMARY KEY (id, vid)
+);
+CREATE INDEX reference_vid ON reference (vid);
 
 CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
     collection text COLLATE "C" NOT NULL, tick bigint NOT NULL, label bigint NOT NULL, vid bigint NOT NULL,

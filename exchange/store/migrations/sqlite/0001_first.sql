@@ -10,9 +10,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     pol TEXT NOT NULL,              -- its name, as leaves carry it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
-    views INTEGER NOT NULL          -- rises with every step of any member's view
+    views INTEGER NOT NULL,         -- rises with every step of any member's view
+    moves INTEGER NOT NULL          -- rises when something was placed again, under another label
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
@@ -97,6 +98,12 @@ CREATE TABLE object (
 CREATE INDEX object_key ON object (id_key, again);
 CREATE UNIQUE INDEX object_version ON object (id, instant, holder) WHERE again = 1;
 CREATE INDEX object_revoked ON object (id, instant) WHERE revoked = 1 AND again = 1;
+
+CREATE TABLE reference (            -- what a version refers to, for finding who refers to an id
+    id_key INTEGER NOT NULL, vid INTEGER NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (id_key, vid, id)
+) WITHOUT ROWID;
+CREATE INDEX reference_vid ON reference (vid);
 
 CREATE TABLE placement (            -- an object version in a collection; tick is its date_added
     collection TEXT NOT NULL, tick INTEGER NOT NULL, label INTEGER NOT NULL, vid INTEGER NOT NULL,

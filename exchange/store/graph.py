@@ -1,0 +1,210 @@
+"""What connects objects is labelled with the labels of all that it connects: judged from what the store holds.
+
+An engine drives these generators: each yields a question, and is sent the rows that answer it. docs/decisions/0014-graphs.md
+says why.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from exchange.model.stix import SCO_TYPES
+from exchange.store.placing import Judged
+from exchange.store.runs import RUN_OBJECTS
+from policies.label import Label
+
+REACH_AT_MOST: Final = 20_000
+"""Objects that one leads to, whatever the way. What leads to more is for its originator alone."""
+
+Alternatives = tuple[str, ...]
+"""The labels that an object lies under, as texts: whoever may have one of them may have the object."""
+
+_VALUE: Final = ("value",)
+
+
+class End(NamedTuple):
+    """A version as it lies in a collection, with what it refers to itself."""
+
+    id: str
+    holder: str
+    collection: str
+    instant: str
+    facets: str
+    refs: tuple[str, ...]
+
+
+class Lain(NamedTuple):
+    """A placement of something that refers to others."""
+
+    vid: int
+    id: str
+    collection: str
+    tick: int
+    label: int
+    facets: str
+    country: str
+    newer: int
+    run: int
+    item: bytes
+    refs: tuple[str, ...]
+
+
+class EndsOf(NamedTuple):
+    """Question: every placement of these ids (End)."""
+
+    ids: Sequence[str]
+
+
+class ReferringTo(NamedTuple):
+    """Question: the versions that refer to any of these ids (their id, vid)."""
+
+    ids: Sequence[str]
+
+
+class PlacementsOf(NamedTuple):
+    """Question: every placement of these versions (Lain)."""
+
+    vids: Sequence[int]
+
+
+class Moving(NamedTuple):
+    """A placement that is to lie under another label."""
+
+    lain: Lain
+    facets: str
+
+
+class Moved(NamedTuple):
+    """Its bytes, on their way into another run."""
+
+    lain: Lain
+    body: bytes
+    item: bytes
+
+
+class Reach:
+    """What a few objects lead to: the ids, and under which labels each lies."""
+
+    def __init__(self, incoming: Iterable[End] = ()) -> None:
+        self._incoming = defaultdict(list)
+        for one in incoming:
+            self._incoming[one.id].append(one)
+        self._known: dict[str, tuple[Alternatives, tuple[str, ...]]] = {}
+
+    def find(self, refs: Iterable[str]) -> Generator[EndsOf, Sequence[End], None]:
+        wanted = set(refs) - self._known.keys()
+        while wanted and len(self._known) <= REACH_AT_MOST:
+            rows = defaultdict(list)
+            for row in (yield EndsOf(sorted(wanted))):
+                rows[row.id].append(row)
+            for one in wanted:
+                self._known[one] = _newest([*rows[one], *self._incoming[one]])
+            wanted = {ref for one in wanted for ref in self._known[one][1]} - self._known.keys()
+
+    def label(self, facets: str, refs: Sequence[str], object_id: str) -> str:
+        """The label of an object of which the label itself says `facets`."""
+        own, ends, seen, ahead = alone(facets), set[Alternatives](), {object_id}, list(refs)
+        while ahead:
+            one = ahead.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            if one not in self._known or len(seen) > REACH_AT_MOST:
+                return _refused(own)
+            alternatives, further = self._known[one]
+            ends.add(alternatives)
+            if not alternatives and one.partition("--")[0] in SCO_TYPES:
+                ends.add(_VALUE)
+            ahead += further
+        return _joined(own, frozenset(ends))
+
+
+def _newest(rows: Iterable[End]) -> tuple[Alternatives, tuple[str, ...]]:
+    """Of each holder in each collection the newest version speaks: who tightens a marking tightens it for what was before."""
+    newest: dict[tuple[str, str], End] = {}
+    for row in rows:
+        place = (row.collection, row.holder)
+        if place not in newest or row.instant >= newest[place].instant:
+            newest[place] = row
+    alternatives = {alone(row.facets) for row in newest.values()}
+    return tuple(sorted(alternatives)), tuple(dict.fromkeys(ref for row in newest.values() for ref in row.refs))
+
+
+@lru_cache(20_000)
+def alone(facets: str) -> str:
+    """What a label says of the object itself, as text."""
+    return Label.decode(facets).alone.encode() if not facets.endswith('"ends":[]}') else facets
+
+
+@lru_cache(20_000)
+def _joined(own: str, ends: frozenset[Alternatives]) -> str:
+    label = Label.decode(own)
+    value = label.value_at_end()
+    return label.joined(
+        (value,) if end == _VALUE else tuple(map(Label.decode, end)) for end in ends
+    ).encode()  # fmt: skip
+
+
+def _refused(own: str) -> str:
+    """A label whose end cannot be evaluated, hence is denied."""
+    label = Label.decode(own)
+    return label.joined([[replace(label, tlp="")]]).encode()
+
+
+def join(judged: Judged) -> Generator[EndsOf, Sequence[End], None]:
+    """Put what refers to others, among the objects of an act, under the labels of what it connects."""
+    going = [one for of_label in judged.going.values() for one in of_label]
+    if not any(one.new.refs for one in going):
+        return
+    reach = Reach(
+        End(new.object.id, new.holder, new.collection, new.object.instant, new.label, new.refs)
+        for new in (one.new for one in going)
+    )
+    yield from reach.find([ref for one in going for ref in one.new.refs])
+    judged.going.clear()
+    for one in going:
+        new = one.new
+        name = reach.label(new.label, new.refs, new.object.id) if new.refs else new.label
+        judged.going.setdefault(name, []).append(one)
+
+
+def followers(
+    changed: Collection[str], placed: Collection[int]
+) -> Generator[ReferringTo | PlacementsOf | EndsOf, Sequence[tuple[object, ...]], list[Moving]]:
+    """What must lie under another label, since these ids lie otherwise than before. `placed` are versions that do already."""
+    seen, asked, versions = set(changed), list(changed), set[int]()
+    while asked:
+        rows = yield ReferringTo(asked)
+        versions |= {row[1] for row in rows}  # type: ignore[misc]
+        asked = sorted({str(row[0]) for row in rows} - seen)
+        seen |= set(asked)
+    versions -= set(placed)
+    if not versions:
+        return []
+    lain: Sequence[Lain] = yield PlacementsOf(sorted(versions))  # type: ignore[assignment]
+    reach = Reach()
+    yield from reach.find([ref for one in lain for ref in one.refs])  # type: ignore[misc]
+    judged = [Moving(one, reach.label(one.facets, one.refs, one.id)) for one in lain]
+    return [one for one in judged if one.facets != one.lain.facets]
+
+
+def stretches(ticks: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Neighbouring ticks, as (first, behind the last)."""
+    for _, group in groupby(enumerate(sorted(ticks)), key=lambda pair: pair[1] - pair[0]):
+        found = [tick for _, tick in group]
+        yield found[0], found[-1] + 1
+
+
+def together(moved: Sequence[Moved], shown: Callable[[Lain], bool]) -> Iterator[Sequence[Moved]]:
+    """What becomes one run each, of one label and collection. What somebody was shown keeps its neighbours and no others, so
+    that it can be shown where it was."""
+    ordered = sorted(moved, key=lambda one: one.lain.tick)
+    unseen = [one for one in ordered if not shown(one.lain)]
+    for start in range(0, len(unseen), RUN_OBJECTS):
+        yield unseen[start : start + RUN_OBJECTS]
+    seen = [one for one in ordered if shown(one.lain)]
+    for _, group in groupby(enumerate(seen), key=lambda pair: (pair[1].lain.run, pair[1].lain.tick - pair[0])):
+        yield [one for _, one in group]
