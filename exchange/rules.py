@@ -140,7 +140,7 @@ class Rules:
     @cached_property
     def basis(self) -> tuple[object, ...]:
         """All that a decision hangs on beside the label and the recipient: equal ones decide alike."""
-        return (self.agreement.sha256 if self.agreement else "", self.until_us)
+        return (self.agreement.sha256 if self.agreement else "", self.until_us, self.registry.collections)
 
     @cached_property
     def until_us(self) -> int:

@@ -186,7 +186,7 @@ def followers(
         return []
     lain: Sequence[Lain] = yield PlacementsOf(sorted(versions))  # type: ignore[assignment]
     reach = Reach()
-    yield from reach.find([ref for one in lain for ref in one.refs])  # type: ignore[misc]
+    yield from reach.find([ref for one in lain for ref in one.refs])
     judged = [Moving(one, reach.label(one.facets, one.refs, one.id)) for one in lain]
     return [one for one in judged if one.facets != one.lain.facets]
 

@@ -46,7 +46,7 @@ from exchange.store.postgres_session import Connection, arrays
 _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
-_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head WHERE k = 0 FOR UPDATE"
+_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head WHERE k = 0 FOR UPDATE"
 # A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
 # could lie before the commits that were waited for.
 _UNDER_LOCK = (
@@ -64,7 +64,7 @@ _COUNTERS = (
     "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
     " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
-    " views = $16"
+    " views = $16, moves = $17"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
     " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
@@ -89,7 +89,18 @@ class _Transaction:
         self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
     ) -> None:
         self.db = db
-        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = head
+        (
+            state,
+            last_tick,
+            last_time,
+            seq,
+            self.agreement,
+            self.pol,
+            self.registry,
+            self.revision,
+            self.views,
+            self.moves,
+        ) = head
         if state != "open":
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
@@ -144,6 +155,8 @@ class _Transaction:
     async def _apply(self, act: Act) -> Done:
         if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
+        if act.moves not in (None, self.moves + self.placing.moves):
+            raise Outdated
         placed = await self.placing.place(act.objects) if act.objects else ()
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
         for change in act.changes:
@@ -159,7 +172,8 @@ class _Transaction:
         for mark in act.marks:
             await _mark(self.db, mark, self.time_us)
         late = await self._step(act.view) if act.view is not None else ()
-        stamp = Stamp(self.time_us, placed, removed, late)
+        self.views += bool(self.placing.moved)
+        stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
@@ -215,7 +229,7 @@ class _Transaction:
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
             _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
-            self.revision + self.placing.changed, *arrays(grown, 5), self.views,
+            self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")

@@ -5,11 +5,13 @@ where one does, what gathered is written first (`flush`) and the question is ask
 Runs inside the append transaction (postgres_append.py); a crash in here is its rollback.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from exchange.store.contract import Act, NewObject, Placed, Removal, Withdrawn
+from exchange.store.contract import Act, MovedRun, NewObject, Placed, Removal, Withdrawn
+from exchange.store.graph import followers, join
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
+from exchange.store.postgres_graph import Mover, drive
 from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.runs import Run
 
@@ -71,9 +73,10 @@ class Mark:
     last_tick: int
     next_vid: int
     changed: bool
+    moves: int
     label_news: dict[int, list[int]]
     named: int
-    sizes: tuple[int, int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int, int]
 
 
 @dataclass(slots=True)
@@ -89,6 +92,9 @@ class Placing:
     laid: Laid
     next_label: int
     changed: bool = False
+    moves: int = 0
+    moved: list[MovedRun] = field(default_factory=list)
+    """What the act at hand placed again."""
     _superseded: list[int] = field(default_factory=list)
     _labels: dict[str, int] = field(default_factory=dict)
     _named: list[str] = field(default_factory=list)
@@ -97,6 +103,8 @@ class Placing:
     _held: dict[str, list[Held]] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
     """Ids of which this transaction wrote something: what was asked of them before is old."""
+    _referred: set[str] = field(default_factory=set)
+    """Those among the group's ids that something refers to: what is placed under them bears on that."""
 
     async def prepare(self, batch: Sequence[Act]) -> None:
         """Ask beforehand what the acts will need to know, once for all of them."""
@@ -104,8 +112,17 @@ class Placing:
         if objects:
             self._held = await self._ask(objects.values())
             names = list({new.label for act in batch for new in act.objects})
-            found = await self.db.fetch("SELECT facets, id FROM label WHERE facets = ANY($1)", names)
-            self._labels = {row[0]: row[1] for row in found}
+            self._labels = await self._numbers(names)
+            referred = await self.db.fetch(
+                "SELECT a.id FROM unnest($1::text[]) AS a (id) WHERE EXISTS (SELECT 1 FROM reference WHERE reference.id = a.id)",
+                list(objects),
+            )
+            self._referred = {row[0] for row in referred}
+            self._referred |= {ref for act in batch for new in act.objects for ref in new.refs}
+
+    async def _numbers(self, names: Sequence[str]) -> dict[str, int]:
+        sql = "SELECT facets, id FROM label WHERE md5(facets) IN (SELECT md5(n) FROM unnest($1::text[]) AS n) AND facets = ANY($1)"
+        return {row[0]: row[1] for row in await self.db.fetch(sql, names)}
 
     def bears_on_others(self, act: Act) -> bool:
         """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
@@ -114,25 +131,27 @@ class Placing:
             bool(act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
             or len(ids) < len(act.objects)
             or not ids.isdisjoint(self._touched)
+            or not ids.isdisjoint(self._referred)
+            or any(new.refs for new in act.objects)
         )
 
     def mark(self) -> Mark:
-        laid = self.laid
+        laid, self.moved = self.laid, []
         news = {label: list(gained) for label, gained in laid.label_news.items()}
-        return Mark(laid.last_tick, laid.next_vid, self.changed, news, len(self._named), self._sizes())
+        return Mark(laid.last_tick, laid.next_vid, self.changed, self.moves, news, len(self._named), self._sizes())
 
-    def _sizes(self) -> tuple[int, int, int, int, int, int]:
+    def _sizes(self) -> tuple[int, int, int, int, int, int, int]:
         laid = self.laid
         return (
             len(laid.versions), len(laid.placements), len(laid.runs), len(self._new_labels), len(self._superseded),
-            len(laid.followed),
+            len(laid.followed), len(laid.references),
         )  # fmt: skip
 
     def reset(self, mark: Mark) -> None:
         """Forget an act that failed."""
         laid = self.laid
-        laid.last_tick, laid.next_vid, laid.label_news, self.changed = (
-            mark.last_tick, mark.next_vid, mark.label_news, mark.changed
+        laid.last_tick, laid.next_vid, laid.label_news, self.changed, self.moves = (
+            mark.last_tick, mark.next_vid, mark.label_news, mark.changed, mark.moves
         )  # fmt: skip
         rows: tuple[list[object], ...] = (
             laid.versions,
@@ -141,6 +160,7 @@ class Placing:
             self._new_labels,
             self._superseded,
             laid.followed,
+            laid.references,
         )  # type: ignore[assignment]
         for one, size in zip(rows, mark.sizes, strict=True):
             del one[size:]
@@ -160,13 +180,35 @@ class Placing:
             await self.flush()
             held = await self._ask(objects)
         judged = judge_all(objects, held)
+        connects = any(new.refs for new in objects)
+        if connects:
+            await self.flush()
+            await drive(self.db, join(judged))
+            self._labels |= await self._numbers(list(judged.going.keys() - self._labels.keys()))
         for name, going in judged.going.items():
-            self._name(name, going[0].new)
+            self._name(name, going[0].new.collection, going[0].new.country)
         lay(judged, self._labels, self.time_us, self.laid)
         self._superseded += judged.superseded
         self.changed = self.changed or judged.changed
         self._touched |= ids
+        if connects or not ids.isdisjoint(self._referred):
+            placed = {row[3] for row in self.laid.placements}
+            await self._follow(
+                [new.object.id for new, one in zip(objects, judged.placed, strict=True) if one.tick], placed
+            )
         return judged.placed
+
+    async def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
+        """Place again what refers to these ids and must lie under another label now."""
+        await self.flush()
+        moving = await drive(self.db, followers(changed, placed))
+        if moving:
+            self._labels |= await self._numbers(list({one.facets for one in moving} - self._labels.keys()))
+            for one in moving:
+                self._name(one.facets, one.lain.collection, one.lain.country)
+            await self.flush()
+            self.moved += await Mover(self.db, self.laid, self.time_us, self._labels, moving).move()
+            self.changed, self.moves = True, self.moves + 1
 
     async def _ask(self, objects: Iterable[NewObject]) -> dict[str, list[Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
@@ -177,17 +219,17 @@ class Placing:
             found.setdefault(one.id, {})[one.vid] = one
         return {id_: list(versions.values()) for id_, versions in found.items()}
 
-    def _name(self, name: str, first: NewObject) -> None:
+    def _name(self, name: str, collection: str, country: str) -> None:
         if name not in self._labels:
             self._labels[name] = self.next_label
             self._named.append(name)
-            self._new_labels.append((self.next_label, first.collection, name, first.country))
+            self._new_labels.append((self.next_label, collection, name, country))
             self.next_label += 1
 
     async def flush(self) -> None:
         """Write what gathered."""
         laid = self.laid
-        if laid.placements:
+        if laid.placements or self._new_labels:
             runs = [run.columns for run in laid.runs]
             await self.db.execute(
                 _WRITE, *arrays(self._new_labels, 4), *arrays(laid.versions, 11), *arrays(laid.placements, 6),
@@ -197,8 +239,13 @@ class Placing:
             await self.db.execute(_SUPERSEDE, self._superseded)
         if laid.followed:
             await self.db.execute(_RELABELLED, *arrays(laid.followed, 5))
+        if laid.references:
+            await self.db.execute(
+                "INSERT INTO reference (vid, id) SELECT * FROM unnest($1::bigint[], $2::text[]) ON CONFLICT DO NOTHING",
+                *arrays(laid.references, 2),
+            )
         laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded = [], [], [], [], []
-        laid.followed = []
+        laid.followed, laid.references = [], []
 
     # --- taking out ---
 
@@ -219,6 +266,8 @@ class Placing:
             await self._take_out(one, removal.collection)
         self.changed = self.changed or bool(going)
         self._touched.add(removal.id)
+        if going:
+            await self._follow([removal.id])
         return tuple(Withdrawn(one.version, one.facets) for one in going)
 
     async def _take_out(self, one: Lying, collection: str) -> None:
@@ -229,6 +278,10 @@ class Placing:
         )
         await self.db.execute("DELETE FROM placement WHERE vid = $1 AND collection = $2", one.vid, collection)
         await self.db.execute("UPDATE label SET placements = placements - 1 WHERE id = $1", one.label)
+        await self.db.execute(
+            "DELETE FROM reference WHERE vid = $1 AND NOT EXISTS (SELECT 1 FROM placement WHERE placement.vid = $1)",
+            one.vid,
+        )
         # The row stays: it keeps the id its owner's, and the version what it was. Observables have neither owner nor
         # version, and go with their last placement.
         await self.db.execute(

@@ -155,7 +155,7 @@ class Mover:
         news[0] += len(part)
         news[1] = self._home.last_tick
         shown = dict(self._shown(before))
-        touched |= shown.keys()
+        touched.update(shown)
         self._put_late(collection, shown.items(), first, len(part), label)
         if shown:
             self._db.executemany(
