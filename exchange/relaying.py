@@ -96,7 +96,7 @@ class Relaying:
         verdict = self._verdict(gateway, rules, agreed, collection, row)
         if verdict.origin is None:
             return _no(verdict.code)
-        body, label = orjson.loads(held.body), self._release.grants.label(row)
+        body, label = orjson.loads(held.body), self._release.grants.label(row).alone
         marks = await self._markings(body, label)
         if marks is None:
             return _no("marking")
@@ -133,7 +133,8 @@ class Relaying:
     ) -> _Verdict:
         key = (row.id, gateway.slug)
         if key not in self._verdicts:
-            label = self._release.grants.label(row)
+            # Of what it refers to, the new object has ends of its own: see `known`.
+            label = self._release.grants.label(row).alone
             self._verdicts[key] = _judged(gateway, rules, agreed, collection, label)
         return self._verdicts[key]
 

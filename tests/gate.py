@@ -40,7 +40,7 @@ class Register:
     """As much of a store as the guard asks: who is a member, and that nothing changed."""
 
     async def epochs(self) -> Epochs:
-        return Epochs("open", 0, 0, 1, 0, 0)
+        return Epochs("open", 0, 0, 1, 0, 0, 0)
 
     async def registry(self) -> Registry:
         return Registry(1, MEMBERS, CREDENTIALS, (), {}, (), None)

@@ -173,6 +173,9 @@ SCHEMAS: dict[str, Schema] = {
                 reason=_TEXT,
                 delay_seconds=_COUNT,
                 obligations={"type": "object", "additionalProperties": _TEXT},
+                ends=_list(
+                    _object("id state text", id=_TEXT, state={"enum": ["given", "withheld", "absent"]}, text=_TEXT)
+                ),
                 trace=_list(
                     _object(
                         "rule kind matched failed text",

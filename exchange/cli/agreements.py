@@ -142,6 +142,8 @@ def explain(home: Path, who: str | None, object_id: str, slug: str, as_json: boo
         click.echo(plain(f"{placed['collection']} {placed['version']}: {placed['reason']}"))
         rows = [(one["rule"], one["kind"], yes(one["matched"]), one["text"]) for one in placed["trace"]]
         table(("clause", "kind", "applies", "what it said"), rows)
+        if placed["ends"]:
+            table(("object", "what it said"), [(one["id"], one["text"]) for one in placed["ends"]])
 
 
 @command(es="Qué puedo ver ahora y según qué cláusula.")

@@ -18,8 +18,12 @@ _COMPANIONS: Final = ("marking-definition--", "extension-definition--")
 
 
 def references(value: Mapping[str, Any]) -> tuple[str, ...]:
-    """The ids of what a validated object connects, in any property whose name says so, extensions and custom ones among them."""
-    return tuple(dict.fromkeys(ref for ref in _found(value) if ref != value.get("id")))
+    """The ids of what a validated object connects, in any property whose name says so, extensions and custom ones among them.
+
+    That it is its creator's it says anyway, so its creator (who sighted something, for instance) is no end of it.
+    """
+    known = (value.get("id"), value.get("created_by_ref"))
+    return tuple(dict.fromkeys(ref for ref in _found(value) if ref not in known))
 
 
 def _found(value: Mapping[str, Any]) -> Iterator[str]:

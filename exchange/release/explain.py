@@ -2,16 +2,31 @@
 
 from typing import Any
 
+import orjson
+
 from exchange.errors import Malformed, NotFound
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
+from exchange.model.references import references
 from exchange.model.view import EVER
 from exchange.release.page import Release
 from exchange.rules import Caller, Glance, RuleBook
 from exchange.store.contract import HeldObject, LabelRow, Store
 from exchange.times import as_text
 from policies.decide import Decision
+
+ENDS_AT_MOST = 500
+"""Of one object that are looked up; of what connects more it is told that it may hang on something not to be told."""
+
+_OF_END = {
+    "given": ("The recipient has it.", "El destinatario lo tiene."),
+    "withheld": ("The recipient does not have it.", "El destinatario no lo tiene."),
+    "absent": (
+        "It is not in the hub, or is none that you may ask about.",
+        "No está en el centro, o no es uno por el que usted pueda preguntar.",
+    ),
+}
 
 
 async def explain(
@@ -28,7 +43,8 @@ async def explain(
     """The decision for each place the object lies in, with every clause that was tried.
 
     Those may ask: the object's originator about anybody; a recipient about itself, where it may have the object;
-    auditors about what is their country's or may cross to it. Everybody else, and whoever names an object or a member
+    auditors about what is their country's or may cross to it. Of what the object refers to each is told what it may know of that:
+    what it may not is told as if it were not there. Everybody else, and whoever names an object or a member
     that is not there, gets one and the same NotFound. No caller is the operator at the hub's own files, who has them all
     before its eyes. Raises Malformed for a version that is no timestamp.
     """
@@ -81,7 +97,50 @@ class _Case:
         if not await self._may_ask(held, row, shown=tick in seen):
             return None
         added, shown = seen.get(tick, tick), tick in seen
-        return _placement(held, added, collection, decision, language, self._recipient, shown=shown)
+        ends = await self._ends(held, language)
+        if any(one["state"] == "absent" for one in ends):
+            # Judged as if what the asker may not know of were not there: the answer must not tell that it is.
+            label = self._release.grants.label(row)
+            decision = self._rules.decide(label.alone.joined([*label.ends, ()]), self._recipient)
+            shown = shown and decision.effect == "permit"
+        return _placement(held, added, collection, decision, language, self._recipient, shown=shown) | {"ends": ends}
+
+    async def _ends(self, held: HeldObject, language: str) -> list[dict[str, Any]]:
+        """What the object refers to, and whether the recipient has that: of each as much as this caller may know."""
+        refs = references(orjson.loads(held.body))
+        told = []
+        for ref in refs[:ENDS_AT_MOST]:
+            state = "absent"
+            if await self._may_know(ref):
+                state = "given" if await self._has(self._recipient, ref) else "withheld"
+            told.append({"id": ref, "state": state, "text": _OF_END[state][language == "es"]})
+        told += [
+            {"id": ref, "state": "absent", "text": _OF_END["absent"][language == "es"]} for ref in refs[ENDS_AT_MOST:]
+        ]
+        return told
+
+    async def _may_know(self, object_id: str) -> bool:
+        """Whether the caller may know that an object is there: it is its own, or shown to it, or its country's affair."""
+        held = await self._store.held(object_id)
+        if self._asker is None or not held:
+            return bool(held)
+        rows = {row.id: row for row in await self._release.grants.rows(self._glance.epochs)}
+        for one in held:
+            for _, label in one.placements:
+                if label in rows and await self._may_ask(one, rows[label], shown=False):
+                    return True
+        return await self._has(self._asker, object_id)
+
+    async def _has(self, member: Member, object_id: str) -> bool:
+        """Whether a member is shown an object anywhere."""
+        if member.status is not Status.ACTIVE:
+            return False
+        for collection in self._collections.values():
+            if collection.can_read(member):
+                allowed, (_, epochs) = await self._release.allowed(self._glance, member, collection)
+                if await self._release.holds(allowed, epochs, object_id):
+                    return True
+        return False
 
     async def _seen(self, object_id: str, collection: Collection) -> dict[int, int]:
         """What the recipient finds of the object: its ticks there, by those it was placed at."""

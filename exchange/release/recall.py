@@ -129,6 +129,9 @@ class Recalls:
         """Whether the member was shown the version before, and is shown none now."""
         if not collection.can_read(member):
             return False
+        written = await self._store.view(member.slug)
+        if written is None or one.former > len(written.states):
+            return False  # never answered since there is such a label
         allowed, glance = await self._release.allowed(await self._rulebook.glance(), member, collection)
         if one.label in allowed.labels:
             return False

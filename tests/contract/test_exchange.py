@@ -192,7 +192,8 @@ async def test_what_the_standard_leaves_open_is_taken_as_it_is(world: World) -> 
     )
     status = await world.post("us-cyber", world.sign("us-cyber", relationship), world.sign("us-cyber", sigma))
     assert status["success_count"] == 2, status
-    assert {relationship["id"], sigma["id"]} <= set(await world.pull("us-customs"))
+    assert {relationship["id"], sigma["id"]} <= set(await world.pull("us-cyber"))
+    assert sigma["id"] in await world.pull("us-customs")
 
 
 @pytest.mark.rule("MRK-09", "CNF-03")

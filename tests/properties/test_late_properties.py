@@ -431,8 +431,9 @@ EVENTS = st.lists(
 async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
     async with scene(place) as made:
         made.release.views.runs_at_once = runs_at_once
-        for mark in MARKS:
-            await made.submit((AUTHORS[0], mark), 2)
+        for author in AUTHORS:
+            for mark in MARKS:
+                await made.submit((author, mark), 1)
         await made.catch_up()
         for name, values in events:
             await getattr(made, name)(*values)

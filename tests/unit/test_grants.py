@@ -63,7 +63,7 @@ class Labels:
     """As much of a store as grants ask: the labels."""
 
     async def epochs(self) -> Epochs:
-        return Epochs("open", 1, 1, 1, 0, 0)
+        return Epochs("open", 1, 1, 1, 0, 0, 0)
 
     async def labels(self) -> list[LabelRow]:
         return ROWS
@@ -102,7 +102,7 @@ def by_clause() -> Agreement:
 @pytest.mark.parametrize("prepared", [False, True])
 @pytest.mark.parametrize("made", [plain, naming, by_clause])
 async def test_what_is_shared_is_what_each_would_have_alone(made: Callable[[], Agreement], prepared: bool) -> None:
-    now, grants, epochs = rules(made()), Grants(cast(Store, Labels())), Epochs("open", 1, 1, 1, 0, 0)
+    now, grants, epochs = rules(made()), Grants(cast(Store, Labels())), Epochs("open", 1, 1, 1, 0, 0, 0)
     if prepared:
         await grants.prepare(now)
     for one in MEMBERS.values():
@@ -116,7 +116,7 @@ async def test_what_is_shared_is_what_each_would_have_alone(made: Callable[[], A
 
 
 async def test_what_was_prepared_for_other_rules_is_not_used() -> None:
-    now, grants, epochs = rules(plain()), Grants(cast(Store, Labels())), Epochs("open", 1, 1, 1, 0, 0)
+    now, grants, epochs = rules(plain()), Grants(cast(Store, Labels())), Epochs("open", 1, 1, 1, 0, 0, 0)
     before = (await grants.allowed(now, epochs, MEMBERS["mx-a"], COLLECTION, NEW)).labels
     await grants.prepare(rules(load(amended(SAMPLE, "P-AUTHORITY-TO-AUTHORITY", '"US>MX", "MX>US"', '"MX>US"'))))
     again = replace(now, number=2)
