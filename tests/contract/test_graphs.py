@@ -127,7 +127,9 @@ async def test_an_end_that_is_marked_otherwise_takes_along_what_leads_to_it(worl
     await world.hub.services.recalls.follow_markings()
     headers = {**world.headers(READER), "Accept": "application/json"}
     async with world.session.get(f"{world.hub.url}/api/v1/recalls", headers=headers) as answer:
-        told = [one["what"]["objects"][0]["id"] for one in (await answer.json())["recalls"] if one["collection"] == fresh]
+        told = [
+            one["what"]["objects"][0]["id"] for one in (await answer.json())["recalls"] if one["collection"] == fresh
+        ]
     assert sorted(told) == sorted([end["id"], relation["id"], whole["id"]])
     await send(world, fresh, newer(world, stricter))
     assert set(await reader.poll()) == {end["id"], relation["id"], whole["id"]}
@@ -160,7 +162,10 @@ async def test_an_end_in_a_collection_that_one_may_not_read_is_not_there(world: 
 
 @pytest.mark.parametrize(
     ("language", "withheld", "absent"),
-    [("en", "does not have it", "is none that you may ask about"), ("es", "no lo tiene", "por el que usted pueda preguntar")],
+    [
+        ("en", "does not have it", "is none that you may ask about"),
+        ("es", "no lo tiene", "por el que usted pueda preguntar"),
+    ],
 )
 async def test_which_end_it_is_is_told_to_those_who_may_know_of_it(
     world: World, fresh: str, language: str, withheld: str, absent: str
