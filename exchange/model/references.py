@@ -1,6 +1,6 @@
 """What an object refers to: the ids that it would give away to whoever reads it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from policies.markings import SIGNATURE_EXTENSION
@@ -22,24 +22,28 @@ def references(value: Mapping[str, Any]) -> tuple[str, ...]:
 
     That it is its creator's it says anyway, so its creator (who sighted something, for instance) is no end of it.
     """
+    found: list[str] = []
+    _gather(value, found)
+    if not found:
+        return ()  # most objects, so this is what must be quick
     known = (value.get("id"), value.get("created_by_ref"))
-    return tuple(dict.fromkeys(ref for ref in _found(value) if ref not in known))
+    return tuple(dict.fromkeys(ref for ref in found if ref not in known))
 
 
-def _found(value: Mapping[str, Any]) -> Iterator[str]:
+def _gather(value: Mapping[str, Any], found: list[str]) -> None:
     for key, content in value.items():
-        if key in _ASIDE:
-            continue
-        if key.endswith(("_ref", "_refs")):
-            for ref in content if isinstance(content, list) else (content,):
-                if isinstance(ref, str) and _connects(key, ref):
-                    yield ref
-        elif isinstance(content, dict):
-            yield from _found(content)
-        elif isinstance(content, list):
+        if type(content) is str:
+            if key[-4:] == "_ref" and key not in _ASIDE and _connects(key, content):
+                found.append(content)
+        elif type(content) is dict:
+            if key not in _ASIDE:
+                _gather(content, found)
+        elif type(content) is list and key not in _ASIDE:
             for part in content:
-                if isinstance(part, dict):
-                    yield from _found(part)
+                if type(part) is dict:
+                    _gather(part, found)
+                elif type(part) is str and key[-5:] == "_refs" and _connects(key, part):
+                    found.append(part)
 
 
 def _connects(key: str, ref: str) -> bool:

@@ -46,18 +46,19 @@ def _answers(db: sqlite3.Connection, asked: EndsOf | ReferringTo | PlacementsOf)
         return
     for start in range(0, len(asked.ids), _AT_ONCE):
         part = asked.ids[start : start + _AT_ONCE]
-        marks, values = ",".join("?" * len(part)), [*map(id_key, part), *part]
+        marks, values = ",".join(["(?, ?)"] * len(part)), [value for one in part for value in (id_key(one), one)]
         if isinstance(asked, ReferringTo):
             yield from db.execute(
-                "SELECT o.id, o.vid FROM reference r CROSS JOIN object o ON o.vid = r.vid"
-                f" WHERE r.id_key IN ({marks}) AND r.id IN ({marks})",
+                f"WITH asked (id_key, id) AS (VALUES {marks}) SELECT o.id, o.vid FROM asked a"
+                " CROSS JOIN reference r ON r.id_key = a.id_key AND r.id = a.id CROSS JOIN object o ON o.vid = r.vid",
                 values,
             )
         else:
             found = db.execute(
-                f"SELECT o.id, o.holder, p.collection, o.instant, l.facets, {_REFS} FROM object o INDEXED BY object_key"
-                " CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid JOIN label l ON l.id = p.label"
-                f" WHERE o.id_key IN ({marks}) AND o.id IN ({marks})",
+                f"WITH asked (id_key, id) AS (VALUES {marks})"
+                f" SELECT o.id, o.holder, p.collection, o.instant, l.facets, {_REFS} FROM asked a"
+                " CROSS JOIN object o INDEXED BY object_key ON o.id_key = a.id_key AND o.id = a.id"
+                " CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid CROSS JOIN label l ON l.id = p.label",
                 values,
             )
             for row in found:

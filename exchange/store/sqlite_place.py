@@ -75,13 +75,20 @@ class Placing:
 
     def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
         keys = {new.object.id: id_key(new.object.id) for new in objects}
-        held = self._held(objects, keys)
+        held, referred = self._held(objects, keys)
         judged = judge_all(objects, held)
         self._mark(judged)
         if judged.going:
             drive(self._db, join(judged))
             placed = self._store(judged, keys, held)
-            self._follow([new.object.id for new, one in zip(objects, judged.placed, strict=True) if one.tick], placed)
+            self._follow(
+                [
+                    new.object.id
+                    for new, one in zip(objects, judged.placed, strict=True)
+                    if one.tick and new.object.id in referred
+                ],
+                placed,
+            )
         return judged.placed
 
     def _mark(self, judged: Judged) -> None:
@@ -95,7 +102,7 @@ class Placing:
 
     def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
         """Place again what refers to these ids and must lie under another label now."""
-        moving = drive(self._db, followers(changed, placed))
+        moving = changed and drive(self._db, followers(changed, placed))
         if moving:
             self.moved += Mover(self._db, self, moving).move()
             self.changed, self.moves = True, self.moves + 1
@@ -126,21 +133,27 @@ class Placing:
         )
         return {row[3] for row in laid.placements}
 
-    def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> dict[str, list[Held]]:
-        """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
+    def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> tuple[dict[str, list[Held]], set[str]]:
+        """By id, the versions that a new one is judged by; not all of them, for there may be thousands. And the ids that something
+        refers to."""
         known: set[str] = set()
+        referred: set[str] = set()
         for start in range(0, len(objects), _IDS_AT_ONCE):
             part = [new.object.id for new in objects[start : start + _IDS_AT_ONCE]]
             marks = ",".join(["(?, ?)"] * len(part))
-            known.update(
-                row[0]
-                for row in self._db.execute(
-                    f"WITH asked (id, id_key) AS (VALUES {marks}) SELECT id FROM asked WHERE EXISTS (SELECT 1 FROM object"
-                    " INDEXED BY object_key WHERE object.id_key = asked.id_key AND object.id = asked.id)",
-                    [value for id_ in part for value in (id_, keys[id_])],
-                )
-            )
-        return {new.object.id: self._that_matter(new, keys[new.object.id]) for new in objects if new.object.id in known}
+            for id_, held, cited in self._db.execute(
+                f"WITH asked (id, id_key) AS (VALUES {marks}), found AS MATERIALIZED (SELECT id, EXISTS (SELECT 1 FROM"
+                " object INDEXED BY object_key WHERE object.id_key = asked.id_key AND object.id = asked.id) AS held, EXISTS"
+                " (SELECT 1 FROM reference r WHERE r.id_key = asked.id_key AND r.id = asked.id) AS cited FROM asked)"
+                " SELECT * FROM found WHERE held OR cited",
+                [value for id_ in part for value in (id_, keys[id_])],
+            ):
+                known.update((id_,) if held else ())
+                referred.update((id_,) if cited else ())
+        matter = {
+            new.object.id: self._that_matter(new, keys[new.object.id]) for new in objects if new.object.id in known
+        }
+        return matter, referred
 
     def _that_matter(self, new: NewObject, key: int) -> list[Held]:
         asked = {

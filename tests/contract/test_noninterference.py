@@ -120,10 +120,13 @@ async def play(
             await world.hub.services.governance.put_member(OPERATOR, member)
 
         await submit("shown")
+        await submit("kept back")
+        await submit("shown connected")
         await submit("hidden")
         await seer.look(ids)
         await submit("hidden later")
         await submit("shown later")
+        await submit("kept back later")
         await submit("hidden elsewhere", "vulnerabilities")
         await seer.look(ids)
         await roles("feed")
@@ -166,6 +169,25 @@ async def test_what_is_hidden_changes_no_byte(tmp_path: Path, viewer: str, marki
                 "hidden when closed": 3, "shown when closed": 2,
             }.items()
         }  # fmt: skip
+
+        def related(source: str, target: str) -> dict[str, Any]:
+            """What connects first objects of the script: it is not there for whoever may not have both."""
+            clock.advance(seconds=1)
+            base = founded.indicator("us-cyber", created=now, modified=now)
+            kept = {
+                name: base[name]
+                for name in ("spec_version", "created_by_ref", "created", "modified", "object_marking_refs")
+            }
+            return founded.sign("us-cyber", kept | {
+                "type": "relationship", "id": f"relationship{base['id'].removeprefix('indicator')}",
+                "relationship_type": "related-to", "source_ref": script[source][0]["id"], "target_ref": script[target][0]["id"],
+            })  # fmt: skip
+
+        script |= {
+            "kept back": [related("shown", "hidden"), related("hidden", "hidden later")],
+            "shown connected": [related("shown", "shown")],
+            "kept back later": [related("shown later", "hidden"), related("hidden later", "shown")],
+        }
         plain, more = [
             await play(founded, tmp_path / str(hidden), script, viewer, hidden=hidden) for hidden in (False, True)
         ]
@@ -173,4 +195,8 @@ async def test_what_is_hidden_changes_no_byte(tmp_path: Path, viewer: str, marki
     for one, other in zip(plain, more, strict=True):
         assert one == other
     seen = b"".join(body for *_, body in plain)
+    listed = b"".join(body for path, _, _, body in plain if "/objects/?" in path)
+    assert not any(
+        one["id"].encode() in listed for name, part in script.items() if name.startswith("kept") for one in part
+    )
     assert all(one["id"].encode() in seen for name, part in script.items() if name.startswith("shown") for one in part)
