@@ -33,7 +33,7 @@ from exchange.intake.validate import rejections, warnings
 from exchange.intake.warninglists import Hit, Warninglists
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member
-from exchange.model.references import references
+from exchange.model.references import may_refer, references
 from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
 from exchange.rules import Rules
 from exchange.settings import Settings
@@ -284,7 +284,7 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
         label=judged.text,
         country=desk.member.country,
         previous=bytes.fromhex(proof.prev_sha256),
-        refs=references(value),
+        refs=references(value) if may_refer(value, obj.body) else (),
     )
     facts = {
         "signer": proof.thumbprint,

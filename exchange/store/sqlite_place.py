@@ -141,15 +141,15 @@ class Placing:
         for start in range(0, len(objects), _IDS_AT_ONCE):
             part = [new.object.id for new in objects[start : start + _IDS_AT_ONCE]]
             marks = ",".join(["(?, ?)"] * len(part))
-            for id_, held, cited in self._db.execute(
+            for one, held, cited in self._db.execute(
                 f"WITH asked (id, id_key) AS (VALUES {marks}), found AS MATERIALIZED (SELECT id, EXISTS (SELECT 1 FROM"
                 " object INDEXED BY object_key WHERE object.id_key = asked.id_key AND object.id = asked.id) AS held, EXISTS"
                 " (SELECT 1 FROM reference r WHERE r.id_key = asked.id_key AND r.id = asked.id) AS cited FROM asked)"
                 " SELECT * FROM found WHERE held OR cited",
                 [value for id_ in part for value in (id_, keys[id_])],
             ):
-                known.update((id_,) if held else ())
-                referred.update((id_,) if cited else ())
+                known.update((one,) if held else ())
+                referred.update((one,) if cited else ())
         matter = {
             new.object.id: self._that_matter(new, keys[new.object.id]) for new in objects if new.object.id in known
         }

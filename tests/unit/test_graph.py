@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from exchange.model.references import references
+from certs.jcs import canonical
+from exchange.model.references import may_refer, references
 from exchange.store.graph import End, EndsOf, Reach, stretches
 from policies.label import Label
 from policies.matrix import Audience, differences
@@ -109,6 +110,7 @@ def test_a_label_with_ends_is_read_back_as_it_was_written() -> None:
 )  # fmt: skip
 def test_references(value: dict[str, Any], found: tuple[str, ...]) -> None:
     assert references(value) == found
+    assert may_refer(value, canonical(value)) or not found
 
 
 def end(object_id: str, label: Label, *refs: str, instant: str = "1", holder: str = "") -> End:
