@@ -102,7 +102,7 @@ class Placing:
 
     def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
         """Place again what refers to these ids and must lie under another label now."""
-        moving = changed and drive(self._db, followers(changed, placed))
+        moving = drive(self._db, followers(changed, placed)) if changed else []
         if moving:
             self.moved += Mover(self._db, self, moving).move()
             self.changed, self.moves = True, self.moves + 1
