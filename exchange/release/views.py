@@ -245,7 +245,7 @@ class _Step:
         }
         placed: dict[str, list[int]] = {}
         for run in runs:
-            bounds = placed.setdefault(self._rows[run.label].facets, [run.run, run.run])
+            bounds = placed.setdefault(_told(self._rows[run.label]), [run.run, run.run])
             bounds[1] = run.run
         private = {"placed": placed}
         return Entry(log, "publish", HUB, f"coll:{collection}", pub, private=private)
@@ -261,5 +261,10 @@ class _Step:
     def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: str) -> Entry:
         count = sum(row.placements for row in rows)
         pub = {"cause": "grant", "to": self._member.slug, "count": count, "recall": recall}
-        private = {"labels": [row.facets for row in rows]}
+        private = {"labels": [_told(row) for row in rows]}
         return Entry(log, "withdraw", HUB, f"coll:{collection}", pub, private=private)
+
+
+def _told(row: LabelRow) -> str:
+    """A label as entries tell it: of the object itself. What its ends are may be the other country's affair."""
+    return Label.decode(row.facets).alone.encode()
