@@ -13,6 +13,7 @@ _ASIDE: Final = frozenset({
     "created_by_ref", "object_marking_refs", "granular_markings", "external_references", "kill_chain_phases",
     SIGNATURE_EXTENSION,
 })  # fmt: skip
+_COMMON: Final = ("created_by_ref", "object_marking_refs", "external_references")
 _COMPANIONS: Final = ("marking-definition--", "extension-definition--")
 """They say how to read an object, and nothing of anybody: whoever has the object may know that it cites them."""
 
@@ -20,9 +21,11 @@ _COMPANIONS: Final = ("marking-definition--", "extension-definition--")
 def may_refer(value: Mapping[str, Any], body: bytes) -> bool:
     """Whether there can be more than nothing in `references`, from the object's canonical form: for most objects not, and this is
     quicker than to look."""
-    block = value.get("extensions", {}).get(SIGNATURE_EXTENSION, {})
-    aside = ("created_by_ref" in value) + ("object_marking_refs" in value) + ("signer_ref" in block)
-    return body.count(b'_ref":') + body.count(b'_refs":') > aside
+    aside = sum([name in value for name in _COMMON])
+    block = value["extensions"].get(SIGNATURE_EXTENSION) if "extensions" in value else None
+    if isinstance(block, dict) and "signer_ref" in block:
+        aside += 1
+    return body.count(b"_ref") > aside
 
 
 def references(value: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What an object refers to, and how it is judged by that: pure, clause by clause of the rule."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from certs.jcs import canonical
 from exchange.model.references import may_refer, references
 from exchange.store.graph import End, EndsOf, Reach, stretches
-from policies.label import Label
+from policies.label import Label, object_class
 from policies.matrix import Audience, differences
-from tests.judging import ADUANAS, CUSTOMS, LABEL, NOW, agreement, forbid, judge, permit
+from tests.data import read_shared
+from tests.judging import ADUANAS, CUSTOMS, LABEL, NOW, SAMPLE, agreement, forbid, judge, permit
 
 RELATION = replace(LABEL, object_class="relation")
 HIDDEN = replace(LABEL, caveats=("noforn",))
@@ -123,7 +125,8 @@ def labelled(refs: list[str], *held: End, own: Label = RELATION) -> Label:
     try:
         asked: EndsOf = next(asking)
         while True:
-            asked = asking.send([one for one in held if one.id in asked.ids])
+            wanted = set(asked.ids)
+            asked = asking.send([one for one in held if one.id in wanted])
     except StopIteration:
         return Label.decode(reach.label(own.encode(), refs, "relationship--1"))
 
@@ -150,6 +153,23 @@ def test_the_id_of_an_observable_is_its_value() -> None:
     under = agreement(no_observables, **defaults(dangling_endpoint="allow"))
     assert judge(under, label).clause == "ENDS"
     assert judge(under, labelled([MALWARE])).effect == "permit"
+
+
+def test_attacks_relationships_all_travel_under_a_handful_of_labels() -> None:
+    """Real data: no end is missing or hidden, so none is lost, and labels stay as few as an agreement can tell apart."""
+    objects = json.loads(read_shared("mitre-attack/ics-attack-18.1.json.xz"))["objects"]
+    labels = {
+        one["id"]: replace(LABEL, object_class=object_class(one["type"]), assurance="imported") for one in objects
+    }
+    held = {one["id"]: end(one["id"], labels[one["id"]], *references(one)) for one in objects}
+    made = {}
+    for one in objects:
+        if refs := references(one):
+            made[one["id"]] = labelled(list(refs), *held.values(), own=labels[one["id"]])
+    assert len(made) == 1527
+    assert len(set(made.values())) == 5
+    assert all(judge(SAMPLE, label, replace(ADUANAS, roles=("agency", "csirt")), "2027-03-01T00:00:00Z").effect == "permit"
+               for label in set(made.values()))  # fmt: skip
 
 
 def test_stretches() -> None:
