@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from orjson import loads
 
@@ -428,6 +428,18 @@ EVENTS = st.lists(
 )
 
 
+BACK_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[0]), "open")),
+    ("connect", (AUTHORS[0], 3, 3, 1)),
+    ("poll", (0, 4)),
+    ("revise", (0, MARKS[1])),
+    ("poll", (0, 4)),
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[1]), "open")),
+    ("poll", (0, 4)),
+]
+"""What was shown, closes because of an end, under a label that was never open before; and opens."""
+
+
 async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
     async with scene(place) as made:
         made.release.views.runs_at_once = runs_at_once
@@ -445,6 +457,7 @@ async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[An
 @pytest.mark.timeout(600)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs_at_once=st.sampled_from([RUNS_AT_ONCE, 1]), events=EVENTS)
+@example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
 async def test_nothing_is_lost_leaked_or_given_twice(tmp_path: Path, runs_at_once: int, events: list[Any]) -> None:
     await play(await emptied(tmp_path / "hub.sqlite"), runs_at_once, events)
 
@@ -457,6 +470,7 @@ def database_url(databases: Databases) -> str:
 @pytest.mark.timeout(600)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs_at_once=st.sampled_from([RUNS_AT_ONCE, 1]), events=EVENTS)
+@example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
 async def test_nothing_is_lost_leaked_or_given_twice_on_postgres(
     database_url: str, runs_at_once: int, events: list[Any]
 ) -> None:
