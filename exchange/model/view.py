@@ -56,6 +56,8 @@ class View:
     """Of what was released late; 0 when nothing was."""
     born: int
     """The tick at which the member was first answered."""
+    elsewhere: int = 0
+    """When something was last placed again that is shown where it was; 0 when nothing was."""
     windows: tuple[tuple[int, tuple[Window, ...]], ...] = ()
     """By label. A label that is not named is shown wherever it was placed."""
     done: tuple[tuple[int, int], ...] = ()

@@ -74,7 +74,7 @@ class Grants:
         self._under(rules)
         own = [row for row in self._owned.get(member.slug, ()) if row.collection == collection.id]
         shown = self._shown(rules, rows, member, collection, own)
-        plain = not (shown.delayed or view.floor or view.windows or view.last_tick)
+        plain = not (shown.delayed or view.floor or view.windows or view.elsewhere)
         # Where all lies as it was placed, peers have the same.
         who = self._judged.peer(rules, member) if plain and not own else member
         key = (who, collection.id, 0 if plain else view.number)
@@ -215,5 +215,5 @@ def _seen(view: View, shown: Sequence[tuple[LabelRow, Decision]]) -> View | None
         for row, decision in shown
         if decision.delay_seconds or row.id in view.by_label
     ])  # fmt: skip
-    placed_alike = not (windows or view.floor or view.last_tick)
+    placed_alike = not (windows or view.floor or view.elsewhere)
     return None if placed_alike else replace(view, states=b"", windows=windows, done=())

@@ -62,8 +62,8 @@ def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) 
     return tick if view.native(label, run) else None
 
 
-def view_of(member: str, row: tuple[int, bytes, int, int, int], kept: Iterable[Kept]) -> View:
-    """The view that these rows state: `row` is number, states, floor, last_tick, born."""
+def view_of(member: str, row: tuple[int, bytes, int, int, int, int], kept: Iterable[Kept]) -> View:
+    """The view that these rows state: `row` is number, states, floor, last_tick, born, elsewhere."""
     labels = list(kept)
     return View(member, *row, tuple([(one.label, one.windows) for one in labels]),
                 tuple([(one.label, one.done) for one in labels]))  # fmt: skip

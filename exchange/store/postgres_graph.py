@@ -184,7 +184,7 @@ class Mover:
             *arrays(self._relabelled, 5),
         )
         await self._db.execute(
-            "UPDATE member_view SET number = number + 1, last_tick = greatest(last_tick, $1) WHERE member = ANY($2)",
+            "UPDATE member_view SET number = number + 1, last_tick = greatest(last_tick, $1), elsewhere = $1 WHERE member = ANY($2)",
             self._laid.last_tick, sorted(touched),
         )  # fmt: skip
 
@@ -195,5 +195,5 @@ async def _views(db: Connection, labels: set[int]) -> list[View]:
     found = await db.fetch("SELECT member, label, windows, done FROM view_label WHERE label = ANY($1)", list(labels))
     for member, *row in found:
         kept[member].append(Kept.of(*row))
-    views = await db.fetch("SELECT member, number, states, floor, last_tick, born FROM member_view")
+    views = await db.fetch("SELECT member, number, states, floor, last_tick, born, elsewhere FROM member_view")
     return [view_of(member, tuple(row), kept[member]) for member, *row in views]

@@ -10,7 +10,9 @@ from exchange.store.postgres_session import Connection, arrays
 
 async def view(db: Connection, member: str) -> View | None:
     """See Store.view. All of it in the caller's snapshot."""
-    row = await db.fetchrow("SELECT number, states, floor, last_tick, born FROM member_view WHERE member = $1", member)
+    row = await db.fetchrow(
+        "SELECT number, states, floor, last_tick, born, elsewhere FROM member_view WHERE member = $1", member
+    )
     return view_of(member, tuple(row), await _kept(db, member)) if row else None
 
 

@@ -149,7 +149,7 @@ def shown_where_placed(query: PageQuery, alias: str, tick: str = "tick") -> str:
     # Not where it was placed what is shown where it was before.
     member = query.view.member.replace("'", "''")
     run = f"{alias}.{'run' if tick == 'tick' else tick}"
-    if query.view.last_tick:
+    if query.view.elsewhere:
         cases += f" AND NOT EXISTS (SELECT 1 FROM late_run e WHERE e.member = '{member}' AND e.run = {run})"
     return f"({alias}.{tick} > {int(query.view.floor)}{cases})"
 

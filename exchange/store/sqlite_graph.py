@@ -108,7 +108,7 @@ class Mover:
             for part in together(moved, lambda lain: any(True for _ in self._shown(lain)))
         ]
         self._db.executemany(
-            "UPDATE member_view SET number = number + 1, last_tick = max(last_tick, ?) WHERE member = ?",
+            "UPDATE member_view SET number = number + 1, last_tick = max(last_tick, ?1), elsewhere = ?1 WHERE member = ?2",
             [(self._home.last_tick, member) for member in sorted(touched)],
         )
         return made
@@ -193,5 +193,5 @@ def _views(db: sqlite3.Connection, labels: set[int]) -> Iterator[View]:
         f"SELECT member, label, windows, done FROM view_label WHERE label IN ({number_list(sorted(labels))})"
     ):
         kept[member].append(Kept.of(*row))
-    for member, *row in db.execute("SELECT member, number, states, floor, last_tick, born FROM member_view"):
+    for member, *row in db.execute("SELECT member, number, states, floor, last_tick, born, elsewhere FROM member_view"):
         yield view_of(member, tuple(row), kept[member])

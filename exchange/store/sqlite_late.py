@@ -14,7 +14,7 @@ def view(db: sqlite3.Connection, member: str) -> View | None:
     db.execute("BEGIN")  # one snapshot for the view and its labels
     try:
         row = db.execute(
-            "SELECT number, states, floor, last_tick, born FROM member_view WHERE member = ?", (member,)
+            "SELECT number, states, floor, last_tick, born, elsewhere FROM member_view WHERE member = ?", (member,)
         ).fetchone()
         return view_of(member, row, _kept(db, member)) if row else None
     finally:

@@ -160,7 +160,7 @@ def _shown(query: PageQuery, alias: str) -> str:
 
 def elsewhere(query: PageQuery, run: str) -> str:
     """That a run is not shown where it was placed because it is shown where it was before."""
-    if query.view is None or not query.view.last_tick:
+    if query.view is None or not query.view.elsewhere:
         return ""
     member = query.view.member.replace("'", "''")
     return f" AND NOT EXISTS (SELECT 1 FROM late_run e INDEXED BY late_run_run WHERE e.member = '{member}' AND e.run = {run})"

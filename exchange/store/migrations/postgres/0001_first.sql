@@ -133,7 +133,8 @@ CREATE INDEX run_label ON run (label, first_tick) INCLUDE (count, odd);
 CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
     member text COLLATE "C" PRIMARY KEY, number bigint NOT NULL, states bytea NOT NULL, floor bigint NOT NULL,
     last_tick bigint NOT NULL,
-    born bigint NOT NULL            -- the tick at which the member was first answered
+    born bigint NOT NULL,           -- the tick at which the member was first answered
+    elsewhere bigint NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
 );
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member text COLLATE "C" NOT NULL, label bigint NOT NULL, done bigint NOT NULL,

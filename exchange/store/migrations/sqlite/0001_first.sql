@@ -126,7 +126,8 @@ CREATE INDEX run_label ON run (label, first_tick, count, odd);
 
 CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
     member TEXT PRIMARY KEY, number INTEGER NOT NULL, states BLOB NOT NULL, floor INTEGER NOT NULL, last_tick INTEGER NOT NULL,
-    born INTEGER NOT NULL           -- the tick at which the member was first answered
+    born INTEGER NOT NULL,          -- the tick at which the member was first answered
+    elsewhere INTEGER NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
 ) WITHOUT ROWID;
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member TEXT NOT NULL, label INTEGER NOT NULL, done INTEGER NOT NULL,
