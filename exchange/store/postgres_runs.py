@@ -51,6 +51,8 @@ async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[_Piece
         else:
             for head in stretch:
                 start, stop = head.within(low, query.until_us)
+                if start >= stop:
+                    continue  # all that is asked for lies before it or behind it
                 if wanted > 0:
                     end = min(stop, start + wanted)
                     pieces.append(_Piece(head.run, start, end, head.label, head.tick + start))
