@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -60,21 +61,26 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     end = {**found.end, "next": _next(marks, skip + len(found.rows)) if found.end["more"] else None}
     if asked.question == "why":
         end["judgement"] = await _judgement(request, caller, asked)
-    await _record(services, caller, asked, marks, len(found.rows))
-    body = seal(Answer(found.head, found.rows, end).encode(), services.publisher.vouch)
-    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: JSONL, hdrs.CONTENT_LANGUAGE: language(request)})
+    body = Answer(found.head, found.rows, end).encode()
+    await _record(services, caller, asked, marks, len(found.rows), sha256(body).hexdigest())
+    return web.Response(
+        body=seal(body, services.publisher.vouch),
+        headers={hdrs.CONTENT_TYPE: JSONL, hdrs.CONTENT_LANGUAGE: language(request)},
+    )
 
 
-async def _record(services: Services, caller: Caller, asked: Asked, marks: Sequence[Mark], count: int) -> None:
-    """Write that the audit was read before any of it leaves: in the log of the auditor's own country."""
-    pub: dict[str, Any] = {
-        "scope": [f"{mark.log}@{mark.size}" for mark in marks],
-        "count": count,
-        "filters": asked.told,
-    }
-    on, log = f"audit:{asked.question}", national(caller.member.country)
-    record = Record((Entry(log, "audit.read", caller.actor, on, pub, private=caller.private),))
-    await services.sequencer.append(Act(str(uuid.uuid4()), lambda _: record))
+async def _record(
+    services: Services, caller: Caller, asked: Asked, marks: Sequence[Mark], rows: int, digest: str
+) -> None:
+    """Write that the audit was read before any of it leaves, in the log of the auditor's own country. What was asked about
+    whom is in the private part."""
+    logs = [f"{mark.log}@{mark.size}" for mark in marks]
+    pub: dict[str, Any] = {"question": asked.question, "logs": logs, "rows": rows, "sha256": digest}
+    if asked.seed:
+        pub["seed"] = asked.seed
+    private = {**caller.private, "asked": asked.told}
+    entry = Entry(national(caller.member.country), "audit.read", caller.actor, "audit", pub, private=private)
+    await services.sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
 
 
 async def _judgement(request: Request, caller: Caller, asked: Asked) -> dict[str, Any] | None:

@@ -156,9 +156,9 @@ class Feeds:
         feed = fact.text("feed") or fact.on.removeprefix("feed:")
         before = self._last.get((fact.member, feed), "")
         self._last[fact.member, feed] = fact.time
-        counts = {name: fact.text(name) for name in ("records", "accepted", "rejected")}
+        counts = {name: fact.text(name) for name in ("fetched", "accepted", "refused", "complete", "code")}
         yield Row.of(fact, {
-            "feed": feed, "outcome": fact.out, **counts, "since before": _seconds(before, fact.time),
+            "feed": feed, **counts, "since before": _seconds(before, fact.time),
             "detail": detail(fact, "feed", *counts),
         }, member=about_whom(fact))  # fmt: skip
 
@@ -257,7 +257,7 @@ ACT_QUESTIONS = (
     ),
     Question(
         "feeds", 10, Text("Feed runs, gaps, rejects.", "Ejecuciones de fuentes, interrupciones, rechazos."),
-        ("feed", "member", "outcome", "records", "accepted", "rejected", "since before", "detail"), Feeds,
+        ("feed", "member", "fetched", "accepted", "refused", "complete", "code", "since before", "detail"), Feeds,
     ),
     Question(
         "erased", 12,

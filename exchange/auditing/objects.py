@@ -1,8 +1,9 @@
 """Questions about one object: who submitted it, who saw it, why somebody did not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from exchange.auditing.facts import Fact
+from exchange.auditing.facts import Fact, plain
 from exchange.auditing.folds import Question, Scope, detail
 from exchange.auditing.pages import Evidence, Shelf, Version
 from exchange.auditing.rows import Asked, Remark, Row
@@ -100,6 +101,8 @@ class Why:
         self._object = asked.object
         self._shelf = Shelf(asked.object)
         self._countries: dict[str, str] = {}
+        self._labels: set[str] = set()
+        """Under which it was submitted: what was decided of them was decided of it."""
         self._published: dict[str, Version] = {}
         self._released = False
 
@@ -117,16 +120,25 @@ class Why:
                 fact, {"version": found[0].version, "detail": f"kind={fact.text('kind')}; evidence={found[1]}"}
             )
         elif self._bears(fact):
-            yield self._row(fact, {"version": fact.text("version"), "detail": detail(fact, "object", "version")})
+            verdict = _verdict(fact.private or {}, self._to) if fact.t in ("decide", "withhold") else ""
+            yield self._row(
+                fact, {"version": fact.text("version"), "detail": verdict or detail(fact, "object", "version")}
+            )
 
     def _enrol(self, fact: Fact) -> None:
         if fact.t in ("acct.enrol", "role.change") and isinstance(fact.pub.get("country"), str):
             self._countries[fact.text("member")] = fact.text("country")
+        if fact.t == "submit" and fact.pub.get("object") == self._object and "label" in fact.pub:
+            self._labels.add(fact.text("label"))
 
     def _bears(self, fact: Fact) -> bool:
-        if fact.t in ("submit", "submit.refuse", "withdraw", "decide", "withhold", "recall") and "object" in fact.pub:
+        if fact.t in ("submit", "submit.refuse", "withdraw", "recall") and "object" in fact.pub:
             return bool(fact.pub["object"] == self._object) and fact.pub.get("to", self._to) == self._to
         about = fact.text("member") or fact.text("to")
+        if fact.t == "decide":
+            return fact.text("label") in self._labels
+        if fact.t == "withhold":
+            return about == self._to and fact.collection in {one.fact.collection for one in self._published.values()}
         if fact.t in ("acct.status", "role.change", "withdraw"):
             return about == self._to
         return fact.t == "deny" and fact.member == self._to
@@ -151,6 +163,14 @@ class Why:
                 f"These logs hold no release of it to {self._to}.", f"Estos registros no contienen entrega alguna a {self._to}."
             ))  # fmt: skip
         yield from not_known(self._shelf, rows)
+
+
+def _verdict(private: Mapping[str, Any], member: str) -> str:
+    """What the private part of a decision says of one member, wherever it stands in it."""
+    for value in (private, *private.values()):
+        if isinstance(value, Mapping) and member in value:
+            return plain(value[member])
+    return ""
 
 
 def not_known(shelf: Shelf, rows: int) -> Iterator[Remark]:
