@@ -8,6 +8,7 @@ from exchange.auditing.folds import Listing, Question, Scope, about_whom, detail
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
 from exchange.ledger.entry import national
+from exchange.ledger.events import QUESTIONS
 from exchange.times import parse_us
 
 # --- lists ---
@@ -230,47 +231,47 @@ class Erased:
 
 ACT_QUESTIONS = (
     Question(
-        "refused", 4, Text("Who was refused, for what, how often.", "A quién se rechazó, por qué, cuántas veces."),
+        "refused", 4, QUESTIONS[4],
         ("event", "member", "collection", "code", "object", "version", "times", "agreement"),
         _listing("submit.refuse deny deny.sum auth.fail.sum", _refusal), totals=("member", "code"),
     ),
     Question(
         "agreements", 5,
-        Text("Who approved which agreement, from both countries, and what changed.", "Quién aprobó qué acuerdo, de ambos países, y qué cambió."),
+        QUESTIONS[5],
         ("event", "agreement", "country", "approver", "decision", "in force", "sha256", "detail"),
         _listing("policy.", _agreement),
     ),
     Question(
         "superseded", 6,
-        Text("Releases under an agreement that had been superseded.", "Entregas conforme a un acuerdo ya sustituido."),
+        QUESTIONS[6],
         ("member", "collection", "agreement", "in force", "activated", "kind", "objects"), Superseded,
     ),
     Question(
-        "keys", 8, Text("Key changes, and what was accepted under each key.", "Cambios de claves y lo aceptado con cada una."),
+        "keys", 8, QUESTIONS[8],
         ("event", "member", "key", "accepted", "by", "detail"), Keys,
     ),
     Question(
         "admin", 9,
-        Text("Privileged acts: members, accounts, collections, configuration.", "Actos privilegiados: miembros, cuentas, colecciones, configuración."),
+        QUESTIONS[9],
         ("event", "member", "on", "by", "outcome", "detail"),
         _listing("admin acct. role. edl.release block erase log.recover log.open log.close", _act, member=about_whom),
     ),
     Question(
-        "feeds", 10, Text("Feed runs, gaps, rejects.", "Ejecuciones de fuentes, interrupciones, rechazos."),
+        "feeds", 10, QUESTIONS[10],
         ("feed", "member", "fetched", "accepted", "refused", "complete", "code", "since before", "detail"), Feeds,
     ),
     Question(
         "erased", 12,
-        Text("Personal data removed on entry, blocked or erased later, and why.", "Datos personales retirados al entrar, bloqueados o suprimidos después, y por qué."),
+        QUESTIONS[12],
         ("event", "member", "on", "basis", "by", "transform", "detail"), lambda asked, scope: Erased(),
     ),
     Question(
         "gaps", 13,
-        Text("Restarts, degraded periods, clock steps, restores.", "Reinicios, periodos degradados, saltos de reloj, restauraciones."),
+        QUESTIONS[13],
         ("event", "silent", "finding", "by", "detail"), Gaps,
     ),
     Question(
-        "reads", 14, Text("Who read or exported the audit.", "Quién leyó o exportó la auditoría."),
+        "reads", 14, QUESTIONS[14],
         ("event", "member", "on", "by", "detail"), _listing("audit. pack.", _act),
     ),
     Question(

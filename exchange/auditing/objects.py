@@ -8,6 +8,7 @@ from exchange.auditing.folds import Question, Scope, detail
 from exchange.auditing.pages import Evidence, Shelf, Version
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
+from exchange.ledger.events import QUESTIONS
 
 
 class Submitted:
@@ -193,19 +194,19 @@ def not_known(shelf: Shelf, rows: int) -> Iterator[Remark]:
 
 OBJECT_QUESTIONS = (
     Question(
-        "submitted", 1, Text("Who submitted an object, and was it signed.", "Quién envió un objeto y si iba firmado."),
+        "submitted", 1, QUESTIONS[1],
         ("event", "member", "collection", "version", "sha256", "signer", "assurance", "tlp", "outcome", "code", "agreement"),
         Submitted, takes=("object",), private=True,
     ),
     Question(
         "who-saw", 2,
-        Text("To whom an object was released, when, and under which agreement.", "A quién se entregó un objeto, cuándo y conforme a qué acuerdo."),
+        QUESTIONS[2],
         ("member", "collection", "kind", "version", "agreement", "page", "evidence", "items_root"),
         WhoSaw, takes=("object",), private=True, totals=("member", "evidence"),
     ),
     Question(
         "why", 3,
-        Text("Why a member had an object, or did not.", "Por qué un miembro tuvo un objeto, o no lo tuvo."),
+        QUESTIONS[3],
         ("event", "member", "collection", "version", "outcome", "agreement", "detail"),
         Why, takes=("object", "to"), private=True,
     ),

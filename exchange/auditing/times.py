@@ -9,6 +9,7 @@ from exchange.auditing.folds import Question, Scope
 from exchange.auditing.pages import Shelf
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
+from exchange.ledger.events import QUESTIONS
 from exchange.times import parse_us
 
 
@@ -142,13 +143,13 @@ class Recalled:
 TIME_QUESTIONS = (
     Question(
         "timeliness", 7,
-        Text("How long from submission to availability to each member's pull.", "Cuánto pasó del envío a la disponibilidad y a la descarga de cada miembro."),
+        QUESTIONS[7],
         ("member", "collection", "objects", "cause", "available", "seconds", "published"),
         Timeliness, private=True,
     ),
     Question(
         "recalls", 11,
-        Text("Which recalls were honoured, and who had it before.", "Qué retiros se cumplieron, y quién lo tenía antes."),
+        QUESTIONS[11],
         ("member", "collection", "object", "cause", "state", "due", "seen", "acknowledged", "had", "recall"),
         Recalled, may_take=("object",), private=True,
     ),

@@ -27,6 +27,7 @@ from exchange.cli.words import Command, Group, a_folder, argument, option
 from exchange.clock import SystemClock
 from exchange.errors import Malformed, Text, Unavailable
 from exchange.ledger.entry import LOGS
+from exchange.ledger.events import QUESTIONS as TEXTS
 from exchange.ledger.note import Policy
 from exchange.times import as_text
 from exchange.web.services import Services
@@ -275,7 +276,7 @@ _VERDICTS = {
 }  # fmt: skip
 
 
-@audit.command("compare", es="(15) Si una copia es de la misma historia que la del otro país, o que una anterior.")
+@audit.command("compare", help=f"(15) {TEXTS[15].en}", es=f"(15) {TEXTS[15].es}")
 @argument("copy", type=a_folder, help="Your copy.", es="Su copia.")
 @argument(
     "other",
@@ -288,7 +289,6 @@ _VERDICTS = {
 )
 @as_json
 def compare_copies(copy: Path, other: Path, policy: Path, as_json: bool) -> None:
-    """(15) Whether a copy is of the same history as the other country's, or as an earlier one."""
     try:
         found = compare(copy, other, read_policies(policy))
     except Unverified as refused:

@@ -12,7 +12,6 @@ from certs.jcs import canonical
 from exchange.auditing.answers import QUESTIONS, SEAL_TITLE, Answer, Mark, answer, seal, unseal
 from exchange.auditing.rows import Asked
 from exchange.cli.desk_pages import csv_text, html_text
-from exchange.ledger.entry import Entry, encode
 from exchange.ledger.merkle import root
 from exchange.ledger.note import NoteFault, new_log_key
 from exchange.model.stix import item_hash
@@ -27,7 +26,8 @@ SECOND = 1_000_000
 
 @dataclass
 class Logs:
-    """Entries as a store would hand them out, without a tree over them."""
+    """Entries as a store would hand them out, without a tree over them; of any kind and form, as another version of the hub may
+    have written them."""
 
     data: dict[str, list[bytes]] = field(default_factory=lambda: {"both": [], "us": [], "mx": []})
     opened: dict[tuple[str, int], Mapping[str, Any]] = field(default_factory=dict)
@@ -38,12 +38,13 @@ class Logs:
         *, on: str = ON, pol: str = "us-mx/1@1", req: str = "r",
     ) -> None:  # fmt: skip
         self.seq += 1
-        committed = None if private is None else "AAAA"
-        entry = Entry(log, t, actor, on, pub)
-        data = encode(entry, time_us=at, req=req, pol=pol, seq=self.seq, commitment_b64=committed)
+        leaf = {
+            "v": 1, "log": log, "t": t, "time": as_text(at), "req": req, "actor": actor, "on": on, "out": "ok", "pol": pol,
+            "pub": dict(pub), **({} if log == "both" else {"seq": self.seq}), **({} if private is None else {"c": "AAAA"}),
+        }  # fmt: skip
         if private is not None:
             self.opened[log, len(self.data[log])] = private
-        self.data[log].append(data)
+        self.data[log].append(canonical(leaf))
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return self.data[log][start:end]
