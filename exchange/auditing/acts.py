@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from exchange.auditing.facts import Fact
+from exchange.auditing.facts import Fact, tick_of
 from exchange.auditing.folds import Listing, Question, Scope, about_whom, detail
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
 from exchange.ledger.entry import national
 from exchange.ledger.events import QUESTIONS
-from exchange.times import parse_us
 
 # --- lists ---
 
@@ -206,7 +205,21 @@ class Gaps:
 
 
 def _seconds(before: str, now: str) -> str:
-    return str((parse_us(now) - parse_us(before)) // 1_000_000) if before else ""
+    return str((tick_of(now) - tick_of(before)) // 1_000_000) if before else ""
+
+
+# --- reads ---
+
+
+class Reads(Listing):
+    """(14) What auditors asked, packs that left, and what operators asked at the hub's own files."""
+
+    def __init__(self, asked: Asked, scope: Scope) -> None:
+        super().__init__(("audit.", "pack.", "admin"), _act, lambda fact: fact.member)
+
+    def take(self, fact: Fact) -> Iterator[Row]:
+        if fact.t != "admin" or fact.text("command").startswith("audit"):
+            yield from super().take(fact)
 
 
 # --- erasures ---
@@ -272,7 +285,7 @@ ACT_QUESTIONS = (
     ),
     Question(
         "reads", 14, QUESTIONS[14],
-        ("event", "member", "on", "by", "detail"), _listing("audit. pack.", _act),
+        ("event", "member", "on", "by", "detail"), Reads,
     ),
     Question(
         "what-did", 0, Text("Everything a member did.", "Todo lo que hizo un miembro."),

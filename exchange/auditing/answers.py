@@ -9,6 +9,7 @@ The note's text is SEAL_TITLE and the SHA-256 of every byte before its line. Who
 first line can ask again, and gets the same rows.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ QUESTIONS: Mapping[str, Question] = {
 
 SEAL_TITLE = "puente-audit-answer/v1"
 """No log's origin, so that the note can never be taken for a checkpoint by the same key."""
+
+WORK_PER_TURN = 2_000
+"""Entries, and objects in lists, between two turns of the event loop: some 10 ms, as a hub answers others meanwhile."""
 
 Progress = Callable[[int, int], None]
 """Called with the entries read so far, and their number."""
@@ -101,10 +105,14 @@ async def answer(
     scope = Scope(tuple(mark.log for mark in marks))
     asking = question(asked, scope.logs)
     gathering = _Gathering(asking, asked, scope, skip, limit)
-    total, done = sum(mark.size for mark in marks), 0
+    total, done, since_turn = sum(mark.size for mark in marks), 0, 0
     async for fact in walk(source, {mark.log: mark.size for mark in marks}, private=asking.private):
         gathering.take(fact)
         done += 1
+        since_turn += 1 + len((fact.private or {}).get("items", ()))
+        if since_turn > WORK_PER_TURN:
+            since_turn = 0
+            await asyncio.sleep(0)
         if on_progress is not None and done % 4096 == 0:
             on_progress(done, total)
     gathering.close()

@@ -6,14 +6,13 @@ the root in the clear part. Retention may drop any of the lists: then only the r
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from exchange.auditing.facts import Fact
+from exchange.auditing.facts import Fact, tick_of
 from exchange.ledger.merkle import root
 from exchange.model.stix import item_hash
-from exchange.times import parse_us
 
 
 class Evidence(StrEnum):
@@ -75,7 +74,7 @@ class Shelf:
 
     def _note_dropped(self, fact: Fact) -> None:
         self.dropped += 1
-        found = _range(fact.pub)
+        found = span_of(fact)
         if found is None or "to" in fact.pub:
             return
         if self._open and next(iter(self._open.values()))[2].time != fact.time:
@@ -144,7 +143,7 @@ class Shelf:
         return None
 
     def _within(self, release: Fact) -> tuple[Version, Evidence] | None:
-        found = _range(release.pub)
+        found = span_of(release)
         if found is None:
             return None
         first, last = found
@@ -178,8 +177,9 @@ class Shelf:
         return (run, tick - run.first) if run is not None and tick < run.first + run.size else None
 
 
-def _range(pub: Mapping[str, object]) -> tuple[int, int] | None:
+def span_of(fact: Fact) -> tuple[int, int] | None:
+    """The first and the last tick that an entry's clear part names."""
     try:
-        return parse_us(str(pub["first"])), parse_us(str(pub["last"]))
+        return tick_of(fact.pub["first"]), tick_of(fact.pub["last"])
     except (KeyError, ValueError):
         return None

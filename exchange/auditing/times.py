@@ -4,13 +4,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from exchange.auditing.facts import Fact
+from exchange.auditing.facts import Fact, tick_of
 from exchange.auditing.folds import Question, Scope
-from exchange.auditing.pages import Shelf
+from exchange.auditing.pages import Shelf, span_of
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
 from exchange.ledger.events import QUESTIONS
-from exchange.times import parse_us
 
 
 @dataclass(slots=True)
@@ -37,15 +36,14 @@ class Timeliness:
     def take(self, fact: Fact) -> Iterator[Row]:
         if fact.t not in ("publish", "release"):
             return
-        try:
-            first, last = parse_us(str(fact.pub["first"])), parse_us(str(fact.pub["last"]))
-        except (KeyError, ValueError):
-            return
         batches = self._batches.setdefault(fact.collection, [])
-        if fact.t == "publish":
-            place = bisect_right(batches, first, key=lambda one: one.first)
-            batches.insert(place, _Batch(first, last, fact))
+        found = span_of(fact)
+        if fact.t == "publish" and found is not None:
+            place = bisect_right(batches, found[0], key=lambda one: one.first)
+            batches.insert(place, _Batch(*found, fact))
+        if fact.t == "publish" or found is None:
             return
+        first, last = found
         runs = (fact.private or {}).get("ticks") or [[first, last - first + 1]]
         for batch in _touched(batches, runs):
             to = batch.fact.text("to")
@@ -54,7 +52,7 @@ class Timeliness:
                 yield self._row(fact, batch)
 
     def _row(self, release: Fact, batch: _Batch) -> Row:
-        lag = parse_us(release.time) - parse_us(batch.fact.time)
+        lag = tick_of(release.time) - tick_of(batch.fact.time)
         return Row.of(release, {
             "cause": batch.fact.text("cause"), "available": batch.fact.time, "objects": batch.fact.text("count"),
             "seconds": f"{lag // 1_000_000}.{lag % 1_000_000 // 1000:03d}", "published": f"{batch.fact.log} {batch.fact.index}",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from exchange.auditing.answers import QUESTIONS, Answer, Mark, answer, unseal
+from exchange.auditing.answers import QUESTIONS, Answer, Mark, answer, seal, unseal
 from exchange.auditing.copies import Unverified, compare, open_copy
 from exchange.auditing.folds import Question
 from exchange.auditing.rows import Asked, moment
@@ -23,6 +23,7 @@ from exchange.cli.desk_pages import csv_text, foundation, html_text, remarks
 from exchange.cli.ledger import read_policies
 from exchange.cli.output import advance, listing, machine, progress, say, spanish, spoken, table
 from exchange.cli.profile import Profile
+from exchange.cli.setup import OPERATOR
 from exchange.cli.words import Command, Group, a_folder, argument, option
 from exchange.clock import SystemClock
 from exchange.errors import Malformed, Text, Unavailable
@@ -66,8 +67,7 @@ def answered(place: Place, asked: Asked) -> tuple[list[Answer], list[str], list[
         return _of_copy(place.copy, place.policies(), asked)
     if place.who is not None:
         return _of_hub(Profile.load(profile.find(place.home, place.who)), place.policies(), asked)
-    found = at_hub(place.home, lambda services: _of_home(services, asked))
-    return [found], [], [found.encode()]
+    return at_hub(place.home, lambda services: _of_home(services, asked))
 
 
 def _of_copy(directory: Path, policies: dict[str, Policy], asked: Asked) -> tuple[list[Answer], list[str], list[bytes]]:
@@ -77,12 +77,15 @@ def _of_copy(directory: Path, policies: dict[str, Policy], asked: Asked) -> tupl
     return [found], [], [found.encode()]
 
 
-async def _of_home(services: Services, asked: Asked) -> Answer:
-    """All three logs, as they are on the hub's own machine up to their newest signed checkpoints."""
+async def _of_home(services: Services, asked: Asked) -> tuple[list[Answer], list[str], list[bytes]]:
+    """All three logs, as they are on the hub's own machine up to their newest signed checkpoints. It is an operator's act."""
     rows = [await services.store.checkpoint(log) for log in LOGS]
     origins = services.publisher.origins
     marks = [Mark(row.log, origins[row.log], row.size, row.root.hex()) for row in rows if row is not None]
-    return await answer(asked, services.store, marks)
+    found = await answer(asked, services.store, marks)
+    await services.governance.note(OPERATOR, "admin", "hub", {"command": f"audit {asked.question}"})
+    body = seal(found.encode(), services.publisher.vouch)
+    return [found], _seal_lines(body), [body]
 
 
 def _of_hub(me: Profile, policies: dict[str, Policy], asked: Asked) -> tuple[list[Answer], list[str], list[bytes]]:
@@ -102,10 +105,15 @@ def _of_hub(me: Profile, policies: dict[str, Policy], asked: Asked) -> tuple[lis
             )
         pages.append(page)
         bodies.append(body)
-        seals += orjson.loads(body.splitlines()[-1])["note"].splitlines()
+        seals += _seal_lines(body)
         if not page.end["next"]:
-            return pages, [line for line in seals if line], bodies
+            return pages, seals, bodies
         following = {"next": page.end["next"]}
+
+
+def _seal_lines(body: bytes) -> list[str]:
+    note: str = orjson.loads(body.splitlines()[-1])["note"]
+    return [line for line in note.splitlines() if line]
 
 
 def _joined(pages: Sequence[Answer]) -> Answer:

@@ -326,10 +326,15 @@ async def test_15_whether_two_copies_are_of_one_history(story: Story, copy: Path
     assert both.verdict == "later"
     ran = CliRunner().invoke(puente, ["audit", "compare", str(later), str(copy), "--policy", str(story.world.settings.witness_policy), "--json"])  # fmt: skip
     assert ran.exit_code == 0, ran.output
-    assert {one["log"]: one["verdict"] for one in json.loads(ran.output)} == {"both": "earlier", "us": "earlier"}
+    assert {one["log"]: one["verdict"] for one in printed(ran.stdout)} == {"both": "earlier", "us": "earlier"}
 
 
 # --- the forms ---
+
+
+def printed(text: str) -> Any:
+    """The one line of JSON among those that the hub in this process logs."""
+    return next(json.loads(line) for line in text.splitlines() if line.startswith(("{", "[{")))
 
 
 def at_home(story: Story, copy: Path, *given: str, language: str = "en") -> str:
@@ -362,3 +367,24 @@ async def test_csv_is_guarded_html_is_whole_and_jsonl_is_the_answer(story: Story
     lines = await asyncio.to_thread(at_home, story, copy, "keys", "--format", "jsonl", "--sample", "2", "--seed", "s")
     head, *answers, end = [json.loads(line) for line in lines.splitlines()]
     assert (head["asked"]["seed"], len(answers), end["rows"]) == ("s", 2, 2)
+
+
+async def test_the_commands_ask_the_hub_as_an_auditor_and_at_its_own_files(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUENTE_TOKEN", story.world.tokens[MX])
+    home, policy = str(story.world.home.root), str(story.world.settings.witness_policy)
+    asked = ["audit", "who-saw", story.crossing["id"], "--home", home, "--json"]
+    profile = story.world.home.member(MX) / "client.toml"
+    here = re.sub(r"^hub = .*$", f'hub = "{story.world.hub.url}"', profile.read_text(), flags=re.MULTILINE)
+    profile.write_text(here)
+    ran = await asyncio.to_thread(CliRunner().invoke, puente, [*asked, "--as", MX, "--policy", policy])
+    assert ran.exit_code == 0, ran.output
+    found = printed(ran.stdout)
+    assert [row["member"] for row in found["rows"]] == ["mx-aduanas"]
+    assert found["seals"][0] == SEAL_TITLE
+    if story.world.settings.database_url:
+        return  # the home's own settings name no PostgreSQL
+    ran = await asyncio.to_thread(CliRunner().invoke, puente, asked)
+    assert ran.exit_code == 0, ran.output
+    assert [row["member"] for row in printed(ran.stdout)["rows"]] == ["mx-aduanas", "us-maritime"]
