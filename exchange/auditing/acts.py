@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from exchange.auditing.facts import Fact, tick_of
+from exchange.auditing.facts import Fact, plain, tick_of
 from exchange.auditing.folds import Listing, Question, Scope, about_whom, detail
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
@@ -25,9 +26,15 @@ def _agreement(fact: Fact) -> Mapping[str, str]:
     names = ("agreement", "agreement_id", "version", "approver", "country", "decision", "sha256", "policy_sha256")
     return {
         "agreement": version or fact.on.removeprefix("agreement:"), "in force": fact.pol, "country": fact.text("country"),
-        "approver": fact.text("approver") or fact.text("approvers"), "decision": fact.text("decision"),
+        "approver": fact.text("approver") or _names(fact.pub.get("approvers", ())), "decision": fact.text("decision"),
         "sha256": fact.text("sha256") or fact.text("policy_sha256"), "detail": detail(fact, *names, "approvers"),
     }  # fmt: skip
+
+
+def _names(approvers: Any) -> str:
+    """Approvers as a list, or as lists by country."""
+    lists = approvers.values() if isinstance(approvers, Mapping) else [list(approvers)]
+    return " ".join(plain(one) for one in lists)
 
 
 def _act(fact: Fact) -> Mapping[str, str]:
