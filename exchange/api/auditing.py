@@ -84,13 +84,13 @@ async def _record(
 
 
 async def _judgement(request: Request, caller: Caller, asked: Asked) -> dict[str, Any] | None:
-    """What the agreement in force says today, clause by clause; None where this auditor may not ask."""
+    """What the agreement in force says today, clause by clause; None where none is, or where this auditor may not ask."""
     services = request.services
     try:
         return await explain(
             services.store, services.release, services.rulebook, caller, asked.object, asked.to, language(request)
         )
-    except NotFound:
+    except (NotFound, Unavailable):
         return None
 
 

@@ -356,6 +356,16 @@ async def test_every_question_has_a_command_in_both_languages(story: Story, copy
             assert "puente.hub.example/audit/both" in told  # the checkpoints it rests on
 
 
+@pytest.mark.parametrize("page", ["auditing.md", "auditing.es.md"])
+async def test_the_manual_has_a_command_for_each_question(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    assert all(
+        re.search(rf"\| {question.number or '–'} \|.*`puente audit {name}\b", text)
+        for name, question in QUESTIONS.items()
+    )
+    assert "`puente audit compare" in text
+
+
 async def test_csv_is_guarded_html_is_whole_and_jsonl_is_the_answer(story: Story, copy: Path) -> None:
     table = await asyncio.to_thread(at_home, story, copy, "refused", "--format", "csv")
     rows = list(csv.reader(io.StringIO(table)))
