@@ -481,6 +481,10 @@ def _summary(on: Stage, runs: Sequence[Run], pulled: Mapping[str, set[str]], rep
             f"\N{CHECK MARK} The copy of the ledger verifies offline. {seconds:.0f} seconds in all.",
             f"\N{CHECK MARK} La copia del registro se verifica sin conexión. {seconds:.0f} segundos en total.",
         )
+        asked = (
+            f"puente audit refused --copy {on.home.root / 'copy'} --policy {on.home.root / 'hub' / 'witness-policy'}"
+        )
+        say(f"  An auditor's question of it: {asked}", f"  Una consulta de auditoría: {asked}")
 
 
 def _most(run: Run) -> str:

@@ -31,6 +31,12 @@ COLUMNS = {
     "passed": "pasa", "recipient": "destinatario", "since": "desde", "tests": "pruebas",
     "signed indicator": "indicador firmado", "us-maritime has it": "us-maritime lo tiene",
     "mx-aduanas has it": "mx-aduanas lo tiene",
+    "activated": "activado", "approver": "aprobador", "assurance": "garantía", "available": "disponible",
+    "basis": "fundamento", "by": "por", "decision": "decisión", "detail": "detalle", "entry": "asiento", "event": "evento",
+    "evidence": "evidencia", "feed": "fuente", "finding": "hallazgo", "first difference": "primera diferencia", "had": "lo tenía",
+    "in force": "en vigor", "items_root": "raíz de la página", "key": "clave", "on": "sobre", "other entries": "asientos de la otra",
+    "outcome": "resultado", "page": "página", "published": "publicado", "complete": "completa", "fetched": "obtenidos", "seconds": "segundos",
+    "silent": "silencio", "since before": "desde la anterior", "time": "hora", "times": "veces", "transform": "transformación",
 }  # fmt: skip
 """Every head of a table, in Spanish. JSON keeps the English word as its name."""
 

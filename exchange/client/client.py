@@ -261,6 +261,11 @@ class Client:
         query = {"object": object_id, "to": to, **({"version": version} if version else {})}
         return await self._json("/api/v1/explain", query)
 
+    async def audit(self, question: str, query: Mapping[str, str]) -> bytes:
+        """For auditors: an answer from the logs, as JSON Lines with the hub's seal as the last. The seal is not checked here."""
+        answer = await self._connection.request("GET", f"/api/v1/audit/{question}", query=query, json=False)
+        return answer.body
+
     async def access(self) -> dict[str, Any]:
         """What this member may see now, and by which clause."""
         return await self._json("/api/v1/access")

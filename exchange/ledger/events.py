@@ -110,7 +110,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "publish": Event(
         Rule.ROUTED, {"cause": "text", **_SPAN, "items_root?": "hex", "to?": "text"},
-        "for late ones: the places by label", (2, 7),
+        "the tick, id, version and digest of each object; for late ones, which ticks stand for which, and the places by label",
+        (2, 7),
         Text("Objects became available in a collection, or late to one member.", "Unos objetos quedaron disponibles en una colección, o después a un miembro."),
     ),
     "release": Event(

@@ -22,7 +22,8 @@ from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.tiles import HASH_BYTES, WIDTH, Tile, bundle, bundles_of, tiles_of
 from exchange.store.contract import Opening
 
-OPENING_LIMIT_BYTES = 1_000_000
+OPENING_LIMIT_BYTES = 4_000_000
+"""The largest lists what an envelope placed: 5,000 objects with the longest ids take 2 MB."""
 
 
 class CopySource(Protocol):

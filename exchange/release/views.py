@@ -247,7 +247,7 @@ class _Step:
         for run in runs:
             bounds = placed.setdefault(self._rows[run.label].facets, [run.run, run.run])
             bounds[1] = run.run
-        private = {"placed": placed}
+        private = {"placed": placed, "runs": [[run.tick, run.run, run.size] for run in runs]}
         return Entry(log, "publish", HUB, f"coll:{collection}", pub, private=private)
 
     def _recall(self, collection: str, rows: Sequence[LabelRow], now_us: int) -> RecallRow:

@@ -1,6 +1,6 @@
 """What request handlers are handed: the parts of the hub, put together in hub.py and nowhere else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exchange.clock import Clock
 from exchange.edl.lists import Lists
@@ -34,3 +34,5 @@ class Services:
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""
+    audit_readers: set[str] = field(default_factory=set)
+    """Auditors whose question this process is answering: one reads whole logs, so each has one at a time."""
