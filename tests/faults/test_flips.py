@@ -18,7 +18,7 @@ from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FLIPS = 20
+FLIPS = 60
 PERIOD_SECONDS = 0.6
 """A hundred flips a minute."""
 
