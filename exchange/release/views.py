@@ -243,6 +243,7 @@ class _Step:
         self._still = frozenset(changed)
         self._states = standing.states
         self._closed: list[int] = []
+        self._logs: dict[str, str] = {}
 
     @property
     def delayed(self) -> list[tuple[int, int]]:
@@ -357,7 +358,9 @@ class _Step:
     def _place(self, label: int) -> tuple[str, str]:
         """The log, and the collection."""
         row = self._rows[label]
-        return route(self._member.country, (row.country,)), row.collection
+        if row.country not in self._logs:
+            self._logs[row.country] = route(self._member.country, (row.country,))
+        return self._logs[row.country], row.collection
 
     def _publish(self, log: str, collection: str, cause: str, runs: Sequence[LateRun]) -> Entry:
         pub = {
