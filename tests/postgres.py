@@ -143,6 +143,12 @@ class Databases:
         )
         return self.at(name)
 
+    async def copy(self, url: str) -> str:
+        """The URL of a copy of a database that nobody is connected to."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        await self._order(f'CREATE DATABASE "{name}" TEMPLATE "{urlsplit(url).path[1:]}"')
+        return self.at(name)
+
     async def drop(self) -> None:
         """All that were made: a server that was given must be left as it was found."""
         db = await asyncpg.connect(self.url)

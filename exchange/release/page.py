@@ -89,7 +89,7 @@ class Release:
 
     async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:
         """What of a collection the member may see, its view brought up to the rules; and the rules that this is by."""
-        glance, member, view = await self.views.ready(glance, member)
+        glance, member, view, _ = await self.views.ready(glance, member)
         rules, epochs = glance
         return await self.grants.allowed(rules, epochs, member, collection, view), glance
 

@@ -504,7 +504,9 @@ class Store(Protocol):
 
     async def proposals(self) -> Proposals: ...
 
-    async def labels(self) -> list[LabelRow]: ...
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        """Every label under which something was placed after that tick, by id."""
+        ...
 
     async def samples(self, since_us: int) -> list[Sample]:
         """Of each label with placements at or after a time. Reads every placement: for people who compare agreements."""
@@ -552,6 +554,10 @@ class Store(Protocol):
 
     async def view(self, member: str) -> View | None:
         """A member's view as it was last written; None when it never was."""
+        ...
+
+    async def views(self) -> dict[str, int]:
+        """The number of every member's view."""
         ...
 
     async def late(self, member: str, collection: str) -> list[LateRun]:

@@ -177,8 +177,8 @@ class PostgresStore:
     async def proposals(self) -> Proposals:
         return await self._snapshot(postgres_read.proposals)
 
-    async def labels(self) -> list[LabelRow]:
-        return await self._read(postgres_read.labels)
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        return await self._read(lambda db: postgres_read.labels(db, since))
 
     async def samples(self, since_us: int) -> list[Sample]:
         return await self._read(lambda db: postgres_read.samples(db, since_us))
@@ -217,6 +217,9 @@ class PostgresStore:
 
     async def view(self, member: str) -> View | None:
         return await self._snapshot(lambda db: postgres_late.view(db, member))
+
+    async def views(self) -> dict[str, int]:
+        return await self._read(postgres_late.views)
 
     async def late(self, member: str, collection: str) -> list[LateRun]:
         return await self._read(lambda db: postgres_late.late(db, member, collection))

@@ -191,8 +191,8 @@ class SqliteStore:
     async def proposals(self) -> Proposals:
         return await self._read(sqlite_read.proposals)
 
-    async def labels(self) -> list[LabelRow]:
-        return await self._read(sqlite_read.labels)
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        return await self._read(lambda db: sqlite_read.labels(db, since))
 
     async def samples(self, since_us: int) -> list[Sample]:
         return await self._read(lambda db: sqlite_read.samples(db, since_us))
@@ -227,6 +227,9 @@ class SqliteStore:
 
     async def view(self, member: str) -> View | None:
         return await self._read(lambda db: sqlite_late.view(db, member))
+
+    async def views(self) -> dict[str, int]:
+        return await self._read(sqlite_late.views)
 
     async def late(self, member: str, collection: str) -> list[LateRun]:
         return await self._read(lambda db: sqlite_late.late(db, member, collection))

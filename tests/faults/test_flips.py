@@ -18,7 +18,7 @@ from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FLIPS = 20
+FLIPS = 60
 PERIOD_SECONDS = 0.6
 """A hundred flips a minute."""
 
@@ -32,6 +32,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, An
         yield made
 
 
+@pytest.mark.timeout(400)
 async def test_each_release_names_the_one_version_in_force_at_its_place(world: World, tmp_path: Any) -> None:
     """Every other version closes the border from the US to Mexico. Two processes flip in turn; readers walk all the while."""
     await world.post("us-cyber", *(world.signed("us-cyber") for _ in range(20)))
