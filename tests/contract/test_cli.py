@@ -1,4 +1,4 @@
-"""The whole path by command line, against a hub and two witnesses that run as processes of their own."""
+"""The whole path by command line, against a hub and four witnesses that run as processes of their own."""
 
 import io
 import json
@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from certs.authority import Authority
 from certs.keys import read_certificate
 from exchange.cli import __main__ as cli
+from exchange.cli import setup
 from exchange.cli.holders import now
 from tests.data import VENDORED
 from tests.world import TLP2, free_port
@@ -87,10 +88,12 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     root = tmp_path_factory.mktemp("hand")
     with pytest.MonkeyPatch.context() as patch:
         puente = Terminal(root, patch)
-        ports = [free_port() for _ in range(4)]
+        ports = [free_port() for _ in range(6)]
         puente.well("init", "--port", ports[0], "--mtls-port", ports[1])
         settings = puente.home / "hub" / "puente.toml"
-        text = settings.read_text().replace(":8451", f":{ports[2]}").replace(":8452", f":{ports[3]}")
+        text = settings.read_text()
+        for n, port in enumerate(ports[2:]):
+            text = text.replace(f":{8451 + n}", f":{port}")
         settings.write_text(f'witness_interval_seconds = 0.3\ncheckpoint_interval_seconds = 0.1\ncrls = "crls"\n{text}')
         (puente.home / "hub" / "crls").mkdir()
         for country in ("US", "MX"):
@@ -99,8 +102,10 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             puente.well("member", "add", slug)
             puente.well("token", "create", slug, "--save")
         running = [
-            start(root, "witness", "serve", "var/witness-us", "--port", str(ports[2])),
-            start(root, "witness", "serve", "var/witness-mx", "--port", str(ports[3])),
+            *[
+                start(root, "witness", "serve", f"var/witness-{name}", "--port", str(port))
+                for name, port in zip(setup.WITNESSES, ports[2:], strict=True)
+            ],
             start(root, "serve"),
         ]
         try:

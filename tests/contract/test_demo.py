@@ -191,7 +191,7 @@ def test_the_printed_snippet_works_in_a_fresh_python(stays: Stays) -> None:
 
 def test_ctrl_c_ends_it_and_everything_it_started(stays: Stays) -> None:
     """Last of those that need it."""
-    assert len(witnesses_of(stays.home)) == 2
+    assert len(witnesses_of(stays.home)) == 4
     stays.process.send_signal(signal.SIGINT)
     assert stays.process.wait(40) == 0
     assert witnesses_of(stays.home) == []
@@ -233,8 +233,8 @@ def failing(part: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_witness_that_does_not_come_up_is_named(tmp_path: Path) -> None:
     ran = failing("witness", tmp_path / "home")
-    assert "✗ starting the hub and its witnesses: Witness mx-a did not come up" in ran.stderr
-    assert "✗ al arrancar el centro y sus testigos: El testigo mx-a no arrancó" in ran.stderr
+    assert "✗ starting the hub and its witnesses: Witness mx-b did not come up" in ran.stderr
+    assert "✗ al arrancar el centro y sus testigos: El testigo mx-b no arrancó" in ran.stderr
 
 
 def test_feeds_that_fail_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
