@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from exchange.cli import setup
 from exchange.store.contract import DEGRADED, OPEN, Act, Outdated, Record, StateChange
 from tests.places import Place, knobs_of
 from tests.world import World, make_world
@@ -15,8 +16,11 @@ from tests.world import World, make_world
 
 @pytest.fixture
 async def world(tmp_path: Path, place: Place) -> AsyncIterator[World]:
-    """One whose state the test alone turns."""
-    async with make_world(tmp_path, witness_interval_seconds=3_600.0, **knobs_of(place)) as made:
+    """One whose witnesses never answer, so that the test alone turns its state."""
+    nobody = dict.fromkeys(setup.WITNESSES, "http://127.0.0.1:9")
+    async with make_world(tmp_path, witnesses=nobody, **knobs_of(place)) as made:
+        assert (await made.hub.services.store.epochs()).state == DEGRADED, "it began without an answer of each country"
+        await turn(made, DEGRADED, OPEN)
         yield made
 
 
