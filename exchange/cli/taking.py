@@ -1,5 +1,6 @@
 """What a member takes, and proves without trusting anybody: `puente pull` and `puente verify`."""
 
+import contextlib
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -26,7 +27,7 @@ from exchange.cli.words import a_file, a_folder, argument, command, new_file, ne
 from exchange.client import Client, Page, divide, keyring, verify_object
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
-from exchange.errors import Malformed, Text
+from exchange.errors import Malformed, Text, TooFast, Unavailable
 from exchange.ledger.note import Policy
 from exchange.times import as_datetime, parse_us
 
@@ -122,7 +123,8 @@ def pull(
                 bar.length = totals["objects"] + page.more
                 bar.update(len(page.objects))
                 if follow:
-                    await hold_to_it(me, client)
+                    with contextlib.suppress(TooFast, Unavailable):  # the next page asks again
+                        await hold_to_it(me, client)
         await hold_to_it(me, client)
 
     at_network(me, work)

@@ -130,7 +130,10 @@ class Rounds:
         One that cosigned it already is asked again when two thirds of the time to silence are over: a log that does not
         grow shows only so that its witnesses are there.
         """
-        refresh_s = self._now_s() - int(self._with.silence_seconds * 2 / 3)
+        now_s = (
+            self._now_s()
+        )  # once: who was not asked because there was time is not silent because it ran out meanwhile
+        refresh_s = now_s - int(self._with.silence_seconds * 2 / 3)
         async with aiohttp.ClientSession() as session:
             for log in LOGS:
                 row = await self._store.checkpoint(log)
@@ -139,11 +142,13 @@ class Rounds:
                 held = self._times(log, row)
                 for name in held:
                     self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
+                if log == "both":  # what another process of this hub was answered since we began is an answer to us
+                    self._answered.update(name for name, time_s in held.items() if time_s > self._began_s)
                 async with asyncio.TaskGroup() as tasks:
                     for name in self._witnesses_of(log):
                         if name not in self._forgot and held.get(name, 0) <= max(refresh_s, 0):
                             tasks.create_task(self._ask(session, log, row, name))
-        await self._judge()
+        await self._judge(now_s)
 
     async def _ask(self, session: aiohttp.ClientSession, log: str, row: CheckpointRow, name: str) -> None:
         known = self._sizes.get((log, name), 0)
@@ -272,11 +277,11 @@ class Rounds:
         if not self._policy.satisfied(self._answered):
             await self._pass(OPEN, DEGRADED, self._lacking(self._answered))
 
-    async def _judge(self) -> None:
+    async def _judge(self, now_s: int) -> None:
         state = (await self._store.epochs()).state
         row = await self.newest("both")
         times = self._times("both", row) if row is not None else {}
-        since_s = self._now_s() - int(self._with.silence_seconds)
+        since_s = now_s - int(self._with.silence_seconds)
         heard = {name for name, time_s in times.items() if time_s >= since_s}
         fresh = self._policy.satisfied(heard)
         if state == OPEN and not fresh and (row is not None or self._began_s < since_s):
@@ -300,13 +305,9 @@ class Rounds:
 
     async def _pass(self, old: str, new: str, silent: tuple[str, ...]) -> None:
         row = await self.newest("both")
-        last_s = max(self._times("both", row).values(), default=0) if row is not None else 0
-        pub = {
-            "from": old,
-            "to": new,
-            "silent": list(silent),
-            **({"last": as_text(last_s * 1_000_000)} if last_s else {}),
-        }
+        since_s = max(self._times("both", row).values(), default=0) if row is not None else self._began_s
+        release = "domestic" if new == DEGRADED else "all"
+        pub = {"countries": list(silent), "since": as_text(since_s * 1_000_000), "release": release}
         entry = Entry("both", "log.degraded", HUB, "hub", pub)
         act = Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=(StateChange(old, new),))
         (done,) = await self._store.extend([act])

@@ -68,7 +68,7 @@ def border_closed() -> Unavailable:
         "The witnesses of one country are silent, so nothing crosses the border now. Domestic exchange goes on. Try again later.",
         "Los testigos de un país no responden, por lo que nada cruza la frontera por ahora. El intercambio nacional continúa. Intente más tarde.",
         code="border-closed",
-        retry_after_seconds=60,
+        retry_after_seconds=10,
     )  # fmt: skip
 
 

@@ -88,6 +88,16 @@ async def test_one_object_and_a_manifest_do_not_cross_either(world: World) -> No
         assert (await world.get("mx-aduanas", f"{place}/{path}"))[0] == 503
 
 
+async def test_devices_abroad_keep_the_list_they_have_and_those_at_home_get_theirs(world: World) -> None:
+    await world.post("us-cyber", world.signed("us-cyber"))
+    await turn(world, OPEN, DEGRADED)
+    for slug, expected in (("us-customs", 200), ("mx-ciber", 503)):
+        path = f"{world.hub.url}/edl/v1/indicators/ipv4.txt"
+        async with world.session.get(path, headers={"Authorization": f"Bearer {world.tokens[slug]}"}) as answer:
+            assert answer.status == expected, slug
+            assert ("198.51.100.7" in await answer.text()) == (expected == 200)
+
+
 async def test_only_one_process_turns_the_state_and_a_halt_wins(world: World) -> None:
     await turn(world, OPEN, DEGRADED)
     with pytest.raises(Outdated):

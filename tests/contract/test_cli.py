@@ -24,6 +24,7 @@ from certs.keys import read_certificate
 from exchange.cli import __main__ as cli
 from exchange.cli import setup
 from exchange.cli.holders import now
+from exchange.ledger.note import Checkpoint, LogKey, WitnessKey, note_text, split_note
 from tests.data import VENDORED
 from tests.world import TLP2, free_port
 
@@ -109,7 +110,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             start(root, "serve"),
         ]
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60  # five interpreters begin at once
             while puente("me", "--as", "us-cyber").code != 0:
                 assert time.monotonic() < deadline, (root / "log").read_text()
                 time.sleep(0.2)
@@ -264,6 +265,26 @@ def test_sign_submit_pull_verify_explain(terminal: Terminal) -> None:
     assert own == hubs
     assert hubs["placements"][0]["clause"].startswith("P-")
     assert "P-" in terminal.well("explain", "--object", name, "--to", "mx-ciber").out
+
+
+def test_a_hub_that_shows_another_history_ends_with_status_four_and_evidence(terminal: Terminal) -> None:
+    """Here both countries' witnesses once vouched for another: no hub can explain that away."""
+    place = terminal.home / "members/mx-aduanas"
+    terminal.well("member", "add", "mx-aduanas")
+    terminal.well("token", "create", "mx-aduanas", "--save")
+    terminal.well("pull", "--as", "mx-aduanas", "indicators")
+    kept = place / "seen/both/checkpoint"
+    seen = Checkpoint.parse(split_note(kept.read_bytes())[0])
+    other = Checkpoint(seen.origin, seen.size, bytes(32)).body()
+    keys = [(terminal.home / f"witness-{name}/witness.key").read_text().strip() for name in ("us-a", "mx-b")]
+    signed = LogKey.decode((terminal.home / "hub/keys/log-both.key").read_text().strip()).sign(other)
+    kept.write_bytes(note_text(signed, [WitnessKey.decode(key).cosign(other, 1) for key in keys]))
+    for lang, word in (("en_US.UTF-8", "tell both countries"), ("es_MX.UTF-8", "avise a ambos países")):
+        ran = terminal("pull", "--as", "mx-aduanas", "indicators", lang=lang)
+        assert (ran.code, ran.out, "history-other" in ran.err, word in ran.err) == (4, "", True, True)
+    (evidence,) = (place / "seen/alarms").iterdir()
+    assert evidence.stat().st_mode & 0o077 == 0
+    assert json.loads(evidence.read_bytes())["seen"] == kept.read_text()
 
 
 def test_a_page_of_both_countries_objects_is_proved_in_both_logs(terminal: Terminal) -> None:

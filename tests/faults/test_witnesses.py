@@ -119,14 +119,14 @@ async def test_a_silent_country_closes_the_border_and_its_return_opens_it(
         await round_of(hub)
         await hub.append("us")
         await round_of(hub)
-        assert [one["silent"] for one in await degraded_entries(hub)] == [silent], (
+        assert [one["countries"] for one in await degraded_entries(hub)] == [silent], (
             "it is told once, and the log goes on"
         )
         assert hub.publisher.halted is None
         await two.speak(*WITNESSES)
         await round_of(hub)
         assert await state(hub) == "open"
-        assert [one["to"] for one in await degraded_entries(hub)] == ["degraded", "open"]
+        assert [one["release"] for one in await degraded_entries(hub)] == ["domestic", "all"]
         await round_of(hub)
         await hub.check()
         await hub.store.close()
