@@ -72,6 +72,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         interval_seconds=settings.checkpoint_interval_seconds,
         witness_interval_seconds=settings.witness_interval_seconds,
         witness_timeout_seconds=settings.witness_timeout_seconds,
+        witness_silence_seconds=settings.witness_silence_seconds,
     )
     known = _known_good(settings)
     release = Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes)

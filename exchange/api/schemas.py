@@ -73,7 +73,7 @@ SCHEMAS: dict[str, Schema] = {
         details=_object(field=_TEXT),
     ),
     "Alive": _object("alive", alive=_FLAG),
-    "Ready": _object("ready", ready=_FLAG),
+    "Ready": _object("ready", ready=_FLAG, state=_TEXT),
     "Document": {"type": "object", "description": "An OpenAPI 3.1 document."},
     "Discovery": _object("title", title=_TEXT, description=_TEXT, default=_TEXT, api_roots=_list(_TEXT)),
     "ApiRoot": _object(

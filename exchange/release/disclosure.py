@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from exchange.errors import Unavailable
 from exchange.ledger.entry import Entry, national, route
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection
@@ -54,6 +55,21 @@ def _part(country: str, pieces: Sequence[Piece]) -> Part:
         "items_root": root([items[n : n + 32] for n in range(0, len(items), 32)]).hex(),
     }
     return Part(country, pub, tick_runs(pieces))
+
+
+def first_abroad(caller: Caller, given: Sequence[Part]) -> int | None:
+    """The tick of the first row that the border lies before."""
+    return min((part.ticks[0][0] for part in given if part.country != caller.member.country), default=None)
+
+
+def border_closed() -> Unavailable:
+    """What is answered for what would cross while a country's witnesses are silent (ledger design, 2.6)."""
+    return Unavailable(
+        "The witnesses of one country are silent, so nothing crosses the border now. Domestic exchange goes on. Try again later.",
+        "Los testigos de un país no responden, por lo que nada cruza la frontera por ahora. El intercambio nacional continúa. Intente más tarde.",
+        code="border-closed",
+        retry_after_seconds=10,
+    )  # fmt: skip
 
 
 def release_entries(

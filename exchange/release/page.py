@@ -10,13 +10,13 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
 from exchange.model.view import EVER
-from exchange.release.disclosure import PollSums, denial, release_entries
+from exchange.release.disclosure import PollSums, border_closed, denial, first_abroad, release_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.packing import Packed, Packing
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook, changing
-from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
+from exchange.store.contract import DEGRADED, Act, Epochs, LeafRef, Outdated, Record, Store
 
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""
@@ -77,6 +77,11 @@ class Release:
             if not sheet.count:
                 self.polls.count(caller, collection, self._clock.now_us())
                 return Released(sheet)
+            if epochs.state == DEGRADED and (abroad := first_abroad(caller, sheet.parts)) is not None:
+                # What comes before it is given, and nothing is passed over: no reader may lose its place.
+                sheet = await self._read(allowed, match, after_us, limit, view, abroad - 1)
+                if not sheet.count:
+                    raise border_closed()
             record = Record(release_entries(caller, collection, view.name, sheet.parts))
             try:
                 act = Act(str(uuid.uuid4()), lambda _: record, rules.number, rules.until_us)  # noqa: B023
@@ -101,16 +106,20 @@ class Release:
         sheet = self._sheets.find(question, epochs.last_tick, epochs.revision)
         if sheet is None:
             # What came since may lie under labels that were not judged.
-            until, seen = epochs.last_tick, allowed.view
-            if view.write is None:
-                found = await self._store.spans(*place, until_us=until, view=seen)
-                sheet = Sheet.of_spans(found, allowed.countries)
-            else:
-                page = await self._store.page(*place, until_us=until, view=seen)
-                sheet = Sheet.of_rows(page, view.write, allowed.countries)
+            sheet = await self._read(allowed, match, after_us, limit, view, epochs.last_tick)
             if match.length <= KEPT_LENGTH:
                 self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
         return question, sheet
+
+    async def _read(
+        self, allowed: Allowed, match: Filter, after_us: int, limit: int, view: View, until_us: int
+    ) -> Sheet:
+        place = (allowed.collection, allowed.labels, match, after_us, limit)
+        if view.write is None:
+            found = await self._store.spans(*place, until_us=until_us, view=allowed.view)
+            return Sheet.of_spans(found, allowed.countries)
+        page = await self._store.page(*place, until_us=until_us, view=allowed.view)
+        return Sheet.of_rows(page, view.write, allowed.countries)
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""

@@ -62,6 +62,14 @@ class RevokeSigningCert:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """The head passes from one writable state to the other; Outdated when another process was faster."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgreementRow:
     """An adopted agreement. `number` counts adoptions; it is what releases and cursors are bound to."""
 
@@ -144,6 +152,7 @@ Change = (
     | ApprovalRow
     | ScheduleRow
     | TrustListRow
+    | StateChange
 )
 
 
@@ -345,6 +354,14 @@ class Done:
 
 class Outdated(Exception):
     """The agreement, a draft or a member's view changed between decision and commit: decide again. Nothing was written."""
+
+
+OPEN = "open"
+DEGRADED = "degraded"
+"""A country's witnesses are silent: everything goes on but release across the border (ledger design, 2.6)."""
+
+WRITABLE = (OPEN, DEGRADED)
+"""The states of the head in which the log grows. Any other names the fault that halted it."""
 
 
 class Halted(Exception):

@@ -150,7 +150,7 @@ class PostgresStore:
 
     async def halt(self, reason: str) -> None:
         await self._writer.transact(
-            lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state = 'open'", reason)
+            lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state IN ('open', 'degraded')", reason)
         )
 
     # --- reads ---

@@ -16,6 +16,7 @@ from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.view import LateRun
 from exchange.store.contract import (
+    WRITABLE,
     Act,
     AgreementRow,
     ApprovalRow,
@@ -29,6 +30,7 @@ from exchange.store.contract import (
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
+    StateChange,
     StatusRow,
     TrustListRow,
     ViewChange,
@@ -90,7 +92,7 @@ class _Transaction:
     ) -> None:
         self.db = db
         state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = head
-        if state != "open":
+        if state not in WRITABLE:
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
         if clock is not None:
@@ -253,6 +255,12 @@ async def _put_member(db: Connection, m: Member) -> None:
     )  # fmt: skip
 
 
+async def _pass_to(db: Connection, change: StateChange) -> None:
+    passed = "UPDATE head SET state = $1 WHERE k = 0 AND state = $2 RETURNING 1"
+    if await db.fetchval(passed, change.new, change.old) is None:
+        raise Outdated
+
+
 async def _put_credential(db: Connection, c: Credential) -> None:
     await db.execute(
         "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product)"
@@ -331,4 +339,5 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    StateChange: _pass_to,
 }

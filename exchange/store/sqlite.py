@@ -171,7 +171,9 @@ class SqliteStore:
         )
 
     async def halt(self, reason: str) -> None:
-        await self._transact(lambda db: db.execute("UPDATE head SET state = ? WHERE state = 'open'", (reason,)))
+        await self._transact(
+            lambda db: db.execute("UPDATE head SET state = ? WHERE state IN ('open', 'degraded')", (reason,))
+        )
 
     # --- reads ---
 

@@ -13,6 +13,7 @@ from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.view import LateRun
 from exchange.store.contract import (
+    WRITABLE,
     Act,
     AgreementRow,
     ApprovalRow,
@@ -26,6 +27,7 @@ from exchange.store.contract import (
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
+    StateChange,
     TrustListRow,
     ViewChange,
     stamped,
@@ -74,7 +76,7 @@ class _Transaction:
             "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head"
         ).fetchone()
         state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = row
-        if state != "open":
+        if state not in WRITABLE:
             raise Halted(state)
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us = max(now_us, last_time)
@@ -215,6 +217,11 @@ def _put_member(db: sqlite3.Connection, m: Member) -> None:
     )  # fmt: skip
 
 
+def _pass_to(db: sqlite3.Connection, change: StateChange) -> None:
+    if not db.execute("UPDATE head SET state = ? WHERE state = ?", (change.new, change.old)).rowcount:
+        raise Outdated
+
+
 def _put_credential(db: sqlite3.Connection, c: Credential) -> None:
     db.execute(
         "INSERT INTO credential (id, member, kind, digest, created_us, expires_us, ended_us, note, certificate, product)"
@@ -292,4 +299,5 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    StateChange: _pass_to,
 }

@@ -1,4 +1,4 @@
-"""The whole path by command line, against a hub and two witnesses that run as processes of their own."""
+"""The whole path by command line, against a hub and four witnesses that run as processes of their own."""
 
 import io
 import json
@@ -22,7 +22,9 @@ from click.testing import CliRunner
 from certs.authority import Authority
 from certs.keys import read_certificate
 from exchange.cli import __main__ as cli
+from exchange.cli import setup
 from exchange.cli.holders import now
+from exchange.ledger.note import Checkpoint, LogKey, WitnessKey, note_text, split_note
 from tests.data import VENDORED
 from tests.world import TLP2, free_port
 
@@ -87,10 +89,12 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     root = tmp_path_factory.mktemp("hand")
     with pytest.MonkeyPatch.context() as patch:
         puente = Terminal(root, patch)
-        ports = [free_port() for _ in range(4)]
+        ports = [free_port() for _ in range(6)]
         puente.well("init", "--port", ports[0], "--mtls-port", ports[1])
         settings = puente.home / "hub" / "puente.toml"
-        text = settings.read_text().replace(":8451", f":{ports[2]}").replace(":8452", f":{ports[3]}")
+        text = settings.read_text()
+        for n, port in enumerate(ports[2:]):
+            text = text.replace(f":{8451 + n}", f":{port}")
         settings.write_text(f'witness_interval_seconds = 0.3\ncheckpoint_interval_seconds = 0.1\ncrls = "crls"\n{text}')
         (puente.home / "hub" / "crls").mkdir()
         for country in ("US", "MX"):
@@ -99,12 +103,14 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             puente.well("member", "add", slug)
             puente.well("token", "create", slug, "--save")
         running = [
-            start(root, "witness", "serve", "var/witness-us", "--port", str(ports[2])),
-            start(root, "witness", "serve", "var/witness-mx", "--port", str(ports[3])),
+            *[
+                start(root, "witness", "serve", f"var/witness-{name}", "--port", str(port))
+                for name, port in zip(setup.WITNESSES, ports[2:], strict=True)
+            ],
             start(root, "serve"),
         ]
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60  # five interpreters begin at once
             while puente("me", "--as", "us-cyber").code != 0:
                 assert time.monotonic() < deadline, (root / "log").read_text()
                 time.sleep(0.2)
@@ -259,6 +265,26 @@ def test_sign_submit_pull_verify_explain(terminal: Terminal) -> None:
     assert own == hubs
     assert hubs["placements"][0]["clause"].startswith("P-")
     assert "P-" in terminal.well("explain", "--object", name, "--to", "mx-ciber").out
+
+
+def test_a_hub_that_shows_another_history_ends_with_status_four_and_evidence(terminal: Terminal) -> None:
+    """Here both countries' witnesses once vouched for another: no hub can explain that away."""
+    place = terminal.home / "members/mx-aduanas"
+    terminal.well("member", "add", "mx-aduanas")
+    terminal.well("token", "create", "mx-aduanas", "--save")
+    terminal.well("pull", "--as", "mx-aduanas", "indicators")
+    kept = place / "seen/both/checkpoint"
+    seen = Checkpoint.parse(split_note(kept.read_bytes())[0])
+    other = Checkpoint(seen.origin, seen.size, bytes(32)).body()
+    keys = [(terminal.home / f"witness-{name}/witness.key").read_text().strip() for name in ("us-a", "mx-b")]
+    signed = LogKey.decode((terminal.home / "hub/keys/log-both.key").read_text().strip()).sign(other)
+    kept.write_bytes(note_text(signed, [WitnessKey.decode(key).cosign(other, 1) for key in keys]))
+    for lang, word in (("en_US.UTF-8", "tell both countries"), ("es_MX.UTF-8", "avise a ambos países")):
+        ran = terminal("pull", "--as", "mx-aduanas", "indicators", lang=lang)
+        assert (ran.code, ran.out, "history-other" in ran.err, word in ran.err) == (4, "", True, True)
+    (evidence,) = (place / "seen/alarms").iterdir()
+    assert evidence.stat().st_mode & 0o077 == 0
+    assert json.loads(evidence.read_bytes())["seen"] == kept.read_text()
 
 
 def test_a_page_of_both_countries_objects_is_proved_in_both_logs(terminal: Terminal) -> None:

@@ -281,7 +281,7 @@ async def test_submission_and_release_can_be_proved_without_the_hub(world: World
         assert proof is not None
         [leaf] = await world.hub.services.store.leaves(log, index, index + 1)
         proven = Receipt.parse(proof).verify(leaf, policies[log])
-        assert len(proven.cosigned) == (2 if log == "both" else 1)
+        assert {name[:2] for name in proven.cosigned} == ({"us", "mx"} if log == "both" else {log})
         receipts[f"r{number}"] = (proof, leaf)
     assert StixObject.of(sent, b"").id.encode() in receipts["r0"][1]
     await asyncio.sleep(0.6)

@@ -129,6 +129,7 @@ LANGUAGES = (
     (b"es;q=0", "en"), (b';;q=,,"', "en"), (b"\xff\xfe", "en"), (b"en;q=0.1,es;q=0.2", "es"), (b"*" * 3000, "en"),
 )  # fmt: skip
 ODD_HEADERS = (
+    (b"X-Audit-Seen", b"0:" + b"0" * 64), (b"X-Audit-Seen", b"9" * 400), (b"X-Audit-Seen", b"1:\xff"), (b"X-Audit-Seen", b":"),
     (b"Accept", b"text/html;q=0.9"), (b"Accept", b"*/*;q=9"), (b"Accept", b'"' * 500), (b"Accept", b"\xff"),
     (b"Accept", b"application/taxii+json;version=2.0"), (b"Range", b"bytes=0-1"), (b"Range", b"items=-5"),
     (b"User-Agent", b"\xff\xfe\xed\xa0\x80"), (b"User-Agent", b"a" * 6000), (b"If-None-Match", b"*"),

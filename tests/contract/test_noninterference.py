@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from exchange.cli import setup
 from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
 from exchange.hub import running
@@ -104,7 +105,9 @@ async def play(
 ) -> list[Answer]:
     """The same scene in a world of its own: what `viewer` hears of it. `own`: its database, where that is no file of its home."""
     shutil.copytree(founded.settings.database.parent, home)
-    moved = {"database": home / founded.settings.database.name, "anchors": home / "anchors", "witnesses": {}}
+    moved = {"database": home / founded.settings.database.name, "anchors": home / "anchors", "witnesses": {},
+             "witness_policy": home / "witness-policy"}  # fmt: skip
+    setup.fail_open(moved["witness_policy"])
     quiet = {"view_interval_seconds": 1e6, "poll_sum_interval_seconds": 1e6}
     settings = founded.settings.model_copy(update=moved | quiet | own)
     clock = FixedClock(as_text(founded.clock.now_us()))
