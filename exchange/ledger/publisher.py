@@ -165,6 +165,10 @@ class Publisher:
     def origins(self) -> dict[str, str]:
         return {log: key.name for log, key in self._with.keys.items()}
 
+    def policy(self, log: str) -> Policy:
+        """Whose cosignatures make a checkpoint of the log count."""
+        return self._with.policies[log]
+
     async def start(self, *, ask_witnesses: bool = False) -> None:
         """Compare the whole log with the anchors, and with the witnesses if asked to, before anything is signed.
 

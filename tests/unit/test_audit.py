@@ -21,6 +21,7 @@ from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.findings import TEXTS
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, WitnessKey, note_text
+from exchange.ledger.pack import Enclosed, Past
 from exchange.ledger.receipt import Receipt, ReceiptFault
 from exchange.store.contract import Opening
 from exchange.times import as_text
@@ -64,12 +65,18 @@ class Source:
 
     entries: dict[str, list[bytes]]
     opened: dict[str, list[Opening]] = field(default_factory=dict)
+    passed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Sizes that a log had before, the first of them before the window."""
 
     async def logs(self) -> Sequence[str]:
         return tuple(self.entries)
 
     async def note(self, log: str) -> bytes:
         return signed(log, self.entries[log])
+
+    async def past(self, log: str) -> Past:
+        notes = [signed(log, self.entries[log][:size]) for size in self.passed.get(log, ())]
+        return Past(notes[0], notes[1:]) if notes else Past()
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return self.entries[log][start:end]
@@ -93,7 +100,7 @@ async def written(directory: Path, source: Source) -> Path:
     receipts = {
         f"{log}-{n}": receipt(log, source.entries[log][:size], n) for log, n, size in (("both", 2, 4), ("us", 4, 5))
     }
-    await write_copy(directory, source, receipts)
+    await write_copy(directory, source, Enclosed(receipts))
     return directory
 
 
@@ -150,10 +157,10 @@ def test_an_honest_copy_passes(original: Path) -> None:
 def test_the_layout_is_that_of_tlog_tiles(original: Path) -> None:
     assert files(original) == sorted(
         [
-            "MANIFEST", "README", "both/checkpoint", "both/open/3.json", "both/tile/0/000", "both/tile/0/001.p/3",
+            "MANIFEST", "README", "both/checkpoint", "both/open/000.jsonl", "both/tile/0/000", "both/tile/0/001.p/3",
             "both/tile/1/000.p/1", "both/tile/entries/000", "both/tile/entries/001.p/3", "receipts/both-2.leaf",
             "receipts/both-2.tlog-proof", "receipts/us-4.leaf", "receipts/us-4.tlog-proof", "us/checkpoint",
-            "us/tile/0/000.p/5", "us/tile/entries/000.p/5",
+            "us/tile/0/000.p/5", "us/tile/entries/000.p/5", "verify.py",
         ]
     )  # fmt: skip
     assert original.stat().st_mode & 0o077 == 0
@@ -202,10 +209,10 @@ def test_every_flipped_bit_is_found_and_named(copy: Path) -> None:
 
 
 def test_every_flipped_bit_is_found_though_manifest_was_made_to_agree(copy: Path) -> None:
-    """README alone is protected by nothing but MANIFEST; of an unknown signature line the same would be true."""
+    """README and verify.py alone are protected by nothing but MANIFEST; of an unknown signature line the same would be true."""
     draw = random.Random(20261125)
     for path in files(copy):
-        if path in ("MANIFEST", "README"):
+        if path in ("MANIFEST", "README", "verify.py"):
             continue
         size = (copy / path).stat().st_size
         for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(10))}:
@@ -267,7 +274,7 @@ def test_a_false_entry_does_not_accuse_the_log_of_a_fork(copy: Path) -> None:
         "both/tile/0/000",
         "both/tile/1/000.p/1",
         "both/tile/entries/001.p/3",
-        "both/open/3.json",
+        "both/open/000.jsonl",
         "receipts/us-4.leaf",
         "receipts/us-4.tlog-proof",
         "README",
@@ -408,20 +415,23 @@ def test_an_older_copy_and_a_useless_kept_checkpoint(original: Path) -> None:
         (b'":"', b'": "', "opening-malformed"),
         (b"0303", b"03", "opening-malformed"),
         (b"{", b"[", "opening-malformed"),
+        (b'"index":3', b'"index":-3', "opening-malformed"),
+        (b'"index":3', b'"index":"3"', "opening-malformed"),
+        *((b'"index":3', b'"index":%d' % index, "opening-wrong") for index in (4, 258, 259, 10**15)),
     ],
 )
-def test_an_opening_must_be_what_was_committed(copy: Path, old: bytes, new: bytes, code: str) -> None:
-    path = copy / "both/open/3.json"
+def test_an_opening_must_be_what_its_leaf_committed_to(copy: Path, old: bytes, new: bytes, code: str) -> None:
+    path = copy / "both/open/000.jsonl"
     path.write_bytes(path.read_bytes().replace(old, new))
     reseal(copy)
-    assert codes(verify_copy(copy, POLICIES)) == {("both/open/3.json", code)}
+    assert codes(verify_copy(copy, POLICIES)) == {("both/open/000.jsonl", code)}
 
 
-@pytest.mark.parametrize("index", [4, 258, 259, 10**15])
-def test_an_opening_of_a_leaf_without_a_commitment(copy: Path, index: int) -> None:
-    shutil.copy(copy / "both/open/3.json", copy / f"both/open/{index}.json")
+def test_an_opening_stands_once(copy: Path) -> None:
+    path = copy / "both/open/000.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
     reseal(copy)
-    assert codes(verify_copy(copy, POLICIES)) == {(f"both/open/{index}.json", "opening-wrong")}
+    assert codes(verify_copy(copy, POLICIES)) == {("both/open/000.jsonl", "opening-malformed")}
 
 
 def test_a_receipt_of_another_history_is_evidence(copy: Path) -> None:
