@@ -6,7 +6,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from certs.jcs import JsonError, canonical, load
+from certs.jcs import JsonError, canonical, load_canonical
 from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.findings import Findings
 from exchange.model.instant import instant
@@ -45,14 +45,14 @@ class Events:
 
     def _parse(self, file: str, index: int, data: bytes) -> dict[str, Any] | None:
         try:
-            leaf = load(data, max_bytes=LEAF_LIMIT_BYTES)
+            leaf, as_written = load_canonical(data, max_bytes=LEAF_LIMIT_BYTES)
         except JsonError as error:
             self._findings.add("leaf-malformed", file, index, error.code)
             return None
         if not isinstance(leaf, dict):
             self._findings.add("leaf-malformed", file, index, "object")
             return None
-        if canonical(leaf) != data:
+        if not as_written:
             self._findings.add("leaf-not-canonical", file, index)
         wrong = self._wrong_field(leaf)
         if wrong is not None:

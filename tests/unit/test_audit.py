@@ -8,7 +8,6 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from exchange.ledger.pack import Enclosed, Past
 from exchange.ledger.receipt import Receipt, ReceiptFault
 from exchange.store.contract import Opening
 from exchange.times import as_text
+from tests.packs import reseal
 
 LOGS = ("both", "us")
 KEYS = {log: LogKey(f"puente.hub.example/audit/{log}", bytes([n] * 32)) for n, log in enumerate(LOGS, 10)}
@@ -120,14 +120,6 @@ def files(copy: Path) -> list[str]:
 
 def codes(report: Report) -> set[tuple[str, str]]:
     return {(finding.file, finding.code) for finding in report.findings}
-
-
-def reseal(copy: Path) -> None:
-    """What a forger does: MANIFEST is made to agree with the changed files."""
-    lines = "".join(
-        f"{sha256((copy / path).read_bytes()).hexdigest()}  {path}\n" for path in files(copy) if path != "MANIFEST"
-    )
-    (copy / "MANIFEST").write_text(f"{lines}# sha256 {sha256(lines.encode()).hexdigest()}\n")
 
 
 def flip(path: Path, position: int, bit: int = 1) -> None:
