@@ -13,6 +13,7 @@ import orjson
 
 from bench.feeds import CASES, Feed
 from bench.growth import Growth
+from bench.packs import Packs
 from bench.policy import Policy
 from bench.suite import ROWS, Run
 
@@ -46,6 +47,7 @@ class Report:
     growth: Growth | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
     policy: Policy | None = None
+    packs: Packs | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, peer: str, row: str) -> float | None:
@@ -80,6 +82,7 @@ class Report:
             self._growth(),
             self._at_peers_sizes(),
             self._judging(),
+            self._of_packs(),
             self._memory(),
             self._of_feeds(),
         )
@@ -218,6 +221,24 @@ class Report:
             ["with its sentence and what every clause did", f"{found.told_us:.1f}"],
         ]
         yield from table(["one decision", "µs of CPU"], rows)
+
+    def _of_packs(self) -> Iterator[str]:
+        found = self.packs
+        if found is None:
+            return
+        yield ""
+        yield f"## An auditor's pack of {found.leaves:,} entries, {found.openings:,} of them opened: {found.pack_mb:,.0f} MB"
+        yield ""
+        yield (
+            f"Written in {found.write_seconds:.1f} s. A receipt of one entry takes the hub {found.receipt_ms:.2f} ms"
+            f" (p99 {found.receipt_p99_ms:.2f}), its checkpoint and all."
+        )
+        yield ""
+        rows = [
+            [name, f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}", f"{one.peak_mb:,.0f}"]
+            for name, one in found.verified.items()
+        ]
+        yield from table(["verified offline by", "seconds", "s of CPU", "peak MB"], rows)
 
     def _memory(self) -> Iterator[str]:
         if self.hub is None:

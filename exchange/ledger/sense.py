@@ -72,14 +72,9 @@ class Events:
             return "pub"
         if _number(leaf["pol"]) is None:
             return "pol"
-        try:
-            instant(leaf["time"])
-        except ValueError:
-            return "time"
-        return None if len(leaf["time"]) == 27 else "time"
+        return None if _is_time(leaf["time"]) else "time"
 
     def _order(self, file: str, index: int, leaf: dict[str, Any]) -> None:
-        # All times have six fraction digits, so that texts compare as times do.
         time = leaf["time"]
         if time < self.last_time:
             self._findings.add("time-order", file, index)
@@ -108,6 +103,27 @@ class Events:
         elif number < self._pol:
             self._findings.add("policy-order", file, index)
         self._pol = max(self._pol, number)
+
+
+def _is_time(text: str) -> bool:
+    """`2026-11-23T17:31:53.000123Z`: always with six digits, so that texts compare as times do."""
+    fraction = text[20:26]
+    return (
+        len(text) == 27
+        and text[19] == "."
+        and fraction.isascii()
+        and fraction.isdigit()
+        and _is_second(text[:19] + text[26])
+    )
+
+
+@lru_cache(maxsize=256)
+def _is_second(text: str) -> bool:
+    try:
+        instant(text)
+    except ValueError:
+        return False
+    return len(text) == 20
 
 
 @lru_cache(maxsize=256)
