@@ -230,8 +230,8 @@ class Report:
         yield f"## An auditor's pack of {found.leaves:,} entries, {found.openings:,} of them opened: {found.pack_mb:,.0f} MB"
         yield ""
         yield (
-            f"Written in {found.write_seconds:.1f} s. A receipt of one entry takes the hub {found.receipt_ms:.2f} ms"
-            f" (p99 {found.receipt_p99_ms:.2f}), its checkpoint and all."
+            f"Written in {found.write_seconds:.1f} s. A receipt of one entry takes the hub {found.receipt_ms:.2f} ms,"
+            f" {found.receipt_cpu_ms:.2f} ms of CPU, its checkpoint and all."
         )
         yield ""
         rows = [

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from certs.jcs import JsonError, canonical, load
+from certs.jcs import JsonError, canonical, load_canonical
 from exchange.ledger.copied import Files
 from exchange.ledger.entry import commitment
 from exchange.ledger.findings import TEXTS, Finding, Findings
@@ -307,14 +307,13 @@ class _Log:
             last = max(last, index)
 
 
+_OPENED = {"index", "payload", "salt"}
+
+
 def _opening(line: bytes) -> tuple[int, str]:
     """The leaf that a line opens, and the commitment that it leads to."""
-    value = load(line, max_bytes=OPENING_LIMIT_BYTES)
-    if (
-        set(value) != {"index", "payload", "salt"}
-        or canonical(value) + b"\n" != line
-        or type(value["index"]) is not int
-    ):
+    value, as_written = load_canonical(line.removesuffix(b"\n"), max_bytes=OPENING_LIMIT_BYTES)
+    if not (as_written and line.endswith(b"\n") and set(value) == _OPENED and type(value["index"]) is int):
         raise ValueError("not an opening")
     digest = commitment(bytes.fromhex(value["salt"]), canonical(value["payload"]))
     return value["index"], b64encode(digest).decode()

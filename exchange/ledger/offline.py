@@ -409,7 +409,7 @@ class Story:
             adoption = int(pol.rpartition("@")[2]) if pol else 0
             wrong = self._order(leaf, kind, time, adoption)
             if kind in ("policy.activate", "policy.tighten"):
-                self.agreed.add(public["sha256"])
+                self.agreed.add(public.get("sha256", ""))
             elif kind == "policy.approve":
                 self.agreed.add(digest(public))
             return leaf.get("c"), wrong

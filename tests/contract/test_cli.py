@@ -2,10 +2,10 @@
 
 import io
 import json
+import shutil
 import signal
 import ssl
 import stat
-import shutil
 import subprocess
 import sys
 import time
