@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs.jcs import load
+from certs.jcs import canonical, load
 from exchange.cli.comparing import back_us
 from exchange.cli.setup import OPERATOR
 from exchange.errors import Conflict, Malformed, NotFound
 from exchange.ledger.entry import LEAF_LIMIT_BYTES, Entry
+from exchange.ledger.events import schemas
 from exchange.ledger.note import Checkpoint, note_text, split_note
 from exchange.ledger.pack import Enclosed, Past, Progress, write_copy
 from exchange.store.contract import Act, CheckpointRow, Opening, Record
-from exchange.times import as_text, parse_us
+from exchange.times import parse_us
 from exchange.web.services import Services
 
 LOGS_FOR = {"us": ("both", "us"), "mx": ("both", "mx"), "both": ("both",)}
@@ -138,17 +139,23 @@ async def write_pack(
                 code="not-cosigned",
                 field="--receipt",
             )
-    scope = {
-        "for": whom,
-        "since": as_text(since_us) if since_us is not None else "",
-        "sizes": {log: head.size for log, head in heads.items()},
-    }
-    # A country's own audit is its own affair; the joint one is both countries'.
-    entry = Entry(whom, "pack.export", OPERATOR, f"pack:{whom}", scope)
-    await services.sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
-    papers = await agreements_since(services, since_us)
+    entries = tuple([await _exported(source, whom, head, log) for log, head in heads.items()])
+    await services.sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+    papers = {**await agreements_since(services, since_us), **_schemas()}
     await write_copy(directory, source, Enclosed(prove=prove, papers=papers), on_progress)
     return [Packed(log, head.size, head.root.hex()) for log, head in heads.items()]
+
+
+async def _exported(source: HubCopy, whom: str, head: Checkpoint, log: str) -> Entry:
+    """That this log left the hub, for whom: told to everybody who may read the log."""
+    before = (await source.past(log)).before
+    since = {"since": Checkpoint.parse(split_note(before)[0]).size} if before is not None else {}
+    pub = {"for": whom, "size": head.size, "root": head.root.hex(), "openings": whom != "both", **since}
+    return Entry(log, "pack.export", OPERATOR, f"log:{log}", pub)
+
+
+def _schemas() -> dict[str, bytes]:
+    return {f"schemas/{kind}.json": canonical(schema) + b"\n" for kind, schema in schemas().items()}
 
 
 async def agreements_since(services: Services, since_us: int | None) -> dict[str, bytes]:

@@ -40,7 +40,7 @@ def test_a_pack_verifies_with_the_hub_gone(packs: Packs, whom: str) -> None:
 
 def test_a_pack_has_the_logs_and_openings_of_its_country_alone(packs: Packs) -> None:
     folders = {whom: {path.name for path in packs.of(whom).iterdir() if path.is_dir()} for whom in WHOM}
-    common = {"agreements", "receipts"}
+    common = {"agreements", "receipts", "schemas"}
     assert folders == {"us": {"both", "us"} | common, "mx": {"both", "mx"} | common, "both": {"both"} | common}
     assert not list(packs.of("both").rglob("open"))
     for whom in ("us", "mx"):
@@ -72,15 +72,25 @@ def test_the_agreement_in_force_and_its_approvals_lie_in_the_pack(packs: Packs) 
     assert len(approvals) == 4  # two of each country
 
 
-def test_that_a_pack_was_taken_is_in_the_log_of_its_country(packs: Packs) -> None:
-    """Of the joint one both countries read; that the other had one of its own, neither."""
-    found = {log: [one for one in entries(packs.later, log) if one["t"] == "pack.export"] for log in ("both", "us")}
-    assert {log: [one["on"] for one in taken] for log, taken in found.items()} == {
-        "both": ["pack:both"],
-        "us": ["pack:us"],
+def test_that_a_log_was_taken_is_in_that_log(packs: Packs) -> None:
+    """All who may read `both` learn who took it; of its own log only its country."""
+    found = {
+        log: [one["pub"] for one in entries(packs.later, log) if one["t"] == "pack.export"] for log in ("both", "us")
     }
-    assert found["us"][0]["pub"]["for"] == "us"  # type: ignore[index]
-    assert set(found["us"][0]["pub"]["sizes"]) == {"both", "us"}  # type: ignore[index]
+    assert {log: [one["for"] for one in taken] for log, taken in found.items()} == {  # type: ignore[index]
+        "both": ["us", "mx", "both"], "us": ["us"],
+    }  # fmt: skip
+    note = split_note((packs.of("us") / "us/checkpoint").read_bytes())[0]
+    assert found["us"][0]["root"] == Checkpoint.parse(note).root.hex()  # type: ignore[index]
+    assert [one["openings"] for one in found["both"]] == [True, True, False]  # type: ignore[index]
+
+
+def test_every_entry_has_a_schema_in_the_pack(packs: Packs) -> None:
+    for log in ("both", "us"):
+        for entry in entries(packs.of("us"), log):
+            schema = json.loads((packs.of("us") / "schemas" / f"{entry['t']}.json").read_bytes())
+            assert set(entry) - {"c"} <= set(schema["properties"])
+            assert log in schema["properties"]["log"]["enum"]
 
 
 @pytest.mark.parametrize("judge", ["puente", "verify.py"])
