@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 from certs.jcs import JsonError, canonical, load_canonical
@@ -12,7 +13,7 @@ from exchange.ledger.findings import Findings
 from exchange.model.instant import instant
 
 _FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
-_TEXTS = [str] * len(_FIELDS)
+_texts = itemgetter(*_FIELDS)
 _ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lapse", "policy.expire"})
 """Each gives what is judged by a new number."""
 _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
@@ -61,14 +62,15 @@ class Events:
         return leaf
 
     def _wrong_field(self, leaf: dict[str, Any]) -> str | None:
-        get = leaf.get
-        if list(map(type, map(get, _FIELDS))) != _TEXTS:
-            return next(name for name in _FIELDS if not isinstance(get(name), str))
-        if get("v") != 1:
+        try:
+            "".join(_texts(leaf))  # all there, and all texts: the quickest way to know
+        except (KeyError, TypeError):
+            return next(name for name in _FIELDS if not isinstance(leaf.get(name), str))
+        if leaf.get("v") != 1:
             return "v"
         if leaf["log"] != self._log:
             return "log"
-        if not isinstance(get("pub"), dict):
+        if type(leaf.get("pub")) is not dict:
             return "pub"
         if _number(leaf["pol"]) is None:
             return "pol"
