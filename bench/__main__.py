@@ -156,7 +156,8 @@ def _measure(report: Report, bench: Bench) -> None:
         bench.say("the agreement's evaluator")
         report.policy = policy.measure(LABELS // 10 if bench.quick else LABELS)
     if "packs" in bench.only:
-        report.packs = packs.measure(bench.directory / "packs", packs.LEAVES // (100 if bench.quick else 1), bench.say)
+        leaves, rounds = (packs.LEAVES // 100, 1) if bench.quick else (packs.LEAVES, packs.ROUNDS)
+        report.packs = packs.measure(bench.directory / "packs", leaves, rounds, bench.say)
     if bench.only - {"feeds", "policy", "packs"}:
         _measure_servers(report, bench)
     if "feeds" in bench.only:

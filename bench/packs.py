@@ -72,7 +72,7 @@ class _Source:
         return await self._store.openings(log, start, end)
 
 
-def measure(directory: Path, leaves: int, say: Callable[[str], None]) -> Packs:
+def measure(directory: Path, leaves: int, rounds: int, say: Callable[[str], None]) -> Packs:
     directory.mkdir()
     seconds, receipts = asyncio.run(_packed(directory, leaves, say))
     pack, policy = directory / "pack", directory / "policy"
@@ -80,17 +80,17 @@ def measure(directory: Path, leaves: int, say: Callable[[str], None]) -> Packs:
         "puente ledger verify": [sys.executable, "-m", "exchange.cli", "ledger", "verify", "--policy", policy, "--json", pack],
         "verify.py": [sys.executable, "-I", pack / "verify.py", "--policy", policy, "--json", pack],
     }  # fmt: skip
-    rounds: dict[str, list[Verified]] = {name: [] for name in commands}
-    for number in range(ROUNDS):  # in turns: neighbours on the machine come and go
+    found: dict[str, list[Verified]] = {name: [] for name in commands}
+    for number in range(rounds):  # in turns: neighbours on the machine come and go
         for name, command in commands.items():
-            say(f"packs: {name}, round {number + 1} of {ROUNDS}")
-            rounds[name].append(_timed([str(word) for word in command]))
+            say(f"packs: {name}, round {number + 1} of {rounds}")
+            found[name].append(_timed([str(word) for word in command]))
     return Packs(
         leaves=leaves,
         openings=(leaves + OPENED_OF - 1) // OPENED_OF,
         pack_mb=sum(one.stat().st_size for one in pack.rglob("*") if one.is_file()) / 1e6,
         write_seconds=seconds,
-        verified={name: _median(found) for name, found in rounds.items()},
+        verified={name: _median(taken) for name, taken in found.items()},
         receipt_ms=median(seconds for seconds, _ in receipts) * 1_000,
         receipt_cpu_ms=median(cpu_seconds for _, cpu_seconds in receipts) * 1_000,
     )
