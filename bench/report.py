@@ -14,6 +14,7 @@ import orjson
 from bench.activation import Activation
 from bench.feeds import CASES, Feed
 from bench.growth import Growth
+from bench.packs import Packs
 from bench.policy import Policy
 from bench.suite import ROWS, Run
 
@@ -48,6 +49,7 @@ class Report:
     feeds: dict[str, Feed] = field(default_factory=dict)
     policy: Policy | None = None
     activation: Activation | None = None
+    packs: Packs | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, peer: str, row: str) -> float | None:
@@ -83,6 +85,7 @@ class Report:
             self._at_peers_sizes(),
             self._judging(),
             self._activating(),
+            self._of_packs(),
             self._memory(),
             self._of_feeds(),
         )
@@ -244,6 +247,24 @@ class Report:
         ]  # fmt: skip
         head = ["a version that", "pairs", "polls", "p50 ms", "p99 ms", "longest", "all done, s", "held ms", "CPU ms"]
         yield from table(head, rows)
+
+    def _of_packs(self) -> Iterator[str]:
+        found = self.packs
+        if found is None:
+            return
+        yield ""
+        yield f"## An auditor's pack of {found.leaves:,} entries, {found.openings:,} of them opened: {found.pack_mb:,.0f} MB"
+        yield ""
+        yield (
+            f"Written in {found.write_seconds:.1f} s. A receipt of one entry takes the hub {found.receipt_ms:.2f} ms,"
+            f" {found.receipt_cpu_ms:.2f} ms of CPU, its checkpoint and all."
+        )
+        yield ""
+        rows = [
+            [name, f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}", f"{one.peak_mb:,.0f}"]
+            for name, one in found.verified.items()
+        ]
+        yield from table(["verified offline by", "seconds", "s of CPU", "peak MB"], rows)
 
     def _memory(self) -> Iterator[str]:
         if self.hub is None:

@@ -28,8 +28,9 @@ from certs.faults import Fault
 from exchange import observe
 from exchange.cli import setup
 from exchange.cli.feeding import STANDING, standing
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
 from exchange.cli.output import advance, plain, progress, say, spoken, table
+from exchange.cli.packing import HubCopy
 from exchange.cli.stage import Stage, free_ports, stage, write_for_machines
 from exchange.cli.upstream import Upstream, run_medallion
 from exchange.cli.words import command, new_folder, option

@@ -1,20 +1,19 @@
 """What auditors do at a terminal: take a copy of the logs, verify one offline, check a receipt."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from exchange.cli.admin import as_json, at_hub, in_home
-from exchange.cli.output import machine, say, table
+from exchange.cli.output import advance, machine, progress, say, table
+from exchange.cli.packing import LOGS_FOR, Packed, receipt_place, since_when, write_pack
 from exchange.cli.words import a_file, a_folder, argument, group, new_folder, option
-from exchange.errors import NotFound
-from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
+from exchange.ledger.audit import verify_copy, verify_receipt_file
 from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
-from exchange.store.contract import Opening
 from exchange.web.services import Services
 
 policies_in = option(
@@ -24,46 +23,51 @@ policies_in = option(
 )  # fmt: skip
 
 
-class HubCopy:
-    """What `write_copy` asks, answered from the hub's store; of the national logs only those asked for."""
-
-    def __init__(self, services: Services, logs: Sequence[str]) -> None:
-        self._services = services
-        self._logs = logs
-
-    async def logs(self) -> Sequence[str]:
-        return self._logs
-
-    async def note(self, log: str) -> bytes:
-        found = await self._services.publisher.newest_cosigned(log)
-        if found is None:
-            raise NotFound(
-                f"No checkpoint of {log} is cosigned yet.",
-                f"Ningún punto de control de {log} está cofirmado todavía.",
-                code="not-cosigned",
-            )
-        return found
-
-    async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
-        return await self._services.store.leaves(log, start, end)
-
-    async def openings(self, log: str, start: int, end: int) -> list[Opening]:
-        return await self._services.store.openings(log, start, end)
-
-
 @group(es="El registro, en el que toda alteración se nota.")
 def ledger() -> None:
     """The tamper-evident log."""
 
 
-@ledger.command("export", es="Escribe una copia de los registros que puede verificarse sin el centro.")
+@ledger.command(
+    "pack", es="Escribe lo que se lleva la auditoría de un país: una carpeta que se verifica sin el centro."
+)
 @in_home
 @argument("directory", type=new_folder, help="A new or empty directory.", es="Un directorio nuevo o vacío.")
-@option("--log", "logs", multiple=True, type=click.Choice(LOGS), help="Default: all three.", es="Si falta: los tres.")
-def export(home: Path, directory: Path, logs: tuple[str, ...]) -> None:
-    """Write a copy of the logs that can be verified without the hub."""
-    at_hub(home, lambda services: write_copy(directory, HubCopy(services, logs or LOGS)))
-    say(f"Copied to {directory}.", f"Copiado en {directory}.")
+@option(
+    "--for", "whom", type=click.Choice(list(LOGS_FOR)), required=True,
+    help="Whose auditor: us or mx, with that country's own log and openings; both, the joint pack without either.",
+    es="De quién es la auditoría: us o mx, con el registro y las aperturas de ese país; both, la carpeta conjunta sin ellos.",
+)  # fmt: skip
+@option(
+    "--since", default="",
+    help="Since the last audit: a date, a time or 30d. Openings, history and agreements of then on; the logs are always whole.",
+    es="Desde la última auditoría: fecha, hora o 30d. Aperturas, historia y acuerdos desde entonces; los registros van siempre completos.",
+)  # fmt: skip
+@option(
+    "--receipt", "receipts", multiple=True, metavar="LOG/INDEX",
+    help="An entry to enclose a receipt of.", es="Un asiento del que se incluye un recibo.",
+)  # fmt: skip
+@as_json
+def pack(home: Path, directory: Path, whom: str, since: str, receipts: tuple[str, ...], as_json: bool) -> None:
+    """Write what the auditor of a country takes home: a folder that can be verified without the hub."""
+    prove = [receipt_place(one, whom) for one in receipts]
+
+    async def work(services: Services) -> list[Packed]:
+        since_us = since_when(since, services.clock.now_us()) if since else None
+        with progress("") as bar:
+
+            def tell(log: str, done: int, size: int) -> None:
+                bar.label = log
+                advance(bar, done, size)
+
+            return await write_pack(services, directory, whom, since_us, prove, tell)
+
+    packed = at_hub(home, work)
+    if as_json:
+        machine({"directory": str(directory), "for": whom, "logs": [vars(one) for one in packed]})
+        return
+    table(("log", "entries", "root"), [(one.log, one.size, one.root[:16]) for one in packed])
+    say(f"Packed in {directory}.", f"Reunido en {directory}.")
 
 
 @ledger.command(
@@ -81,7 +85,13 @@ def export(home: Path, directory: Path, logs: tuple[str, ...]) -> None:
 @as_json
 def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> None:
     """Verify a copy offline: checkpoints, cosignatures, every entry, every tile. Names the first wrong byte's place."""
-    report = verify_copy(directory, read_policies(policy), _kept(kept))
+    with progress("") as bar:
+
+        def tell(log: str, done: int, size: int) -> None:
+            bar.label = log
+            advance(bar, done, size)
+
+        report = verify_copy(directory, read_policies(policy), _kept(kept), tell)
     if as_json:
         machine({
             "ok": report.ok,

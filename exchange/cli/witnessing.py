@@ -17,7 +17,7 @@ from exchange.clock import SystemClock
 from exchange.errors import NotFound
 from exchange.ledger.mirror import Copy
 from exchange.ledger.note import Checkpoint, split_note
-from exchange.ledger.pack import write_copy
+from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.remembering import State
 from exchange.ledger.witness import EVIDENCE_LIMIT_BYTES, MIRROR, REFUSED, RETIRED, Witness, look, retire
 from exchange.ledger.witness import serve as serve_witness
@@ -158,6 +158,9 @@ class _MirrorCopy:
 
     async def note(self, log: str) -> bytes:
         return self._notes[self._origins[log]]
+
+    async def past(self, log: str) -> Past:
+        return Past()  # it remembers one checkpoint
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return self._copies[self._origins[log]].leaves(start, end)

@@ -166,6 +166,10 @@ class Publisher:
             raise ValueError("a checkpoint is signed in its turn only")
         return self._with.keys["both"].sign(body)
 
+    def policy(self, log: str) -> Policy:
+        """Whose cosignatures make a checkpoint of the log count."""
+        return self._with.policies[log]
+
     async def start(self, *, ask_witnesses: bool = False) -> None:
         """Compare the whole log with the anchors, and with the witnesses if asked to, before anything is signed.
 

@@ -262,8 +262,8 @@ class PostgresStore:
     async def checkpoint(self, log: str, size: int | None = None) -> CheckpointRow | None:
         return await self._read(lambda db: postgres_read.checkpoint(db, log, size))
 
-    async def checkpoints(self, log: str, from_size: int) -> list[CheckpointRow]:
-        return await self._read(lambda db: postgres_read.checkpoints(db, log, from_size))
+    async def checkpoints(self, log: str, from_size: int, limit: int | None = None) -> list[CheckpointRow]:
+        return await self._read(lambda db: postgres_read.checkpoints(db, log, from_size, limit))
 
     # --- connections ---
 

@@ -438,8 +438,8 @@ async def checkpoint(db: Connection, log: str, size: int | None) -> CheckpointRo
     return _checkpoint(row) if row else None
 
 
-async def checkpoints(db: Connection, log: str, from_size: int) -> list[CheckpointRow]:
-    return [_checkpoint(row) for row in await db.fetch(_CHECKPOINT, log, from_size)]
+async def checkpoints(db: Connection, log: str, from_size: int, limit: int | None) -> list[CheckpointRow]:
+    return [_checkpoint(row) for row in await db.fetch(f"{_CHECKPOINT} LIMIT $3", log, from_size, limit)]
 
 
 def _checkpoint(row: Sequence[Any]) -> CheckpointRow:

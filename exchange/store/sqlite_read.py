@@ -463,10 +463,10 @@ def checkpoint(db: sqlite3.Connection, log: str, size: int | None) -> Checkpoint
     return _with_cosignatures(db, row) if row else None
 
 
-def checkpoints(db: sqlite3.Connection, log: str, from_size: int) -> list[CheckpointRow]:
+def checkpoints(db: sqlite3.Connection, log: str, from_size: int, limit: int | None) -> list[CheckpointRow]:
     rows = db.execute(
-        "SELECT log, size, root, CAST(note AS BLOB), signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size",
-        (log, from_size),
+        "SELECT log, size, root, CAST(note AS BLOB), signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size LIMIT ?",
+        (log, from_size, -1 if limit is None else limit),
     ).fetchall()
     return [_with_cosignatures(db, row) for row in rows]
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import ssl
 import stat
@@ -451,11 +452,36 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     terminal.well("pull", "--as", "us-customs", "vulnerabilities", "-o", "kev", "--receipts", "kev-proofs")
 
 
-def test_a_copy_is_exported_and_verified(terminal: Terminal) -> None:
-    terminal.well("ledger", "export", "copy")
-    report = terminal.well("ledger", "verify", "--policy", "var/hub/witness-policy", "copy", "--json").json
+def test_a_pack_is_written_and_verified(terminal: Terminal) -> None:
+    taken = terminal.well(
+        "ledger", "pack", "copy", "--for", "us", "--since", "30d", "--receipt", "both/0", "--json"
+    ).json
+    assert (taken["for"], [log["log"] for log in taken["logs"]]) == ("us", ["both", "us"])
+    policy = terminal.root / "us-policy"
+    policy.mkdir()
+    for log in ("both", "us"):
+        shutil.copy(terminal.home / "hub/witness-policy" / log, policy / log)
+    report = terminal.well("ledger", "verify", "--policy", "us-policy", "copy", "--json").json
     assert report["ok"]
-    assert {log["log"] for log in report["logs"]} == {"both", "us", "mx"}
+    assert {log["log"]: log["root"] for log in report["logs"]} == {log["log"]: log["root"] for log in taken["logs"]}
+    assert (terminal.root / "copy/receipts/both-0.tlog-proof").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("not-empty", "--for", "us"), "directory"),
+        (("new", "--for", "us", "--since", "yesterday"), "--since"),
+        (("new", "--for", "us", "--receipt", "mx/1"), "--receipt"),
+        (("new", "--for", "us", "--receipt", "both/1000000"), "--receipt"),
+    ],
+)
+def test_a_pack_that_cannot_be_is_refused_by_field(terminal: Terminal, words: tuple[str, ...], field: str) -> None:
+    (terminal.root / "not-empty").mkdir(exist_ok=True)
+    (terminal.root / "not-empty" / "file").write_text("")
+    ran = terminal("ledger", "pack", *words)
+    assert (ran.code, field in ran.err) == (1, True), ran
+    assert not (terminal.root / "new").exists()
 
 
 def test_renewed_certificates_count_beside_the_old_ones(terminal: Terminal) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from certs.jcs import load
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
+from exchange.cli.packing import HubCopy
 from exchange.client import Client
 from exchange.client.verify import verify_page
 from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import LOGS
+from exchange.ledger.pack import Enclosed
 from tests.unit.test_audit import files, flip
 from tests.world import World, make_world
 
@@ -77,7 +79,7 @@ async def fill(world: World, desk: Desk) -> None:
     for log, tree in (await world.hub.services.store.trees()).items():
         await publisher.receipt(log, tree.size - 1, wait_seconds=20)
     assert all(proof is not None for proof, _ in receipts.values())
-    await write_copy(desk.copy, HubCopy(world.hub.services, LOGS), receipts)  # type: ignore[arg-type]
+    await write_copy(desk.copy, HubCopy(world.hub.services, LOGS, countries=("us", "mx")), Enclosed(receipts))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
