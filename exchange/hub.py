@@ -28,6 +28,7 @@ from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
+from exchange.store.scan import Scan, sqlite_scan
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
 from exchange.web.server import Server
@@ -52,12 +53,26 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
             code="settings",
             field="database_url",
         ) from None
-    secret = settings.database_password_file
-    password = load_secret(secret).decode().strip() if secret is not None else None
+    password = _password(settings)
     standby = Server(settings.database_read_url, password) if settings.database_read_url else None
     # Machines' clocks differ, the server's is one for all of them; a clock that somebody set in a test is obeyed.
     own = None if isinstance(clock, SystemClock) else clock
     return await PostgresStore.open(Server(settings.database_url, password), own, standby=standby)
+
+
+def open_scan(settings: Settings) -> contextlib.AbstractAsyncContextManager[Scan]:
+    """All that the database holds at this moment, to read only; nothing is migrated, nothing made."""
+    if not settings.database_url:
+        return sqlite_scan(settings.database)
+    from exchange.store.postgres_scan import postgres_scan
+    from exchange.store.postgres_session import Server
+
+    return postgres_scan(Server(settings.database_url, _password(settings)))
+
+
+def _password(settings: Settings) -> str | None:
+    secret = settings.database_password_file
+    return load_secret(secret).decode().strip() if secret is not None else None
 
 
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:

@@ -1,0 +1,307 @@
+"""Objects: their bytes as they lie in runs, the rows that index them, the labels they lie under, and the leaves that tell of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import orjson
+
+from exchange.fsck.findings import Findings, Progress
+from exchange.fsck.logs import Ahead, as_bytes
+from exchange.fsck.scratch import Scratch
+from exchange.ledger.merkle import root
+from exchange.model.instant import instant
+from exchange.model.stix import StixObject, item_hash
+from exchange.store.runs import extent
+from exchange.store.scan import Cells, Scan, literal
+from exchange.store.sqlite_read import id_key
+from exchange.times import parse_us
+
+_STEP = 1000
+_HASH = 32
+
+_PLACED = (
+    "SELECT p.tick, p.collection, p.label, p.vid, p.run, o.id, o.version, o.sha256, o.item, o.instant, o.type, o.revoked,"
+    " o.created FROM placement p LEFT JOIN object o ON o.vid = p.vid ORDER BY p.tick"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    tick: int
+    collection: str
+    label: int
+    vid: int
+    run: int
+    id: str | None
+    version: str
+    sha256: bytes
+    item: bytes
+    instant: str
+    type: str
+    revoked: int
+    created: str
+
+    @classmethod
+    def of(cls, row: Cells) -> "_Placed":
+        cells: list[Any] = list(row)
+        cells[7:9] = map(as_bytes, cells[7:9])
+        return cls(*cells)
+
+    @property
+    def key(self) -> str:
+        return f"{self.collection}/{self.tick}"
+
+    @property
+    def sound(self) -> bool:
+        """Whether the object's row agrees with itself."""
+        return self.item == item_hash(str(self.id), self.version, self.sha256)
+
+
+@dataclass(slots=True)
+class ObjectCheck:
+    scan: Scan
+    findings: Findings
+    scratch: Scratch
+    progress: Progress
+    _lying: Counter[int] = field(default_factory=Counter)
+    """Placements by label."""
+    _labels: dict[int, Cells] = field(default_factory=dict)
+    _suspect: dict[int, str] = field(default_factory=dict)
+    """Runs that a leaf contradicts: by first tick, which leaf."""
+    last_tick: int = 0
+
+    # --- what leaves say of them; called leaf by leaf ---
+
+    async def take(self, log: str, index: int, leaf: Mapping[str, Any], private: Any) -> None:
+        pub, name = leaf["pub"], f"{log}/{index}"
+        kind = leaf["t"]
+        if kind == "submit" and all(isinstance(pub.get(one), str) for one in ("object", "version", "sha256")):
+            self.scratch.submit(pub["object"], pub["version"], pub["sha256"], name)
+        elif kind == "withdraw" and isinstance(pub.get("object"), str):
+            self.scratch.take_out(pub["object"])
+        elif kind == "publish" and pub.get("items_root"):
+            first, last = parse_us(pub["first"]), parse_us(pub["last"])
+            # Where an act went to two logs its ticks are told in two leaves, with gaps: those are not one range.
+            if last - first + 1 == pub["count"]:
+                await self._published(name, first, pub["count"], pub["items_root"])
+        elif kind == "release" and isinstance(private, dict) and "ticks" in private:
+            await self._released(name, leaf, private["ticks"])
+
+    async def _published(self, leaf: str, first: int, count: int, items_root: str) -> None:
+        found = await self._items(first, count)
+        if found is None or root(found).hex() != items_root:
+            runs = [run for run, *_ in await self._runs(first, count)]
+            self._suspect.update(dict.fromkeys(runs, leaf))
+
+    async def _released(self, leaf: str, event: Mapping[str, Any], ticks: Sequence[Sequence[int]]) -> None:
+        """What was released where it was placed. Under a view's own ticks it may have been forgotten which runs those were."""
+        items: list[bytes] = []
+        for first, count in ticks:
+            part = await self._items(first, count)
+            if part is None:
+                return
+            items += part
+        if root(items).hex() != event["pub"].get("items_root") and not self._suspect:
+            self.findings.add("release-root", "leaf", leaf)
+
+    async def _runs(self, first: int, count: int) -> list[Cells]:
+        last = int(first) + int(count) - 1
+        return [row async for row in self.scan.rows(
+            "SELECT first_tick, count, items FROM run"
+            f" WHERE first_tick BETWEEN {int(first) - 64} AND {last} AND first_tick + count > {int(first)} ORDER BY first_tick"
+        )]  # fmt: skip
+
+    async def _items(self, first: int, count: int) -> list[bytes] | None:
+        """The item hashes at these ticks, None where a tick lies in no run."""
+        items: list[bytes] = []
+        for start, _, kept in await self._runs(first, count):
+            cut = as_bytes(kept)
+            begin, end = max(first - start, 0), min(first + count - start, len(cut) // _HASH)
+            if start + begin != first + len(items):
+                return None
+            items += [cut[n * _HASH : (n + 1) * _HASH] for n in range(begin, end)]
+        return items if len(items) == count else None
+
+    # --- runs and placements ---
+
+    async def run(self) -> None:
+        """After the leaves were read."""
+        async for label, count in self.scan.rows("SELECT label, count(*) FROM placement GROUP BY label ORDER BY label"):
+            self._lying[label] = count
+        async for row in self.scan.rows("SELECT id, collection, placements, last_tick FROM label ORDER BY id"):
+            self._labels[row[0]] = row
+        placed = await Ahead.of(self.scan.rows(_PLACED))
+        done = 0
+        async for row in self.scan.rows(
+            "SELECT first_tick, collection, label, count, ends, items, bodies FROM run ORDER BY first_tick"
+        ):
+            first, _, _, count, *_ = row
+            async for one in placed.upto(first - 1):
+                self._homeless(_Placed.of(one))
+            mine = [_Placed.of(one) async for one in placed.upto(first + max(count, 1) - 1)]
+            self.last_tick = max(self.last_tick, first + count - 1)
+            await self._run(row, mine)
+            done += 1
+            if done % 20 == 0:
+                self.progress("run", 20)
+                await asyncio.sleep(0)
+        async for one in placed.upto(2**63):
+            self._homeless(_Placed.of(one))
+        self._judge_labels()
+        await self._objects()
+
+    def _homeless(self, one: _Placed) -> None:
+        """A placement in no run: a row too many, or a run too few."""
+        known = self._labels.get(one.label)
+        if known is None or self._lying[one.label] > known[2]:
+            self.findings.add("placement-extra", "placement", one.key)
+        else:
+            self.findings.add("run-missing", "run", one.run)
+
+    async def _run(self, row: Cells, placed: Sequence[_Placed]) -> None:
+        first, collection, label, count = row[:4]
+        ends, items, bodies = (as_bytes(cell) for cell in row[4:])
+        suspect = self._suspect.get(first)
+        wrong = self._form(count, ends, items, bodies)
+        if wrong is None and placed:
+            if all(one.label != label for one in placed):
+                wrong = "label"
+            elif all(one.collection != collection for one in placed):
+                wrong = "collection"
+        if wrong is not None:
+            self.findings.add("run-form", "run", first, wrong)
+            return
+        if suspect is not None:
+            self.findings.add("run-published", "run", first, suspect)
+            return
+        by_position = {one.tick - first: one for one in placed}
+        for position in range(count):
+            begin, end = extent(ends, position, position + 1)
+            body, item = bodies[begin:end], items[_HASH * position : _HASH * (position + 1)]
+            one = by_position.get(position)
+            if one is None:
+                if body:
+                    self.findings.add("placement-missing", "placement", f"{collection}/{first + position}")
+                continue
+            if (one.run, one.label, one.collection) != (first, label, collection):
+                names = ("run", "label", "collection")
+                was = zip(names, (one.run, one.label, one.collection), (first, label, collection), strict=True)
+                detail = ", ".join(name for name, mine, its in was if mine != its)
+                self.findings.add("placement-differs", "placement", one.key, detail)
+                continue
+            await self._one(first, one, body, item)
+
+    def _form(self, count: int, ends: bytes, items: bytes, bodies: bytes) -> str | None:
+        if len(ends) != 4 * count:
+            return "count" if len(ends) // 4 == len(items) // _HASH else "ends"
+        if len(items) != _HASH * count:
+            return "items"
+        places = [int.from_bytes(ends[n : n + 4], "little") for n in range(0, len(ends), 4)]
+        if any(later <= sooner for sooner, later in pairwise(places)):
+            return "ends"
+        if not places or places[-1] != len(bodies):
+            return "bodies"
+        return None if all(bodies[end : end + 1] == b"," for end in places[:-1]) else "ends"
+
+    async def _one(self, first: int, one: _Placed, body: bytes, item: bytes) -> None:
+        """A placement, the object's row, the bytes, and the item hash kept beside them: which of the four is alone?"""
+        if not body:
+            self.findings.add("placement-extra", "placement", one.key)
+            return
+        digest = sha256(body).digest()
+        obj = _parsed(body)
+        whole = obj is not None and obj.item == item
+        if one.id is None or (whole and one.sound and one.item != item):
+            await self._which(one, obj, item)
+        elif obj is None or (digest != one.sha256 and one.sound):
+            self.findings.add("run-bytes", "run", first, one.tick)
+        elif (wrong := _differs(obj, one)) is not None:
+            self.findings.add("object-differs", "object", one.vid, wrong)
+        elif item != one.item:
+            self.findings.add("run-form", "run", first, "items")
+
+    async def _which(self, one: _Placed, obj: StixObject | None, item: bytes) -> None:
+        """The placement names another object than the one whose bytes it places, or one that is not there."""
+        if obj is not None:
+            sql = f"SELECT vid, item FROM object WHERE id = {literal(obj.id)} ORDER BY vid"
+            async for vid, found in self.scan.rows(sql):
+                if as_bytes(found) == item and vid != one.vid:
+                    self.findings.add("placement-differs", "placement", one.key, "vid")
+                    return
+        self.findings.add("object-missing", "object", one.vid, one.key)
+
+    # --- labels and objects ---
+
+    def _judge_labels(self) -> None:
+        for label, count in self._lying.items():
+            if label not in self._labels:
+                self.findings.add("label-missing", "label", label)
+            elif self._labels[label][2] != count and not self._told("placement", "run"):
+                self.findings.add("label-differs", "label", label, "placements")
+        for label, row in self._labels.items():
+            if label not in self._lying and row[2] != 0 and not self._told("placement", "run"):
+                self.findings.add("label-differs", "label", label, "placements")
+
+    def _told(self, *tables: str) -> bool:
+        return any(self.findings.counts[table] for table in tables)
+
+    async def _objects(self) -> None:
+        done = 0
+        key_column = "id_key" if self.scan.keyed else "NULL"
+        sql = f"SELECT vid, id, version, instant, sha256, item, {key_column} FROM object ORDER BY vid"
+        async for vid, object_id, version, at, digest, item, key in self.scan.rows(sql):
+            digest = as_bytes(digest)
+            wrong = None
+            if as_bytes(item) != item_hash(object_id, version, digest):
+                wrong = "item"
+            elif _instant(version) != at:
+                wrong = "instant"
+            elif key is not None and id_key(object_id) != key:
+                wrong = "id_key"
+            if wrong is not None:
+                self.findings.add("object-differs", "object", vid, wrong)
+            held = self.scratch.hold(object_id, version, digest.hex())
+            if not held and wrong is None and not self.findings.counts["leaf"]:
+                self.findings.add("object-unlogged", "object", vid)
+            done += 1
+            if done % _STEP == 0:
+                self.progress("object", _STEP)
+        if not self._told("object", "leaf"):
+            for object_id, leaf in self.scratch.lost():
+                self.findings.add("object-missing", "object", object_id, leaf)
+
+
+def _parsed(body: bytes) -> StixObject | None:
+    try:
+        return StixObject.of(orjson.loads(body), body)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _instant(version: str) -> str | None:
+    try:
+        return instant(version)
+    except (ValueError, TypeError):
+        return None
+
+
+def _differs(obj: StixObject, one: _Placed) -> str | None:
+    """The first column of the object's row that its bytes contradict."""
+    for name, mine, its in (
+        ("id", one.id, obj.id),
+        ("version", one.version, obj.version),
+        ("type", one.type, obj.type),
+        ("instant", one.instant, obj.instant),
+        ("revoked", bool(one.revoked), obj.revoked),
+        ("created", one.created, obj.created),
+        ("sha256", one.sha256, obj.sha256),
+        ("item", one.item, obj.item),
+    ):
+        if mine != its:
+            return name
+    return None
