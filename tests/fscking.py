@@ -79,7 +79,7 @@ class _Postgres:
     async def do(self, sql: str, values: Sequence[Any]) -> None:
         numbers = iter(range(1, 1000))
         try:
-            await self._db.execute(re.sub(r"\\?", lambda _: f"${next(numbers)}", sql), *values)
+            await self._db.execute(re.sub("[?]", lambda _: f"${next(numbers)}", sql), *values)
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             raise Refused from error
 

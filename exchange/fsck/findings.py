@@ -94,6 +94,11 @@ TEXTS: dict[str, tuple[Text, Text]] = {
         Text("The leaf has no private part, or it was erased.", "El asiento no tiene parte privada, o fue suprimida."), _ROW,
     ),
     "run-missing": (Text("The run is missing.", "Falta la serie."), _ROW),
+    "run-extra": (Text("Nothing in it is placed, and its label counts none of it.",
+                       "Nada en ella está colocado, y su etiqueta no cuenta nada de ella."), _ROW),
+    "object-twice": (
+        Text("It is there a second time, with the number {detail}.", "Está por segunda vez, con el número {detail}."), _ROW,
+    ),
     "run-form": (Text("Its {detail} does not fit the rest of it.", "Su campo {detail} no concuerda con el resto."), _ROW),
     "run-bytes": (
         Text("The bytes of the object at {detail} are not those that were logged.",

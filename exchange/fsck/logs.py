@@ -91,6 +91,10 @@ class LogCheck:
     _tiles: dict[int, Ahead] = field(default_factory=dict)
     _doubts: list[_Doubt] = field(default_factory=list)
     _orders: list[tuple[int, str]] = field(default_factory=list)
+    _private: list[tuple[str, int]] = field(default_factory=list)
+    """What is wrong with private parts, unless it is their leaves: code and index."""
+    _bad: tuple[int, int] | None = None
+    """Between these two sizes the log stops being what was signed; a tile may still tell where."""
     _good: int = 0
     """The log is what was signed up to here."""
     _broken: bool = False
@@ -112,6 +116,9 @@ class LogCheck:
         private = await Ahead.of(self.scan.rows(f"SELECT idx, salt, payload FROM leaf_private {where} ORDER BY idx"))
         expected = 0
         async for index, data, digest in self.scan.rows(f"SELECT idx, data, hash FROM leaf {where} ORDER BY idx"):
+            if index != expected and expected == self._tree[0] and self._frontier_kept() is not None:
+                self.findings.add("leaf-extra", "leaf", f"{self.log}/{index}")
+                continue
             if index != expected:
                 self.findings.add("leaf-missing", "leaf", f"{self.log}/{expected}")
                 self._broken = True
@@ -123,7 +130,7 @@ class LogCheck:
         self.progress("leaf", expected % _STEP)
         await self._catch_up(checkpoints, expected)
         async for row in self._rest(private):
-            self.findings.add("private-extra", "leaf_private", f"{self.log}/{row[0]}")
+            self._private.append(("private-extra", row[0]))
         await self._end(expected, checkpoints)
 
     @staticmethod
@@ -149,7 +156,7 @@ class LogCheck:
             if row[0] == index:
                 opening = row
             else:
-                self.findings.add("private-extra", "leaf_private", f"{self.log}/{row[0]}")
+                self._private.append(("private-extra", row[0]))
         leaf = self._event(index, data)
         if leaf is not None:
             await self.take(self.log, index, leaf, self._opened(index, leaf, opening))
@@ -182,16 +189,16 @@ class LogCheck:
 
     def _opened(self, index: int, leaf: Mapping[str, Any], opening: Cells | None) -> Any:
         committed = leaf.get("c")
-        key = f"{self.log}/{index}"
+        del self._private[100:]
         if not isinstance(committed, str):
             if opening is not None:
-                self.findings.add("private-extra", "leaf_private", key)
+                self._private.append(("private-extra", index))
             return None
         value = None
         if opening is not None:
             salt, payload = as_bytes(opening[1]), as_bytes(opening[2])
             if len(salt) != 32 or commitment(salt, payload) != b64decode(committed):
-                self.findings.add("private-wrong", "leaf_private", key)
+                self._private.append(("private-wrong", index))
             else:
                 value = orjson.loads(payload)
         self.scratch.commit(b64decode(committed), self.log, index, opened=opening is not None)
@@ -231,7 +238,6 @@ class LogCheck:
     def _settle(self, size: int, *, good: bool, last: int = -1) -> None:
         """The log up to `size` is what was signed, or it is not: whose fault the doubts until there are."""
         if self._broken:
-            self._doubts.clear()
             return
         doubts = [one for one in self._doubts if one.first < size]
         if good:
@@ -241,9 +247,13 @@ class LogCheck:
             self._doubts = [one for one in self._doubts if one.first >= size]
             return
         self._broken = True
-        first = min((one.first for one in doubts), default=max(self._good, last))
-        self.findings.add("leaf-changed", "leaf", f"{self.log}/{first}", f"{first}…{size - 1}")
-        self._doubts.clear()
+        self._bad = (max(self._good, last), size)
+
+    def _judge_bad(self) -> None:
+        if self._bad is not None:
+            start, end = self._bad
+            first = min((one.first for one in self._doubts if start <= one.first < end), default=start)
+            self.findings.add("leaf-changed", "leaf", f"{self.log}/{first}", f"{first}…{end - 1}")
 
     # --- what was signed ---
 
@@ -297,9 +307,12 @@ class LogCheck:
             await checkpoints.step()
         await self._cosigned(2**63, None)
         self._judge_tree(count)
+        self._judge_bad()
         if not self._broken:
             for index, name in self._orders:
                 self.findings.add("leaf-order", "leaf", f"{self.log}/{index}", name)
+            for code, index in self._private:
+                self.findings.add(code, "leaf_private", f"{self.log}/{index}")
         if self.anchor is not None and self.anchor.size > count and not self._broken:
             self.findings.add("anchor-ahead", "anchor", self.log, self.anchor.size)
         await self._no_more_tiles()

@@ -20,6 +20,7 @@ from exchange.store.runs import extent
 from exchange.store.scan import Cells, Scan, literal
 from exchange.store.sqlite_read import id_key
 from exchange.times import parse_us
+from policies.label import Label
 
 _STEP = 1000
 _HASH = 32
@@ -133,7 +134,9 @@ class ObjectCheck:
         """After the leaves were read."""
         async for label, count in self.scan.rows("SELECT label, count(*) FROM placement GROUP BY label ORDER BY label"):
             self._lying[label] = count
-        async for row in self.scan.rows("SELECT id, collection, placements, last_tick FROM label ORDER BY id"):
+        async for row in self.scan.rows(
+            "SELECT id, collection, placements, last_tick, facets, country FROM label ORDER BY id"
+        ):
             self._labels[row[0]] = row
         placed = await Ahead.of(self.scan.rows(_PLACED))
         done = 0
@@ -166,18 +169,7 @@ class ObjectCheck:
     async def _run(self, row: Cells, placed: Sequence[_Placed]) -> None:
         first, collection, label, count = row[:4]
         ends, items, bodies = (as_bytes(cell) for cell in row[4:])
-        suspect = self._suspect.get(first)
-        wrong = self._form(count, ends, items, bodies)
-        if wrong is None and placed:
-            if all(one.label != label for one in placed):
-                wrong = "label"
-            elif all(one.collection != collection for one in placed):
-                wrong = "collection"
-        if wrong is not None:
-            self.findings.add("run-form", "run", first, wrong)
-            return
-        if suspect is not None:
-            self.findings.add("run-published", "run", first, suspect)
+        if not self._sound_run(row[:4], (ends, items, bodies), placed):
             return
         by_position = {one.tick - first: one for one in placed}
         for position in range(count):
@@ -194,7 +186,31 @@ class ObjectCheck:
                 detail = ", ".join(name for name, mine, its in was if mine != its)
                 self.findings.add("placement-differs", "placement", one.key, detail)
                 continue
-            await self._one(first, one, body, item)
+            beside = [by_position.get(at) for at in (position - 1, position + 1)]
+            in_turn = all(two is None or two.vid - one.vid == two.tick - one.tick for two in beside)
+            await self._one(first, one, body, item, in_turn=in_turn)
+
+    def _sound_run(self, row: Cells, cells: tuple[bytes, bytes, bytes], placed: Sequence[_Placed]) -> bool:
+        """Whether the run agrees with itself, with its label, and with what was published."""
+        first, collection, label, count = row
+        wrong = self._form(count, *cells)
+        if wrong is None and placed:
+            if all(one.label != label for one in placed):
+                wrong = "label"
+            elif all(one.collection != collection for one in placed):
+                wrong = "collection"
+        known = self._labels.get(label)
+        if wrong is not None:
+            self.findings.add("run-form", "run", first, wrong)
+        elif cells[2].strip(b",") and not placed and known is not None and self._lying[label] >= known[2]:
+            self.findings.add("run-extra", "run", first)
+        elif first in self._suspect:
+            self.findings.add("run-published", "run", first, self._suspect[first])
+        else:
+            if known is not None and known[1] != collection:
+                self.findings.add("label-differs", "label", label, "collection")
+            return True
+        return False
 
     def _form(self, count: int, ends: bytes, items: bytes, bodies: bytes) -> str | None:
         if len(ends) != 4 * count:
@@ -208,7 +224,7 @@ class ObjectCheck:
             return "bodies"
         return None if all(bodies[end : end + 1] == b"," for end in places[:-1]) else "ends"
 
-    async def _one(self, first: int, one: _Placed, body: bytes, item: bytes) -> None:
+    async def _one(self, first: int, one: _Placed, body: bytes, item: bytes, *, in_turn: bool) -> None:
         """A placement, the object's row, the bytes, and the item hash kept beside them: which of the four is alone?"""
         if not body:
             self.findings.add("placement-extra", "placement", one.key)
@@ -217,7 +233,7 @@ class ObjectCheck:
         obj = _parsed(body)
         whole = obj is not None and obj.item == item
         if one.id is None or (whole and one.sound and one.item != item):
-            await self._which(one, obj, item)
+            await self._which(one, obj, item, in_turn=in_turn)
         elif obj is None or (digest != one.sha256 and one.sound):
             self.findings.add("run-bytes", "run", first, one.tick)
         elif (wrong := _differs(obj, one)) is not None:
@@ -225,19 +241,27 @@ class ObjectCheck:
         elif item != one.item:
             self.findings.add("run-form", "run", first, "items")
 
-    async def _which(self, one: _Placed, obj: StixObject | None, item: bytes) -> None:
-        """The placement names another object than the one whose bytes it places, or one that is not there."""
+    async def _which(self, one: _Placed, obj: StixObject | None, item: bytes, *, in_turn: bool) -> None:
+        """The placement names another object than the one whose bytes it places, or one that is not there. `in_turn`: its number
+        follows its neighbours', as both do when they are new; then the object's row is the one out of place."""
         if obj is not None:
             sql = f"SELECT vid, item FROM object WHERE id = {literal(obj.id)} ORDER BY vid"
             async for vid, found in self.scan.rows(sql):
                 if as_bytes(found) == item and vid != one.vid:
-                    self.findings.add("placement-differs", "placement", one.key, "vid")
+                    if in_turn and one.id is not None:
+                        self.findings.add("object-differs", "object", one.vid, "vid")
+                    else:
+                        self.findings.add("placement-differs", "placement", one.key, "vid")
                     return
         self.findings.add("object-missing", "object", one.vid, one.key)
 
     # --- labels and objects ---
 
     def _judge_labels(self) -> None:
+        for label, row in self._labels.items():
+            wrong = _label_wrong(row[4], row[5])
+            if wrong is not None:
+                self.findings.add("label-differs", "label", label, wrong)
         for label, count in self._lying.items():
             if label not in self._labels:
                 self.findings.add("label-missing", "label", label)
@@ -256,13 +280,11 @@ class ObjectCheck:
         sql = f"SELECT vid, id, version, instant, sha256, item, {key_column} FROM object ORDER BY vid"
         async for vid, object_id, version, at, digest, item, key in self.scan.rows(sql):
             digest = as_bytes(digest)
-            wrong = None
-            if as_bytes(item) != item_hash(object_id, version, digest):
-                wrong = "item"
-            elif _instant(version) != at:
-                wrong = "instant"
-            elif key is not None and id_key(object_id) != key:
-                wrong = "id_key"
+            wrong = next((name for name, good in (
+                ("item", as_bytes(item) == item_hash(object_id, version, digest)),
+                ("instant", _instant(version) == at),
+                ("id_key", key is None or id_key(object_id) == key),
+            ) if not good), None)  # fmt: skip
             if wrong is not None:
                 self.findings.add("object-differs", "object", vid, wrong)
             held = self.scratch.hold(object_id, version, digest.hex())
@@ -271,6 +293,9 @@ class ObjectCheck:
             done += 1
             if done % _STEP == 0:
                 self.progress("object", _STEP)
+        sql = "SELECT max(vid), min(vid) FROM object GROUP BY id, instant, holder HAVING count(*) > 1 ORDER BY 1"
+        async for vid, first in self.scan.rows(sql):
+            self.findings.add("object-twice", "object", vid, first)
         if not self._told("object", "leaf"):
             for object_id, leaf in self.scratch.lost():
                 self.findings.add("object-missing", "object", object_id, leaf)
@@ -281,6 +306,15 @@ def _parsed(body: bytes) -> StixObject | None:
         return StixObject.of(orjson.loads(body), body)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _label_wrong(facets: str, country: str) -> str | None:
+    """The column of a label that its facets, which decide who may see what lies under it, contradict."""
+    try:
+        label = Label.decode(facets)
+    except ValueError:
+        return "facets"
+    return "country" if label.country != country else None
 
 
 def _instant(version: str) -> str | None:
