@@ -38,6 +38,9 @@ _log = structlog.get_logger("puente.hub")
 
 SOFTWARE = "puente/0.1.0"
 
+HALTING = frozenset({"rollback", "fork", "rows-changed", "rows-missing"})
+"""What only a recovery mends. An anchor that cannot be read is none of it: its volume may just not be there yet."""
+
 
 async def open_store(settings: Settings, clock: Clock) -> Store:
     """The store that the settings name. Raises Malformed (`database_url`) when its server cannot be used."""
@@ -81,7 +84,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
         keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
-        policies={log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS},
+        policies=witness_policies(settings),
         anchors=Anchors(settings.anchors),
         witnesses=settings.witnesses,
         interval_seconds=settings.checkpoint_interval_seconds,
@@ -116,6 +119,11 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     )
 
 
+def witness_policies(settings: Settings) -> dict[str, Policy]:
+    """Whose cosignatures count, for each log."""
+    return {log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS}
+
+
 def _known_good(settings: Settings) -> Warninglists:
     try:
         return Warninglists.packaged(settings.assets)
@@ -132,12 +140,18 @@ def _known_good(settings: Settings) -> Warninglists:
 async def working(settings: Settings, clock: Clock, *, ask_witnesses: bool = False) -> AsyncIterator[Services]:
     """The hub without its doors: for commands that act on the hub's own files, and under `running`.
 
-    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen.
+    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen. It stays halted
+    then: the witness that told may be away at the next start.
     """
     store = await open_store(settings, clock)
     services = build_services(settings, clock, store)
     try:
-        await services.publisher.start(ask_witnesses=ask_witnesses)
+        try:
+            await services.publisher.start(ask_witnesses=ask_witnesses)
+        except LedgerFault as fault:
+            if fault.code in HALTING:
+                await store.halt(fault.code)
+            raise
         sequencing = asyncio.get_running_loop().create_task(services.sequencer.run())
         try:
             yield services

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from exchange.cli import recovering
 from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.output import machine, plain, progress, say, spoken, table
 from exchange.cli.setup import Home
@@ -15,7 +16,7 @@ from exchange.cli.words import a_file, a_folder, argument, group, new_folder, op
 from exchange.errors import LedgerFault, NotFound
 from exchange.fsck.check import Checked, check
 from exchange.fsck.logs import Mark
-from exchange.hub import open_scan
+from exchange.hub import open_scan, witness_policies
 from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
@@ -171,7 +172,7 @@ async def _checked(settings: Settings) -> Checked:
             async for (count,) in scan.rows(f"SELECT count(*) FROM {table}"):  # noqa: S608
                 total += count
         with progress("fsck", total) as bar:
-            return await check(scan, read_policies(settings.witness_policy), mark, lambda _, rows: bar.update(rows))
+            return await check(scan, witness_policies(settings), mark, lambda _, rows: bar.update(rows))
 
 
 def read_policies(directory: Path) -> dict[str, Policy]:
@@ -190,5 +191,8 @@ def _kept(directory: Path | None) -> dict[str, bytes] | None:
 def _witnesses(times: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {datetime.fromtimestamp(at, UTC):%H:%M:%SZ}" for name, at in sorted(times.items()))
 
+
+for one in recovering.COMMANDS:
+    ledger.add_command(one)
 
 COMMANDS: tuple[click.Command, ...] = (ledger,)

@@ -42,10 +42,14 @@ async def check(
         objects = ObjectCheck(scan, findings, scratch, progress)
         registry = RegistryCheck(scan, findings, progress)
         erased: set[tuple[str, int]] = set()
+        recovered: dict[str, list[tuple[int, int]]] = {}
+        """By log, the leaves that were put back: what they tell of may be lost for good."""
 
         async def take(log: str, index: int, leaf: Mapping[str, Any], private: Any) -> None:
             if leaf["t"] == "erase":
                 erased.add((leaf["pub"].get("log"), leaf["pub"].get("index")))
+            if leaf["t"] == "log.recover":
+                recovered.setdefault(log, []).append((leaf["pub"]["from"], leaf["pub"]["size"]))
             await objects.take(log, index, leaf, private)
             await registry.take(log, index, leaf, private)
 
@@ -56,12 +60,16 @@ async def check(
                 findings.add("anchor-missing", "anchor", log)
             logs[log] = LogCheck(log, scan, policies[log], mark, findings, scratch, take, progress)
             await logs[log].run()
+
+        def put_back(log: str, index: int) -> bool:
+            return any(start <= index < end for start, end in recovered.get(log, ()))
+
         for place in scratch.unopened():
-            if place not in erased and not findings.counts["leaf"]:
+            if place not in erased and not put_back(*place) and not findings.counts["leaf"]:
                 findings.add("private-missing", "leaf_private", "/".join(map(str, place)))
-        await objects.run()
-        await registry.run()
-        await _head(scan, findings, logs, objects, registry)
+        await objects.run(put_back)
+        await registry.run(put_back)
+        await _head(scan, findings, logs, objects, registry, exact=not recovered)
     return Checked(
         tuple(findings.all),
         {table: count for table, count in findings.counts.items() if count},
@@ -70,9 +78,16 @@ async def check(
 
 
 async def _head(
-    scan: Scan, findings: Findings, logs: Mapping[str, LogCheck], objects: ObjectCheck, registry: RegistryCheck
+    scan: Scan,
+    findings: Findings,
+    logs: Mapping[str, LogCheck],
+    objects: ObjectCheck,
+    registry: RegistryCheck,
+    *,
+    exact: bool,
 ) -> None:
-    """The counters. `registry` and `revision` only tell processes that something changed, and follow from nothing."""
+    """The counters. `registry` and `revision` only tell processes that something changed, and follow from nothing. `exact`: no leaf was
+    ever lost for good, so the last number is the number of leaves."""
     sql = "SELECT state, last_tick, last_time, seq, agreement, pol, views FROM head"
     rows = [row async for row in scan.rows(sql)]
     if len(rows) != 1:
@@ -81,10 +96,11 @@ async def _head(
     state, last_tick, last_time, seq, agreement, pol, views = rows[0]
     number, name = registry.newest_agreement()
     steps = [row[0] async for row in scan.rows("SELECT number FROM member_view ORDER BY member")]
+    count = sum(one.frontier.size for one in logs.values())
     newest = max((one.last_time for one in logs.values()), default="")
     whole = not findings.counts["leaf"]
     for counter, right in (
-        ("seq", not whole or seq == sum(one.frontier.size for one in logs.values())),
+        ("seq", not whole or seq == count or (seq > count and not exact)),
         ("last_time", not newest or last_time >= parse_us(newest)),
         ("last_tick", last_tick >= objects.last_tick),
         ("agreement", not whole or agreement == number),

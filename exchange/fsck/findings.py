@@ -13,6 +13,10 @@ Progress = Callable[[str, int], None]
 """Called with a table and how many of its rows have been checked since the last call."""
 
 
+PutBack = Callable[[str, int], bool]
+"""Whether a leaf, by log and index, was put back by a recovery."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """One row that is not what everything else says it must be. `key` is how a person finds it: `both/17`."""

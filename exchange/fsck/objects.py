@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from exchange.fsck.findings import Findings, Progress
+from exchange.fsck.findings import Findings, Progress, PutBack
 from exchange.fsck.logs import Ahead, as_bytes
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.merkle import root
@@ -95,7 +95,9 @@ class ObjectCheck:
 
     async def _published(self, leaf: str, first: int, count: int, items_root: str) -> None:
         found = await self._items(first, count)
-        if found is None or root(found).hex() != items_root:
+        if found is None:
+            return  # what is not there is told where it is missing
+        if root(found).hex() != items_root:
             runs = [run for run, *_ in await self._runs(first, count)]
             self._suspect.update(dict.fromkeys(runs, leaf))
 
@@ -130,7 +132,7 @@ class ObjectCheck:
 
     # --- runs and placements ---
 
-    async def run(self) -> None:
+    async def run(self, put_back: PutBack) -> None:
         """After the leaves were read."""
         async for label, count in self.scan.rows("SELECT label, count(*) FROM placement GROUP BY label ORDER BY label"):
             self._lying[label] = count
@@ -156,7 +158,7 @@ class ObjectCheck:
         async for one in placed.upto(2**63):
             self._homeless(_Placed.of(one))
         self._judge_labels()
-        await self._objects()
+        await self._objects(put_back)
 
     def _homeless(self, one: _Placed) -> None:
         """A placement in no run: a row too many, or a run too few."""
@@ -274,7 +276,7 @@ class ObjectCheck:
     def _told(self, *tables: str) -> bool:
         return any(self.findings.counts[table] for table in tables)
 
-    async def _objects(self) -> None:
+    async def _objects(self, put_back: PutBack) -> None:
         done = 0
         key_column = "id_key" if self.scan.keyed else "NULL"
         sql = f"SELECT vid, id, version, instant, sha256, item, {key_column} FROM object ORDER BY vid"
@@ -298,7 +300,9 @@ class ObjectCheck:
             self.findings.add("object-twice", "object", vid, first)
         if not self._told("object", "leaf"):
             for object_id, leaf in self.scratch.lost():
-                self.findings.add("object-missing", "object", object_id, leaf)
+                log, _, index = leaf.partition("/")
+                if not put_back(log, int(index)):
+                    self.findings.add("object-missing", "object", object_id, leaf)
 
 
 def _parsed(body: bytes) -> StixObject | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from exchange.fsck.findings import Findings, Progress
+from exchange.fsck.findings import Findings, Progress, PutBack
 from exchange.fsck.logs import as_bytes
 from exchange.store.scan import Scan
 from exchange.times import as_text
@@ -99,7 +99,7 @@ class RegistryCheck:
         of_document = (
             {"document": pub["sha256"], "impact": pub["impact_sha256"]} if leaf["t"] == "policy.activate" else {}
         )
-        self._put("agreement", number, name, name=pub["agreement"], cause=_CAUSES[leaf["t"]], adopted=leaf["time"], pol=leaf["pol"],
+        self._put("agreement", number, name, name=pub["agreement"], cause=_CAUSES[leaf["t"]], pol=leaf["pol"],
                   **of_document)  # fmt: skip
 
     def _recall(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
@@ -111,7 +111,7 @@ class RegistryCheck:
 
     # --- what is there ---
 
-    async def run(self) -> None:
+    async def run(self, put_back: PutBack) -> None:
         """After the leaves were read."""
         for table, found in _TABLES.items():
             want = self._want.get(table, {})
@@ -129,7 +129,8 @@ class RegistryCheck:
                 if wrong:
                     self.findings.add("row-differs", table, key, wrong[0].removeprefix("own "))
             for key, expected in want.items():
-                if key not in seen:
+                log, _, index = expected[""].partition("/")
+                if key not in seen and not put_back(log, int(index)):
                     self.findings.add("row-missing", table, key, expected[""])
             self.progress(table, len(seen))
         await self._statuses()
@@ -251,10 +252,10 @@ async def _schedules(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
 
 
 async def _agreements(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
-    sql = "SELECT number, agreement_id, version, document, adopted_us, impact_sha256, cause FROM agreement ORDER BY number"
-    async for number, id_, version, document, adopted, impact, cause in scan.rows(sql):
+    sql = "SELECT number, agreement_id, version, document, impact_sha256, cause FROM agreement ORDER BY number"
+    async for number, id_, version, document, impact, cause in scan.rows(sql):
         yield str(number), {
-            "name": f"{id_}/{version}", "document": _document(as_bytes(document)), "adopted": as_text(adopted),
+            "name": f"{id_}/{version}", "document": _document(as_bytes(document)),
             "impact": impact, "cause": cause,
         }  # fmt: skip
 

@@ -343,6 +343,18 @@ class Done:
     leaves: tuple[LeafRef, ...]
 
 
+RECOVERING = "recovering"
+"""How the state of a hub begins whose logs are being put back; behind it stands from which sizes on."""
+
+
+class Floor(NamedTuple):
+    """What the leaves that were put back have used up: no counter may give it out again."""
+
+    last_tick: int = 0
+    last_time: int = 0
+    seq: int = 0
+
+
 class Outdated(Exception):
     """The agreement, a draft or a member's view changed between decision and commit: decide again. Nothing was written."""
 
@@ -487,6 +499,21 @@ class Store(Protocol):
 
     async def halt(self, reason: str) -> None:
         """Set the head's state so that no process appends or signs; only an operator's recovery undoes it."""
+        ...
+
+    async def recovering(self, state: str) -> str:
+        """Halt under this state, unless a recovery is under way already; the state there is now."""
+        ...
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        """Put back leaves that a log had, from `start`, its size now, on; with their tiles, in one transaction.
+
+        Raises LedgerFault while the hub is not recovering, and when the log has another size.
+        """
+        ...
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        """End the halt with an act, all in one transaction. No counter is below `floor` afterwards. Raises what the act raises."""
         ...
 
     # reads

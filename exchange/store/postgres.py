@@ -11,13 +11,14 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
 from exchange.model.view import LateRun, View
-from exchange.store import postgres_append, postgres_late, postgres_read, postgres_runs
+from exchange.store import postgres_append, postgres_late, postgres_read, postgres_recover, postgres_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
     Done,
     Epochs,
+    Floor,
     HeldObject,
     LabelRow,
     Opening,
@@ -152,6 +153,15 @@ class PostgresStore:
         await self._writer.transact(
             lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state = 'open'", reason)
         )
+
+    async def recovering(self, state: str) -> str:
+        return await self._writer.transact(lambda db: postgres_recover.recovering(db, state))
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        await self._writer.transact(lambda db: postgres_recover.restore(db, log, start, entries))
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        return await self._writer.transact(lambda db: postgres_recover.reopen(db, floor, act, self._clock))
 
     # --- reads ---
 

@@ -34,7 +34,7 @@ from exchange.store.contract import (
     ViewChange,
     stamped,
 )
-from exchange.store.leaves import Leaves
+from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_late import step
@@ -219,12 +219,15 @@ class _Transaction:
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
-        for log, old, new, *_ in grown:
-            for level, n in full_tiles(old, new):
-                data = await tile_from_leaves(self.db, log, level, n, 256)
-                await self.db.execute(
-                    "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
-                )
+        for one in grown:
+            await fill_tiles(self.db, one)
+
+
+async def fill_tiles(db: Connection, one: Grown) -> None:
+    """The tiles that became full."""
+    for level, n in full_tiles(one.old_size, one.size):
+        data = await tile_from_leaves(db, one.log, level, n, 256)
+        await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
 
 
 async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:

@@ -16,13 +16,14 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
 from exchange.model.view import LateRun, View
-from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_runs
+from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
     Done,
     Epochs,
+    Floor,
     HeldObject,
     LabelRow,
     Opening,
@@ -172,6 +173,15 @@ class SqliteStore:
 
     async def halt(self, reason: str) -> None:
         await self._transact(lambda db: db.execute("UPDATE head SET state = ? WHERE state = 'open'", (reason,)))
+
+    async def recovering(self, state: str) -> str:
+        return await self._transact(lambda db: sqlite_recover.recovering(db, state))
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        await self._transact(lambda db: sqlite_recover.restore(db, log, start, entries))
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        return await self._transact(lambda db: sqlite_recover.reopen(db, floor, act, self._clock.now_us()))
 
     # --- reads ---
 

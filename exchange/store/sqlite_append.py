@@ -158,7 +158,7 @@ class _Transaction:
         insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
         insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():
-            self._grow(one)
+            grow(db, one)
         db.executemany(
             "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
             [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
@@ -178,16 +178,18 @@ class _Transaction:
             ),
         )
 
-    def _grow(self, one: Grown) -> None:
-        changed = self.db.execute(
-            "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
-            (one.size, one.root, one.frontier, one.log, one.old_size),
-        )
-        if changed.rowcount != 1:
-            raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
-        for level, n in full_tiles(one.old_size, one.size):
-            data = tile_from_leaves(self.db, one.log, level, n, 256)
-            self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
+
+def grow(db: sqlite3.Connection, one: Grown) -> None:
+    """A log's own row, and the tiles that became full."""
+    changed = db.execute(
+        "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
+        (one.size, one.root, one.frontier, one.log, one.old_size),
+    )
+    if changed.rowcount != 1:
+        raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
+    for level, n in full_tiles(one.old_size, one.size):
+        data = tile_from_leaves(db, one.log, level, n, 256)
+        db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
 
 
 def _marked(mark: RecallMark, time_us: int) -> tuple[str, tuple[Any, ...]]:

@@ -39,7 +39,7 @@ SILENT = {
     "credential": ("created_us", "expires_us", "note", "product", "digest", "certificate"),
     "signing_cert": ("added_us", "revoked_us", "compromised_since_us", "reason"),
     "collection": ("position", "title", "description"),
-    "agreement": ("approvals", "overlays"),
+    "agreement": ("approvals", "overlays", "adopted_us"),
     "draft": ("position", "openings", "proposed_us"),
     "approval": ("approval", "given_us"),
     "schedule": ("scheduled_us",),
