@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from exchange.cli import recovering
+from exchange.cli import erasing, recovering
 from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.output import machine, plain, progress, say, spoken, table
 from exchange.cli.setup import Home
@@ -192,7 +192,7 @@ def _witnesses(times: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {datetime.fromtimestamp(at, UTC):%H:%M:%SZ}" for name, at in sorted(times.items()))
 
 
-for one in recovering.COMMANDS:
+for one in (*recovering.COMMANDS, *erasing.COMMANDS):
     ledger.add_command(one)
 
 COMMANDS: tuple[click.Command, ...] = (ledger,)

@@ -18,6 +18,7 @@ from exchange.cli.words import a_file, argument, command, new_file, new_folder, 
 from exchange.clock import SystemClock
 from exchange.errors import Malformed
 from exchange.governance.approvals import LIMIT_BYTES, sign
+from exchange.governance.privacy import ERASURE_TYPE
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovered, Recovery
 from exchange.hub import open_store, witness_policies
 from exchange.ledger.publisher import Anchors
@@ -25,7 +26,8 @@ from exchange.ledger.sources import Folder, Mirrors, Source
 from exchange.settings import Settings
 from exchange.store.contract import Store
 
-TYPES = {"log.recover": RECOVERY_TYPE}
+TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_TYPE}
+"""By act, what an approval of it is."""
 
 
 @command(

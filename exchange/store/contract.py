@@ -132,6 +132,22 @@ class TrustListRow:
     document: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BlockPrivate:
+    """A leaf's private part may be read only to determine liability. Outdated when there is none that is not blocked."""
+
+    log: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasePrivate:
+    """A leaf's blocked private part is gone. Outdated when there is none that is blocked."""
+
+    log: str
+    index: int
+
+
 Change = (
     Member
     | Credential
@@ -144,6 +160,8 @@ Change = (
     | ApprovalRow
     | ScheduleRow
     | TrustListRow
+    | BlockPrivate
+    | ErasePrivate
 )
 
 
@@ -456,6 +474,8 @@ class Opening:
     index: int
     salt: bytes
     payload: bytes
+    blocked: bool = False
+    """Read only to determine liability; in no export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,6 +519,10 @@ class Store(Protocol):
 
     async def halt(self, reason: str) -> None:
         """Set the head's state so that no process appends or signs; only an operator's recovery undoes it."""
+        ...
+
+    async def scrub(self) -> None:
+        """After erasing: leave no trace of it in the database's own files, as far as that is in a hub's power."""
         ...
 
     async def recovering(self, state: str) -> str:
@@ -612,7 +636,13 @@ class Store(Protocol):
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]: ...
 
-    async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
+    async def openings(self, log: str, start: int, end: int) -> list[Opening]:
+        """Those that are not blocked."""
+        ...
+
+    async def opening(self, log: str, index: int) -> Opening | None:
+        """That of one leaf, blocked or not. Who asks for a blocked one says so in the log."""
+        ...
 
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         """Hashes of complete subtrees (level, n): 2**level leaves from n * 2**level; from tiles and leaf hashes."""

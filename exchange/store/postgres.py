@@ -154,6 +154,9 @@ class PostgresStore:
             lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state = 'open'", reason)
         )
 
+    async def scrub(self) -> None:
+        """The server's business: VACUUM FULL leaf_private, which takes rights that a hub has not, and its WAL archive's age."""
+
     async def recovering(self, state: str) -> str:
         return await self._writer.transact(lambda db: postgres_recover.recovering(db, state))
 
@@ -259,6 +262,9 @@ class PostgresStore:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._read(lambda db: postgres_read.openings(db, log, start, end))
+
+    async def opening(self, log: str, index: int) -> Opening | None:
+        return await self._read(lambda db: postgres_read.opening(db, log, index))
 
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         return await self._snapshot(lambda db: postgres_read.subtree_hashes(db, log, wanted))

@@ -19,10 +19,12 @@ from exchange.store.contract import (
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RecallMark,
@@ -323,6 +325,18 @@ async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
 
 
+async def _block(db: Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = true WHERE log = $1 AND idx = $2 AND NOT blocked"
+    if await db.execute(sql, one.log, one.index) != "UPDATE 1":
+        raise Outdated
+
+
+async def _erase(db: Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = $1 AND idx = $2 AND blocked"
+    if await db.execute(sql, one.log, one.index) != "DELETE 1":
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -334,4 +348,6 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }

@@ -65,6 +65,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}")
     if not read_only:
         _write_ahead(connection)
+        connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{4_000 if read_only else 16_000}")  # in KiB
@@ -174,6 +175,20 @@ class SqliteStore:
     async def halt(self, reason: str) -> None:
         await self._transact(lambda db: db.execute("UPDATE head SET state = ? WHERE state = 'open'", (reason,)))
 
+    async def scrub(self) -> None:
+        """SQLite overwrote what was deleted; the journal, which still has the pages from before, is emptied."""
+
+        def run() -> None:
+            until = time.monotonic() + _WAIT_SECONDS
+            while self._write.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > until:
+                    raise LedgerFault(
+                        "not-scrubbed", "a reader keeps the journal; erase is done, its traces are not gone yet"
+                    )
+                time.sleep(0.05)
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
     async def recovering(self, state: str) -> str:
         return await self._transact(lambda db: sqlite_recover.recovering(db, state))
 
@@ -269,6 +284,9 @@ class SqliteStore:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._read(lambda db: sqlite_read.openings(db, log, start, end))
+
+    async def opening(self, log: str, index: int) -> Opening | None:
+        return await self._read(lambda db: sqlite_read.opening(db, log, index))
 
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         return await self._read(lambda db: sqlite_read.subtree_hashes(db, log, wanted))

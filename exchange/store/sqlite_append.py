@@ -16,10 +16,12 @@ from exchange.store.contract import (
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RecallMark,
@@ -283,6 +285,18 @@ def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
     db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
 
 
+def _block(db: sqlite3.Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = 1 WHERE log = ? AND idx = ? AND blocked = 0"
+    if not db.execute(sql, (one.log, one.index)).rowcount:
+        raise Outdated
+
+
+def _erase(db: sqlite3.Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = ? AND idx = ? AND blocked = 1"
+    if not db.execute(sql, (one.log, one.index)).rowcount:
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -294,4 +308,6 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }
