@@ -56,11 +56,13 @@ PAGE_BYTES = 16_384
 large ones are fewer, and a run is read in six. With 100,000 objects appending costs a quarter less than with 4,096."""
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, read_only: bool = False, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """A connection with the settings that durability rests on. `synchronous=NORMAL` is not allowed: a power cut could
     drop the last commits after their checkpoint left the machine, and the next start would sign a fork."""
     target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, factory=factory)
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute(f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}")
     if not read_only:
@@ -113,7 +115,10 @@ def _statements(script: str) -> list[str]:
 class SqliteStore:
     """SQLite allows one writer, so there is one writer thread; readers see every commit that returned before."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, writing: Callable[[Path], sqlite3.Connection] | None = None
+    ) -> None:
+        """`writing` opens the connection that writes, where it is not `connect`."""
         self._path = path
         self._clock = clock
         self.turn = threading.Lock()
@@ -121,7 +126,7 @@ class SqliteStore:
         if not existed:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._write = connect(path)
+        self._write = (writing or connect)(path)
         migrate(self._write)
         # Used on the loop's own thread: WAL readers never wait for the writer.
         self._glance = self._connect_glance()

@@ -56,7 +56,9 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
         undo = transaction.mark()
         try:
             results.append(transaction.apply(act))
-        except Exception as error:  # noqa: BLE001  # one act's fault is told to its caller; the others go on
+        except Exception as error:  # one act's fault is told to its caller; the others go on
+            if not db.in_transaction:
+                raise  # a full disk, a failing one: SQLite has taken back the whole group
             if writes:
                 db.execute("ROLLBACK TO act")
             transaction.reset(undo)
