@@ -76,8 +76,8 @@ class RegistryCheck:
         self._put("signing_cert", pub["key"], name, revoked=True, reason=pub["reason"])
 
     def _collection(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
-        if "collection" in pub and "alias" in pub:
-            self._put("collection", pub["collection"], name, alias=pub["alias"], readers=" ".join(pub["readers"]),
+        if "alias" in pub:
+            self._put("collection", leaf["on"].removeprefix("coll:"), name, alias=pub["alias"], readers=" ".join(pub["readers"]),
                       writers=" ".join(pub["writers"]))  # fmt: skip
 
     def _trust(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:

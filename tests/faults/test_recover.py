@@ -251,7 +251,7 @@ async def test_what_is_not_the_cosigned_log_is_not_put_back(day: Day, tmp_path: 
     anchors.write("us", kept)
 
     # A database that went another way is not made to fit.
-    act = Act("other", lambda _: Record((Entry("us", "admin", OPERATOR, "x", {}),)))
+    act = Act("other", lambda _: Record((Entry("us", "admin", OPERATOR, "x", {"command": "test"}),)))
     await store.extend([act])
     await refused(day.copy, "fork")
     await store.close()

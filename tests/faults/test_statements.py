@@ -14,6 +14,7 @@ from exchange.model.page import Filter
 from exchange.store.contract import Act, AgreementRow, Done, Outdated, Record, Removal, Store
 from exchange.store.postgres import PostgresStore
 from exchange.store.sqlite import SqliteStore
+from exchange.times import as_text
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, made, new
 from tests.faults.fuses import Fuse, FusedServer, fused_sqlite
 from tests.faults.logs import Logs, Pen, new_pens
@@ -37,8 +38,10 @@ def batch(number: int, adopted: int) -> list[Act]:
     """One of each kind: objects under two labels, a version after another, a deletion, an adoption, and a release by it."""
     first = made(10 * number + 1)
     row = AgreementRow(adopted + 1, "us-mx", adopted + 1, b"document", b"[]", 0)
-    adoption = Entry("both", "policy.activate", "hub:puente:acct:hub", "agreement:us-mx", {})
-    release = Entry("both", "release", "mx:mx-ciber:acct:1", f"coll:{COLLECTION}", {"n": number}, private={"n": number})
+    activated = {"agreement": row.name, "sha256": "0" * 64, "impact_sha256": "0" * 64, "approvers": {}}
+    adoption = Entry("both", "policy.activate", "hub:puente:acct:hub", "agreement:us-mx", activated)
+    page = {"kind": "objects", "first": as_text(number), "last": as_text(number), "count": 1, "items_root": "0" * 64}
+    release = Entry("both", "release", "mx:mx-ciber:acct:1", f"coll:{COLLECTION}", page, private={"n": number})
     return [
         act(new(first), new(made(10 * number + 2), label="b")),
         act(new(made(10 * number + 1, 5)), log="both"),

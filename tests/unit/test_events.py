@@ -19,7 +19,7 @@ LEAVES = (ROOT / "tests" / "vectors" / "ledger" / "leaves.jsonl").read_bytes().s
 SCHEMAS = schemas()
 
 MADE_ELSEWHERE = {
-    "audit.read", "block", "erase", "feed.run", "log.close", "log.degraded", "log.recover",
+    "audit.read", "feed.run", "log.close", "log.degraded",
     "acct.bind", "anchor", "auth.fail.sum", "clock.step", "decide", "deny.sum", "log.open", "pack.export", "withhold",
 }  # fmt: skip
 """Kinds that no code writes yet."""
