@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from exchange.fsck.findings import Findings, Progress, Wrong
@@ -14,6 +14,37 @@ from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
 from exchange.store.scan import Scan
 from exchange.times import parse_us
+
+
+@dataclass(slots=True)
+class _Fates:
+    """What entries say became of leaves' private parts, and of leaves that were lost."""
+
+    blocked: set[tuple[str, int]] = field(default_factory=set)
+    erased: set[tuple[str, int]] = field(default_factory=set)
+    recovered: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By log, the leaves that were put back: what they tell of may be lost for good."""
+
+    def take(self, log: str, leaf: Mapping[str, Any]) -> None:
+        pub = leaf["pub"]
+        if leaf["t"] == "block":
+            self.blocked.add((pub.get("log"), pub.get("index")))
+        elif leaf["t"] == "erase":
+            self.erased.add((pub.get("log"), pub.get("index")))
+        elif leaf["t"] == "log.recover":
+            self.recovered.setdefault(log, []).append((pub.get("from", 0), pub.get("size", 0)))
+
+    def put_back(self, log: str, index: int) -> bool:
+        return any(start <= index < end for start, end in self.recovered.get(log, ()))
+
+    def judge(self, findings: Findings, scratch: Scratch, logs: Mapping[str, LogCheck]) -> None:
+        for place in scratch.unopened():
+            if place not in self.erased and not self.put_back(*place) and not findings.counts["leaf"]:
+                findings.add("private-missing", "leaf_private", "/".join(map(str, place)))
+        marked = {(log, index) for log, one in logs.items() for index in one.blocked}
+        for place in sorted(marked ^ (self.blocked - self.erased)):
+            if not findings.counts["leaf_private"] and not self.put_back(*place):
+                findings.add("row-differs", "leaf_private", "/".join(map(str, place)), "blocked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +72,10 @@ async def check(
     with contextlib.closing(Scratch()) as scratch:
         objects = ObjectCheck(scan, findings, scratch, progress)
         registry = RegistryCheck(scan, findings, progress)
-        erased: set[tuple[str, int]] = set()
-        recovered: dict[str, list[tuple[int, int]]] = {}
-        """By log, the leaves that were put back: what they tell of may be lost for good."""
+        fates = _Fates()
 
         async def take(log: str, index: int, leaf: Mapping[str, Any], private: Any) -> None:
-            if leaf["t"] == "erase":
-                erased.add((leaf["pub"].get("log"), leaf["pub"].get("index")))
-            if leaf["t"] == "log.recover":
-                recovered.setdefault(log, []).append((leaf["pub"]["from"], leaf["pub"]["size"]))
+            fates.take(log, leaf)
             await objects.take(log, index, leaf, private)
             await registry.take(log, index, leaf, private)
 
@@ -60,16 +86,10 @@ async def check(
                 findings.add("anchor-missing", "anchor", log)
             logs[log] = LogCheck(log, scan, policies[log], mark, findings, scratch, take, progress)
             await logs[log].run()
-
-        def put_back(log: str, index: int) -> bool:
-            return any(start <= index < end for start, end in recovered.get(log, ()))
-
-        for place in scratch.unopened():
-            if place not in erased and not put_back(*place) and not findings.counts["leaf"]:
-                findings.add("private-missing", "leaf_private", "/".join(map(str, place)))
-        await objects.run(put_back)
-        await registry.run(put_back)
-        await _head(scan, findings, logs, objects, registry, exact=not recovered)
+        fates.judge(findings, scratch, logs)
+        await objects.run(fates.put_back)
+        await registry.run(fates.put_back)
+        await _head(scan, findings, logs, objects, registry, exact=not fates.recovered)
     return Checked(
         tuple(findings.all),
         {table: count for table, count in findings.counts.items() if count},

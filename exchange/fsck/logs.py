@@ -85,6 +85,8 @@ class LogCheck:
     progress: Progress
     frontier: Frontier = EMPTY
     last_time: str = ""
+    blocked: set[int] = field(default_factory=set)
+    """Leaves whose private part is marked as blocked."""
     _pending: list[bytes] = field(default_factory=list)
     _window: list[bytes] = field(default_factory=list)
     _levels: dict[int, list[bytes]] = field(default_factory=dict)
@@ -113,7 +115,9 @@ class LogCheck:
         self._cosignatures = await Ahead.of(
             self.scan.rows(f"SELECT size, witness, line FROM cosignature {where} ORDER BY size, witness")
         )
-        private = await Ahead.of(self.scan.rows(f"SELECT idx, salt, payload FROM leaf_private {where} ORDER BY idx"))
+        private = await Ahead.of(
+            self.scan.rows(f"SELECT idx, salt, payload, blocked FROM leaf_private {where} ORDER BY idx")
+        )
         expected = 0
         async for index, data, digest in self.scan.rows(f"SELECT idx, data, hash FROM leaf {where} ORDER BY idx"):
             if index != expected and expected == self._tree[0] and self._frontier_kept() is not None:
@@ -196,6 +200,8 @@ class LogCheck:
             return None
         value = None
         if opening is not None:
+            if opening[3]:
+                self.blocked.add(index)
             salt, payload = as_bytes(opening[1]), as_bytes(opening[2])
             if len(salt) != 32 or commitment(salt, payload) != b64decode(committed):
                 self._private.append(("private-wrong", index))

@@ -74,6 +74,8 @@ class ObjectCheck:
     _labels: dict[int, Cells] = field(default_factory=dict)
     _suspect: dict[int, str] = field(default_factory=dict)
     """Runs that a leaf contradicts: by first tick, which leaf."""
+    _released_else: list[str] = field(default_factory=list)
+    """Leaves that speak of other items than lie at their ticks, unless it is the runs."""
     last_tick: int = 0
 
     # --- what leaves say of them; called leaf by leaf ---
@@ -109,8 +111,9 @@ class ObjectCheck:
             if part is None:
                 return
             items += part
-        if root(items).hex() != event["pub"].get("items_root") and not self._suspect:
-            self.findings.add("release-root", "leaf", leaf)
+        if root(items).hex() != event["pub"].get("items_root"):
+            self._released_else.append(leaf)
+            del self._released_else[100:]
 
     async def _runs(self, first: int, count: int) -> list[Cells]:
         last = int(first) + int(count) - 1
@@ -157,6 +160,9 @@ class ObjectCheck:
                 await asyncio.sleep(0)
         async for one in placed.upto(2**63):
             self._homeless(_Placed.of(one))
+        if not self._told("run"):
+            for leaf in self._released_else:
+                self.findings.add("release-root", "leaf", leaf)
         self._judge_labels()
         await self._objects(put_back)
 
@@ -201,6 +207,8 @@ class ObjectCheck:
                 wrong = "label"
             elif all(one.collection != collection for one in placed):
                 wrong = "collection"
+            elif len(placed) > 1 and not any(_lies(one, first, cells[1]) for one in placed):
+                wrong = "items"  # all of it is another's
         known = self._labels.get(label)
         if wrong is not None:
             self.findings.add("run-form", "run", first, wrong)
@@ -303,6 +311,12 @@ class ObjectCheck:
                 log, _, index = leaf.partition("/")
                 if not put_back(log, int(index)):
                     self.findings.add("object-missing", "object", object_id, leaf)
+
+
+def _lies(one: _Placed, first: int, items: bytes) -> bool:
+    """Whether the object that is placed is the one whose item hash stands there."""
+    at = _HASH * (one.tick - first)
+    return one.item == items[at : at + _HASH]
 
 
 def _parsed(body: bytes) -> StixObject | None:

@@ -64,8 +64,12 @@ class Privacy:
         about = await self.statement(step, log, index, basis)
         given = await self._approved(about, await self._countries(log, index), approvals)
         pub = {"log": log, "index": index, "basis": basis, "approvals": given}
-        entry = Entry(log, step, "hub:puente:acct:operator", f"leaf:{log}/{index}", pub)
-        change = BlockPrivate(log, index) if step == "block" else ErasePrivate(log, index)
+        who, on = "hub:puente:acct:operator", f"leaf:{log}/{index}"
+        entry, change = (
+            (Entry(log, "block", who, on, pub), BlockPrivate(log, index))
+            if step == "block"
+            else (Entry(log, "erase", who, on, pub), ErasePrivate(log, index))
+        )
         try:
             done = await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=(change,)))
         except Outdated:

@@ -9,7 +9,7 @@ logs are approved by their own country alone, since a statement tells how many e
     3. own leaves and the fetched ones lead to its root                        else: recover-fork, recover-source
     4. the trust list is the one logged last; its approvers approve            else: recover-trust, approval-…
     5. insert, a bundle at a time; a crash here goes on at 1, from there
-    6. revocations, suspensions and deletions that were lost are done again, `log.recover` is written, and the head opens
+    6. revocations, suspensions, deletions and erasures that were lost are done again, `log.recover` is written, and the head opens
 """
 
 import uuid
@@ -35,10 +35,12 @@ from exchange.store.contract import (
     RECOVERING,
     Act,
     AgreementRow,
+    BlockPrivate,
     Change,
     CheckpointRow,
     Done,
     EndCredential,
+    ErasePrivate,
     Floor,
     Record,
     Removal,
@@ -101,6 +103,8 @@ class _Told:
     revoked: list[RevokeSigningCert] = field(default_factory=list)
     members: list[Mapping[str, Any]] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
+    private: dict[tuple[str, int], str] = field(default_factory=dict)
+    """What was done to private parts: "block", or "erase" at last."""
     submitted: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """By log: ids and versions."""
 
@@ -138,6 +142,9 @@ class _Told:
     def _adopt(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         self.adoptions.append(leaf)
 
+    def _hide(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
+        self.private[pub["log"], pub["index"]] = leaf["t"]
+
     def _submit(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         self.submitted.setdefault(leaf["log"], []).append((pub["object"], pub["version"]))
 
@@ -149,6 +156,8 @@ _READ: dict[str, Callable[[_Told, Mapping[str, Any], Mapping[str, Any]], None]] 
     "role.change": _Told._member,
     "withdraw": _Told._remove,
     "submit": _Told._submit,
+    "block": _Told._hide,
+    "erase": _Told._hide,
     **dict.fromkeys(("policy.activate", "policy.tighten", "policy.lapse", "policy.expire"), _Told._adopt),
 }
 
@@ -188,7 +197,7 @@ class Recovery:
         plan = await self.plan()
         trust, new_trust = await self._trust(documents)
         given = self._approved(plan, approvals, trust)
-        changes = [*new_trust, *await self._adopted(documents), *await self._narrowed()]
+        changes = [*new_trust, *await self._adopted(documents), *await self._narrowed(), *await self._hidden()]
         sizes = " ".join(f"{gap.log}={gap.since}" for gap in plan)
         await self._store.recovering(f"{RECOVERING} {sizes}")
         for gap in plan:
@@ -212,6 +221,7 @@ class Recovery:
         numbered = sum(tree.size for tree in (await self._store.trees()).values())
         floor = self._told.floor._replace(seq=max(self._told.floor.seq, numbered))
         done = await self._store.reopen(floor, act)
+        await self._store.scrub()
         return Recovered(
             done,
             {gap.log: gap.checkpoint.size - gap.since for gap in plan if gap.lost},
@@ -384,6 +394,17 @@ class Recovery:
                 new = replace(new, kind=pub["kind"], roles=tuple(pub["roles"]), sectors=tuple(pub["sectors"]))
             members[member.slug] = changed[member.slug] = new
         return [*self._told.ended, *self._told.revoked, *changed.values()]
+
+    async def _hidden(self) -> list[Change]:
+        """What was blocked or erased since the backup, which brought it back, is so again."""
+        changes: list[Change] = []
+        for place, step in self._told.private.items():
+            opening = await self._store.opening(*place)
+            if opening is not None and not opening.blocked:
+                changes.append(BlockPrivate(*place))
+            if opening is not None and step == "erase":
+                changes.append(ErasePrivate(*place))
+        return changes
 
     async def _adopted(self, documents: Sequence[bytes]) -> list[AgreementRow]:
         held = await self._store.agreement()

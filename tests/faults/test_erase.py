@@ -10,11 +10,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from certs.keys import load_key, read_certificate
 from exchange.cli.erasing import privacy
 from exchange.cli.ledger import HubCopy
 from exchange.errors import Conflict, NotFound, NotPermitted
-from exchange.governance.approvals import sign
 from exchange.governance.privacy import ERASURE_TYPE, Privacy
 from exchange.hub import witness_policies, working
 from exchange.ledger.audit import verify_copy, write_copy
@@ -22,7 +20,7 @@ from exchange.ledger.entry import LOGS
 from exchange.rules import Caller
 from exchange.store.contract import Opening
 from exchange.web.services import Services
-from tests.faults.test_recover import cosign, submit
+from tests.faults.test_recover import approvals, cosign, submit
 from tests.fscking import fsck
 from tests.postgres import Cluster
 from tests.world import Founded, found
@@ -36,17 +34,6 @@ async def founded(tmp_path_factory: pytest.TempPathFactory, database: dict[str, 
         yield made
 
 
-def approvals(founded: Founded, statement: dict[str, Any], countries: str) -> list[bytes]:
-    signed = []
-    for country in countries.split():
-        folder = founded.home.root / "pki" / country / "approvers"
-        for number in (1, 2):
-            key = load_key(folder / f"appr-{number}.key")
-            certificate = read_certificate((folder / f"appr-{number}.pem").read_bytes())
-            signed.append(sign(statement, decision="approve", key=key, certificate=certificate, typ=ERASURE_TYPE))
-    return [one.encode() for one in signed]
-
-
 async def some_opening(services: Services, log: str) -> Opening:
     openings = await services.store.openings(log, 0, 100_000)
     return openings[len(openings) // 2]
@@ -54,7 +41,7 @@ async def some_opening(services: Services, log: str) -> Opening:
 
 async def act(founded: Founded, desk: Privacy, step: Any, log: str, index: int, countries: str) -> None:
     statement = await desk.statement(step, log, index, "LGPDPPSO-24")
-    await desk.do(step, log, index, "LGPDPPSO-24", approvals(founded, statement, countries))
+    await desk.do(step, log, index, "LGPDPPSO-24", approvals(founded, statement, countries, ERASURE_TYPE))
 
 
 async def files_with(founded: Founded, needle: bytes, server: Cluster | None) -> list[str]:
@@ -89,9 +76,9 @@ async def test_a_private_part_is_blocked_then_erased(
         statement = await desk.statement("block", "us", index, "LGPDPPSO-24")
         for given, code in (
             ([], "approval-missing"),
-            (approvals(founded, statement, "mx"), "approval-missing"),
-            (approvals(founded, {**statement, "index": index + 1}, "us"), "approval-replayed"),
-            (approvals(founded, {**statement, "act": "erase"}, "us"), "approval-replayed"),
+            (approvals(founded, statement, "mx", ERASURE_TYPE), "approval-missing"),
+            (approvals(founded, {**statement, "index": index + 1}, "us", ERASURE_TYPE), "approval-replayed"),
+            (approvals(founded, {**statement, "act": "erase"}, "us", ERASURE_TYPE), "approval-replayed"),
         ):
             with pytest.raises(NotPermitted) as refusal:
                 await desk.do("block", "us", index, "LGPDPPSO-24", given)

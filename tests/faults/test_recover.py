@@ -16,10 +16,12 @@ import pytest_asyncio
 from aiohttp import web
 
 from certs.keys import load_key, read_certificate
+from exchange.cli.erasing import privacy
 from exchange.cli.ledger import HubCopy
 from exchange.cli.setup import OPERATOR
 from exchange.errors import LedgerFault, NotPermitted
 from exchange.governance.approvals import sign
+from exchange.governance.privacy import ERASURE_TYPE
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovery
 from exchange.hub import open_store, witness_policies, working
 from exchange.ledger.audit import verify_copy, write_copy
@@ -28,7 +30,7 @@ from exchange.ledger.publisher import Anchors
 from exchange.ledger.sources import Folder, Mirrors, Source
 from exchange.model.member import Status
 from exchange.rules import Caller
-from exchange.store.contract import Act, Record, TreeRow
+from exchange.store.contract import Act, Opening, Record, TreeRow
 from exchange.web.services import Services
 from tests.faults.crash import Crash
 from tests.fscking import fsck
@@ -48,6 +50,7 @@ class Day:
     trees: dict[str, TreeRow]
     deleted: str
     kept: str
+    erased: Opening
 
     async def restore(self) -> None:
         await replace_database(self.founded, self.backup)
@@ -57,16 +60,23 @@ class Day:
         return Recovery(store, self.founded.clock, witness_policies(settings), Anchors(settings.anchors), source)
 
     def approvals(self, plan: Sequence[Gap], countries: str = "us mx", **changed: Any) -> list[bytes]:
-        signed = []
+        given = []
         for gap in plan:
-            for country in {one.lower() for one in gap.countries} & set(countries.split()):
-                folder = self.founded.home.root / "pki" / country / "approvers"
-                for number in (1, 2):
-                    key = load_key(folder / f"appr-{number}.key")
-                    certificate = read_certificate((folder / f"appr-{number}.pem").read_bytes())
-                    words = {**gap.statement, **changed}
-                    signed.append(sign(words, decision="approve", key=key, certificate=certificate, typ=RECOVERY_TYPE))
-        return [one.encode() for one in signed]
+            mine = " ".join({one.lower() for one in gap.countries} & set(countries.split()))
+            given += approvals(self.founded, {**gap.statement, **changed}, mine, RECOVERY_TYPE)
+        return given
+
+
+def approvals(founded: Founded, statement: dict[str, Any], countries: str, typ: str) -> list[bytes]:
+    """By two approvers of each country."""
+    signed = []
+    for country in countries.split():
+        folder = founded.home.root / "pki" / country / "approvers"
+        for number in (1, 2):
+            key = load_key(folder / f"appr-{number}.key")
+            certificate = read_certificate((folder / f"appr-{number}.pem").read_bytes())
+            signed.append(sign(statement, decision="approve", key=key, certificate=certificate, typ=typ))
+    return [one.encode() for one in signed]
 
 
 async def back_up(founded: Founded) -> Any:
@@ -131,11 +141,15 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
             await services.governance.set_status(OPERATOR, "mx-aduanas", Status.SUSPENDED)
             collection = (await services.rulebook.current()).collection("indicators")
             assert collection is not None
+            desk, erased = privacy(services), (await services.store.openings("us", 0, 10))[0]
+            for step in ("block", "erase"):
+                statement = await desk.statement(step, "us", erased.index, "test")
+                await desk.do(step, "us", erased.index, "test", approvals(founded, statement, "us", ERASURE_TYPE))
             await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
             await cosign(services)
             await write_copy(root / "copy", HubCopy(services, LOGS))
             trees = await services.store.trees()
-        yield Day(founded, backup, root / "copy", trees, deleted, kept)
+        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased)
 
 
 async def halted(founded: Founded, code: str) -> None:
@@ -303,6 +317,9 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         )
         assert not await services.store.held(day.deleted)
         assert await services.store.held(day.kept)
+        assert await services.store.opening("us", day.erased.index) is None, (
+            "the backup had it, the log says that it went"
+        )
         await submit(services, founded, "us-cyber", 3)
         await cosign(services)
         await write_copy(tmp_path / "after", HubCopy(services, LOGS))

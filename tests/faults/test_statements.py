@@ -61,7 +61,7 @@ async def sound(store: Store, told: list[Done]) -> None:
     ticks = [row.tick for row in rows]
     assert ticks == sorted(set(ticks)) and (not ticks or ticks[-1] <= until)  # I2
     leaves = {log: await store.leaves(log, 0, FOREVER) for log in LOGS}
-    told_of = {orjson.loads(data)["pub"].get("object") for log in LOGS for data in leaves[log]}
+    told_of = {orjson.loads(data)["pub"].get("command") for log in LOGS for data in leaves[log]}
     assert {row.id for row in rows} <= told_of  # I3
     for done in told:
         for leaf in done.leaves:
