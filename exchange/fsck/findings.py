@@ -29,18 +29,18 @@ class Wrong:
 
 
 _LOG = Text(
-    "Keep the files as they are, stop every hub, and put back the leaves that both countries cosigned:"
-    " puente ledger recover.",
-    "Conserve los archivos como están, detenga todos los nodos y reponga los asientos que ambos países cofirmaron:"
-    " puente ledger recover.",
+    "Keep the files as they are, stop every hub, restore a backup whose leaves are whole, and put back what both countries"
+    " cosigned since: puente ledger recover.",
+    "Conserve los archivos como están, detenga todos los nodos, restaure una copia cuyos asientos estén íntegros y reponga lo que"
+    " ambos países cofirmaron desde entonces: puente ledger recover.",
 )
 _ROW = Text(
-    "The log is whole, so the row alone was changed: put it back from a backup, and find out who could write it.",
-    "El registro está íntegro: solo se alteró la fila. Repóngala desde una copia de seguridad y averigüe quién pudo escribirla.",
+    "Where no leaf is wrong, the row alone was changed: put it back from a backup, and find out who could write it.",
+    "Si ningún asiento está mal, solo se alteró la fila: repóngala desde una copia de seguridad y averigüe quién pudo escribirla.",
 )
 _DERIVED = Text(
-    "It follows from the leaves, which are whole: put the row back from a backup, or copy the leaves to a fresh database.",
-    "Se deduce de los asientos, que están íntegros: reponga la fila desde una copia, o copie los asientos a una base nueva.",
+    "It follows from the leaves: where none of them is wrong, put the row back from a backup.",
+    "Se deduce de los asientos: si ninguno está mal, reponga la fila desde una copia de seguridad.",
 )
 _ANCHOR = Text(
     "This database is older than what was signed, or another one. Do not touch the anchor: see HALT in docs/operations.md.",
