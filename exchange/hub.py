@@ -28,6 +28,7 @@ from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
+from exchange.store.scan import Scan, sqlite_scan
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
 from exchange.web.server import Server
@@ -36,6 +37,9 @@ from exchange.web.services import Services
 _log = structlog.get_logger("puente.hub")
 
 SOFTWARE = "puente/0.1.0"
+
+HALTING = frozenset({"rollback", "fork", "rows-changed", "rows-missing"})
+"""What only a recovery mends. An anchor that cannot be read is none of it: its volume may just not be there yet."""
 
 
 async def open_store(settings: Settings, clock: Clock) -> Store:
@@ -52,12 +56,26 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
             code="settings",
             field="database_url",
         ) from None
-    secret = settings.database_password_file
-    password = load_secret(secret).decode().strip() if secret is not None else None
+    password = _password(settings)
     standby = Server(settings.database_read_url, password) if settings.database_read_url else None
     # Machines' clocks differ, the server's is one for all of them; a clock that somebody set in a test is obeyed.
     own = None if isinstance(clock, SystemClock) else clock
     return await PostgresStore.open(Server(settings.database_url, password), own, standby=standby)
+
+
+def open_scan(settings: Settings) -> contextlib.AbstractAsyncContextManager[Scan]:
+    """All that the database holds at this moment, to read only; nothing is migrated, nothing made."""
+    if not settings.database_url:
+        return sqlite_scan(settings.database)
+    from exchange.store.postgres_scan import postgres_scan
+    from exchange.store.postgres_session import Server
+
+    return postgres_scan(Server(settings.database_url, _password(settings)))
+
+
+def _password(settings: Settings) -> str | None:
+    secret = settings.database_password_file
+    return load_secret(secret).decode().strip() if secret is not None else None
 
 
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
@@ -66,7 +84,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
         keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
-        policies={log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS},
+        policies=witness_policies(settings),
         anchors=Anchors(settings.anchors),
         witnesses=settings.witnesses,
         interval_seconds=settings.checkpoint_interval_seconds,
@@ -102,6 +120,11 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     )
 
 
+def witness_policies(settings: Settings) -> dict[str, Policy]:
+    """Whose cosignatures count, for each log."""
+    return {log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS}
+
+
 def _known_good(settings: Settings) -> Warninglists:
     try:
         return Warninglists.packaged(settings.assets)
@@ -118,12 +141,18 @@ def _known_good(settings: Settings) -> Warninglists:
 async def working(settings: Settings, clock: Clock, *, ask_witnesses: bool = False) -> AsyncIterator[Services]:
     """The hub without its doors: for commands that act on the hub's own files, and under `running`.
 
-    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen.
+    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen. It stays halted
+    then: the witness that told may be away at the next start.
     """
     store = await open_store(settings, clock)
     services = build_services(settings, clock, store)
     try:
-        await services.publisher.start(ask_witnesses=ask_witnesses)
+        try:
+            await services.publisher.start(ask_witnesses=ask_witnesses)
+        except LedgerFault as fault:
+            if fault.code in HALTING:
+                await store.halt(fault.code)
+            raise
         sequencing = asyncio.get_running_loop().create_task(services.sequencer.run())
         try:
             yield services

@@ -1,5 +1,6 @@
 """What auditors do at a terminal: take a copy of the logs, verify one offline, check a receipt."""
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,13 +8,21 @@ from pathlib import Path
 
 import click
 
+from exchange.cli import erasing, recovering
 from exchange.cli.admin import as_json, at_hub, in_home
-from exchange.cli.output import advance, machine, progress, say, table
+from exchange.cli.output import advance, machine, plain, progress, say, spoken, table
 from exchange.cli.packing import LOGS_FOR, Packed, receipt_place, since_when, write_pack
+from exchange.cli.setup import Home
 from exchange.cli.words import a_file, a_folder, argument, group, new_folder, option
+from exchange.errors import LedgerFault
+from exchange.fsck.check import Checked, check
+from exchange.fsck.logs import Mark
+from exchange.hub import open_scan, witness_policies
 from exchange.ledger.audit import verify_copy, verify_receipt_file
 from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
+from exchange.ledger.publisher import Anchors
+from exchange.settings import Settings
 from exchange.web.services import Services
 
 policies_in = option(
@@ -125,6 +134,58 @@ def receipt(policy: Path, proof: Path, leaf: Path) -> None:
     )
 
 
+@ledger.command(
+    "fsck",
+    es="Deduce todo de nuevo, de los cuerpos a las raíces, y nombra la primera fila errónea; no escribe nada. Termina con 1 si halló"
+    " algo.",
+)
+@in_home
+@as_json
+def fsck(home: Path, as_json: bool) -> None:
+    """Derive everything again, from bodies to roots, and name the first wrong row; writes nothing. Ends with 1 if it found any."""
+    settings = Home(home).settings()
+    found = asyncio.run(_checked(settings))
+    if as_json:
+        machine({
+            "ok": found.ok,
+            "leaves": found.leaves,
+            "wrong": [
+                {"code": one.code, "table": one.table, "key": one.key, "text": spoken(one.text), "remedy": spoken(one.remedy)}
+                for one in found.wrong
+            ],
+            "counts": found.counts,
+        })  # fmt: skip
+    else:
+        for one in found.wrong:
+            click.echo(plain(f"✗ {one.table} {one.key}: {one.code}: {spoken(one.text)} {spoken(one.remedy)}"))
+        total = sum(found.leaves.values())
+        if found.ok:
+            say(f"Every row is what {total} leaves say.", f"Cada fila es lo que dicen {total} asientos.")
+        else:
+            counts = ", ".join(f"{table} {count}" for table, count in sorted(found.counts.items()))
+            say(f"Wrong rows: {counts}.", f"Filas erróneas: {counts}.")
+    sys.exit(0 if found.ok else 1)
+
+
+async def _checked(settings: Settings) -> Checked:
+    anchors = Anchors(settings.anchors)
+
+    def mark(log: str) -> Mark | None:
+        try:
+            anchor = anchors.read(log)
+        except LedgerFault:
+            return None
+        return Mark(anchor.size, anchor.root)
+
+    async with open_scan(settings) as scan:
+        total = 0
+        for table in ("leaf", "run", "object"):
+            async for (count,) in scan.rows(f"SELECT count(*) FROM {table}"):  # noqa: S608
+                total += count
+        with progress("fsck", total) as bar:
+            return await check(scan, witness_policies(settings), mark, lambda _, rows: bar.update(rows))
+
+
 def read_policies(directory: Path) -> dict[str, Policy]:
     """The witness policies of the logs that the directory has files for."""
     return {log: Policy.parse((directory / log).read_text()) for log in LOGS if (directory / log).exists()}
@@ -141,5 +202,8 @@ def _kept(directory: Path | None) -> dict[str, bytes] | None:
 def _witnesses(times: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {datetime.fromtimestamp(at, UTC):%H:%M:%SZ}" for name, at in sorted(times.items()))
 
+
+for one in (*recovering.COMMANDS, *erasing.COMMANDS):
+    ledger.add_command(one)
 
 COMMANDS: tuple[click.Command, ...] = (ledger,)

@@ -294,8 +294,9 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("A country's witnesses are silent, or answer again.", "Los testigos de un país callan, o vuelven a responder."),
     ),
     "log.recover": Event(
-        Rule.BOTH, {"log": "text", "from": "count", "size": "count", "root": "hex", "approvals": "texts", "lost?": "count"}, "", (13,),
-        Text("A log was made whole from a mirror, with both approvals.", "Se recompuso un registro desde un espejo, con ambas aprobaciones."),
+        Rule.ABOUT, {"log": "text", "from": "count", "size": "count", "root": "hex", "approvals": "texts", "lost?": "count"}, "", (13,),
+        Text("This log was made whole again, with the approval of those who have it.",
+             "Este registro se recompuso, con la aprobación de quienes lo tienen."),
     ),
     "log.close": Event(
         Rule.BOTH, {"log": "text", "size": "count", "root": "hex", "approvals": "texts", "next?": "text"}, "", (13,),

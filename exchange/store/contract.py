@@ -140,6 +140,22 @@ class TrustListRow:
     document: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BlockPrivate:
+    """A leaf's private part may be read only to determine liability. Outdated when there is none that is not blocked."""
+
+    log: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasePrivate:
+    """A leaf's blocked private part is gone. Outdated when there is none that is blocked."""
+
+    log: str
+    index: int
+
+
 Change = (
     Member
     | Credential
@@ -153,6 +169,8 @@ Change = (
     | ScheduleRow
     | TrustListRow
     | StateChange
+    | BlockPrivate
+    | ErasePrivate
 )
 
 
@@ -352,6 +370,18 @@ class Done:
     leaves: tuple[LeafRef, ...]
 
 
+RECOVERING = "recovering"
+"""How the state of a hub begins whose logs are being put back; behind it stands from which sizes on."""
+
+
+class Floor(NamedTuple):
+    """What the leaves that were put back have used up: no counter may give it out again."""
+
+    last_tick: int = 0
+    last_time: int = 0
+    seq: int = 0
+
+
 class Outdated(Exception):
     """The agreement, a draft or a member's view changed between decision and commit: decide again. Nothing was written."""
 
@@ -461,6 +491,8 @@ class Opening:
     index: int
     salt: bytes
     payload: bytes
+    blocked: bool = False
+    """Read only to determine liability; in no export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,6 +536,25 @@ class Store(Protocol):
 
     async def halt(self, reason: str) -> None:
         """Set the head's state so that no process appends or signs; only an operator's recovery undoes it."""
+        ...
+
+    async def scrub(self) -> None:
+        """After erasing: leave no trace of it in the database's own files, as far as that is in a hub's power."""
+        ...
+
+    async def recovering(self, state: str) -> str:
+        """Halt under this state, unless a recovery is under way already; the state there is now."""
+        ...
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        """Put back leaves that a log had, from `start`, its size now, on; with their tiles, in one transaction.
+
+        Raises LedgerFault while the hub is not recovering, and when the log has another size.
+        """
+        ...
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        """End the halt with an act, all in one transaction. No counter is below `floor` afterwards. Raises what the act raises."""
         ...
 
     # reads
@@ -608,7 +659,13 @@ class Store(Protocol):
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]: ...
 
-    async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
+    async def openings(self, log: str, start: int, end: int) -> list[Opening]:
+        """Those that are not blocked."""
+        ...
+
+    async def opening(self, log: str, index: int) -> Opening | None:
+        """That of one leaf, blocked or not. Who asks for a blocked one says so in the log."""
+        ...
 
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         """Hashes of complete subtrees (level, n): 2**level leaves from n * 2**level; from tiles and leaf hashes."""

@@ -11,13 +11,14 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
 from exchange.model.view import LateRun, View
-from exchange.store import postgres_append, postgres_late, postgres_read, postgres_runs
+from exchange.store import postgres_append, postgres_late, postgres_read, postgres_recover, postgres_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
     Done,
     Epochs,
+    Floor,
     HeldObject,
     LabelRow,
     Opening,
@@ -153,6 +154,18 @@ class PostgresStore:
             lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state IN ('open', 'degraded')", reason)
         )
 
+    async def scrub(self) -> None:
+        """The server's business: VACUUM FULL leaf_private, which takes rights that a hub has not, and its WAL archive's age."""
+
+    async def recovering(self, state: str) -> str:
+        return await self._writer.transact(lambda db: postgres_recover.recovering(db, state))
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        await self._writer.transact(lambda db: postgres_recover.restore(db, log, start, entries))
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        return await self._writer.transact(lambda db: postgres_recover.reopen(db, floor, act, self._clock))
+
     # --- reads ---
 
     async def epochs(self) -> Epochs:
@@ -252,6 +265,9 @@ class PostgresStore:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._read(lambda db: postgres_read.openings(db, log, start, end))
+
+    async def opening(self, log: str, index: int) -> Opening | None:
+        return await self._read(lambda db: postgres_read.opening(db, log, index))
 
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         return await self._snapshot(lambda db: postgres_read.subtree_hashes(db, log, wanted))

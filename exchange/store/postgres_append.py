@@ -20,10 +20,12 @@ from exchange.store.contract import (
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RecallMark,
@@ -36,7 +38,7 @@ from exchange.store.contract import (
     ViewChange,
     stamped,
 )
-from exchange.store.leaves import Leaves
+from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_late import step
@@ -221,12 +223,15 @@ class _Transaction:
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
-        for log, old, new, *_ in grown:
-            for level, n in full_tiles(old, new):
-                data = await tile_from_leaves(self.db, log, level, n, 256)
-                await self.db.execute(
-                    "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
-                )
+        for one in grown:
+            await fill_tiles(self.db, one)
+
+
+async def fill_tiles(db: Connection, one: Grown) -> None:
+    """The tiles that became full."""
+    for level, n in full_tiles(one.old_size, one.size):
+        data = await tile_from_leaves(db, one.log, level, n, 256)
+        await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
 
 
 async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:
@@ -328,6 +333,18 @@ async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
 
 
+async def _block(db: Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = true WHERE log = $1 AND idx = $2 AND NOT blocked"
+    if await db.execute(sql, one.log, one.index) != "UPDATE 1":
+        raise Outdated
+
+
+async def _erase(db: Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = $1 AND idx = $2 AND blocked"
+    if await db.execute(sql, one.log, one.index) != "DELETE 1":
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -340,4 +357,6 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
     StateChange: _pass_to,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }

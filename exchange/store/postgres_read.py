@@ -347,12 +347,20 @@ async def leaves(db: Connection, log: str, start: int, end: int) -> list[bytes]:
 
 async def openings(db: Connection, log: str, start: int, end: int) -> list[Opening]:
     found = await db.fetch(
-        "SELECT idx, salt, payload FROM leaf_private WHERE log = $1 AND idx >= $2 AND idx < $3 ORDER BY idx",
+        "SELECT idx, salt, payload FROM leaf_private WHERE log = $1 AND idx >= $2 AND idx < $3"
+        " AND NOT blocked ORDER BY idx",
         log,
         start,
         end,
     )
     return [Opening(*row) for row in found]
+
+
+async def opening(db: Connection, log: str, index: int) -> Opening | None:
+    row = await db.fetchrow(
+        "SELECT idx, salt, payload, blocked FROM leaf_private WHERE log = $1 AND idx = $2", log, index
+    )
+    return Opening(*row) if row else None
 
 
 async def subtree_hashes(db: Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:

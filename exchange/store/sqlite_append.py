@@ -17,10 +17,12 @@ from exchange.store.contract import (
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RecallMark,
@@ -56,7 +58,9 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
         undo = transaction.mark()
         try:
             results.append(transaction.apply(act))
-        except Exception as error:  # noqa: BLE001  # one act's fault is told to its caller; the others go on
+        except Exception as error:  # one act's fault is told to its caller; the others go on
+            if not db.in_transaction:
+                raise  # a full disk, a failing one: SQLite has taken back the whole group
             if writes:
                 db.execute("ROLLBACK TO act")
             transaction.reset(undo)
@@ -160,7 +164,7 @@ class _Transaction:
         insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
         insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():
-            self._grow(one)
+            grow(db, one)
         db.executemany(
             "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
             [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
@@ -180,16 +184,18 @@ class _Transaction:
             ),
         )
 
-    def _grow(self, one: Grown) -> None:
-        changed = self.db.execute(
-            "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
-            (one.size, one.root, one.frontier, one.log, one.old_size),
-        )
-        if changed.rowcount != 1:
-            raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
-        for level, n in full_tiles(one.old_size, one.size):
-            data = tile_from_leaves(self.db, one.log, level, n, 256)
-            self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
+
+def grow(db: sqlite3.Connection, one: Grown) -> None:
+    """A log's own row, and the tiles that became full."""
+    changed = db.execute(
+        "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
+        (one.size, one.root, one.frontier, one.log, one.old_size),
+    )
+    if changed.rowcount != 1:
+        raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
+    for level, n in full_tiles(one.old_size, one.size):
+        data = tile_from_leaves(db, one.log, level, n, 256)
+        db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
 
 
 def _marked(mark: RecallMark, time_us: int) -> tuple[str, tuple[Any, ...]]:
@@ -288,6 +294,18 @@ def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
     db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
 
 
+def _block(db: sqlite3.Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = 1 WHERE log = ? AND idx = ? AND blocked = 0"
+    if not db.execute(sql, (one.log, one.index)).rowcount:
+        raise Outdated
+
+
+def _erase(db: sqlite3.Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = ? AND idx = ? AND blocked = 1"
+    if not db.execute(sql, (one.log, one.index)).rowcount:
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -300,4 +318,6 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
     StateChange: _pass_to,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }

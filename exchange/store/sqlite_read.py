@@ -386,10 +386,18 @@ def leaves(db: sqlite3.Connection, log: str, start: int, end: int) -> list[bytes
 
 def openings(db: sqlite3.Connection, log: str, start: int, end: int) -> list[Opening]:
     rows = db.execute(
-        "SELECT idx, salt, payload FROM leaf_private WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx",
+        "SELECT idx, salt, payload FROM leaf_private WHERE log = ? AND idx >= ? AND idx < ?"
+        " AND blocked = 0 ORDER BY idx",
         (log, start, end),
     )
     return [Opening(*row) for row in rows]
+
+
+def opening(db: sqlite3.Connection, log: str, index: int) -> Opening | None:
+    row = db.execute(
+        "SELECT idx, salt, payload, blocked FROM leaf_private WHERE log = ? AND idx = ?", (log, index)
+    ).fetchone()
+    return Opening(row[0], row[1], row[2], bool(row[3])) if row else None
 
 
 def subtree_hashes(db: sqlite3.Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:

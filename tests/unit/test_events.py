@@ -19,7 +19,7 @@ LEAVES = (ROOT / "tests" / "vectors" / "ledger" / "leaves.jsonl").read_bytes().s
 SCHEMAS = schemas()
 
 MADE_ELSEWHERE = {
-    "block", "erase", "feed.run", "log.close", "log.recover",
+    "feed.run", "log.close",
     "acct.bind", "anchor", "auth.fail.sum", "clock.step", "decide", "deny.sum", "log.open", "pack.export", "withhold",
 }  # fmt: skip
 """Kinds that no code writes yet."""
