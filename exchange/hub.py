@@ -180,17 +180,17 @@ async def _beginning(services: Services) -> dict[str, Any]:
 async def _background(services: Services, server: Server) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.publisher.run())
-        tasks.create_task(_poll_sums(services))
+        tasks.create_task(_sums(services))
         tasks.create_task(_views(services))
         tasks.create_task(services.agreements.run())
         tasks.create_task(server.watch())
 
 
-async def _poll_sums(services: Services) -> None:
+async def _sums(services: Services) -> None:
     while True:
         await asyncio.sleep(services.settings.poll_sum_interval_seconds)
         with contextlib.suppress(Unavailable):
-            await services.release.flush_polls()
+            await services.release.flush_sums()
 
 
 async def _views(services: Services) -> None:
@@ -207,7 +207,7 @@ async def _views(services: Services) -> None:
 
 async def _last_words(services: Services) -> None:
     try:
-        await services.release.flush_polls()
+        await services.release.flush_sums()
         await services.governance.note(HUB, "log.stop", "hub", {})
         await services.publisher.publish_once()
     except (Unavailable, LedgerFault) as fault:

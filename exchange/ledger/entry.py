@@ -105,10 +105,13 @@ def actor(country: str, member: str, account: str) -> str:
     return f"{country.lower()}:{member}:acct:{account}"
 
 
+STRANGER = "none:none:acct:none"
+"""The actor where a credential names no account of the hub."""
+
 HUB = "hub:puente:acct:hub"
 """The actor of what the hub does by itself (start, stop, anchor, degraded)."""
 
 
 __all__ = [
-    "HUB", "LEAF_LIMIT_BYTES", "LOGS", "Entry", "actor", "commitment", "encode", "national", "route",
+    "HUB", "LEAF_LIMIT_BYTES", "LOGS", "STRANGER", "Entry", "actor", "commitment", "encode", "national", "route",
 ]  # fmt: skip

@@ -1,8 +1,7 @@
-"""What was shown to whom, as ledger entries: one per page and log, and one a minute for polls that found nothing."""
+"""What was shown to whom and what was not, as ledger entries: one per page and log, and one a minute for what comes too often."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from exchange.ledger.entry import Entry, national, route
@@ -77,12 +76,6 @@ def release_entries(
     )
 
 
-def denial(caller: Caller, collection: Collection, code: str) -> Entry:
-    """A `deny` entry, in the log of the caller's own country: what was asked and not answered, and why."""
-    on, pub = f"coll:{collection.id}", {"code": code, "resource": "collection"}
-    return Entry(national(caller.member.country), "deny", caller.actor, on, pub, out="refused", private=caller.private)
-
-
 def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:
     """The rows' ticks as [first, count] runs of consecutive microseconds: a batch is one run."""
     runs: list[list[int]] = []
@@ -94,29 +87,84 @@ def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:
     return runs
 
 
+class _Sum(NamedTuple):
+    """What is counted together."""
+
+    log: str
+    t: str
+    actor: str
+    on: str
+    pub: tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
-class PollSums:
-    """Polls that found nothing write no entry of their own; they are counted per account and collection until flushed."""
+class _Counted:
+    count: int
+    first_us: int
+    last_us: int
 
-    _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    _since_us: int = 0
 
-    def count(self, caller: Caller, collection: Collection, now_us: int) -> None:
-        self._since_us = self._since_us or now_us
-        self._counts[national(caller.member.country), caller.actor, collection.id] += 1
+Counts = dict[_Sum, _Counted]
 
-    def drain(self, now_us: int) -> tuple[Entry, ...]:
-        """The entries for what was counted so far; counting starts anew."""
-        entries = tuple(
-            Entry(
-                log=log,
-                t="poll.sum",
-                actor=who,
-                on=f"coll:{collection}",
-                pub={"count": count, "first": as_text(self._since_us), "last": as_text(now_us)},
-            )
-            for (log, who, collection), count in sorted(self._counts.items())
+
+class Sums:
+    """What comes too often for an entry each is counted, per account and thing, until it is flushed: once a minute."""
+
+    def __init__(self) -> None:
+        self._counted: Counts = {}
+        self._told: set[_Sum] = set()
+
+    def poll(self, caller: Caller, collection: Collection, now_us: int) -> None:
+        """A poll that found nothing."""
+        log = national(caller.member.country)
+        self._count(_Sum(log, "poll.sum", caller.actor, f"coll:{collection.id}", ()), now_us)
+
+    def stranger(self, log: str, actor: str, code: str, now_us: int) -> None:
+        """A credential that is not valid."""
+        self._count(_Sum(log, "auth.fail.sum", actor, "hub", (("code", code),)), now_us)
+
+    def denial(self, caller: Caller, on: str, code: str, resource: str, now_us: int, **private: str) -> Entry | None:
+        """A refusal: an entry for the first of its kind since the last flush, which is to be written now; then counted.
+
+        It goes to the log of the caller's own country: what was asked and not answered, and why.
+        """
+        log, pub = national(caller.member.country), {"code": code, "resource": resource}
+        key = _Sum(log, "deny.sum", caller.actor, on, tuple(pub.items()))
+        if key in self._told:
+            self._count(key, now_us)
+            return None
+        self._told.add(key)
+        return Entry(log, "deny", caller.actor, on, pub, out="refused", private={**caller.private, **private})
+
+    def _count(self, key: _Sum, now_us: int) -> None:
+        found = self._counted.get(key)
+        if found is None:
+            self._counted[key] = _Counted(1, now_us, now_us)
+        else:
+            found.count += 1
+            found.last_us = now_us
+
+    def take(self) -> Counts:
+        """What was counted so far; counting starts anew."""
+        counted, self._counted, self._told = self._counted, {}, set()
+        return counted
+
+    def put_back(self, counts: Counts) -> None:
+        """They could not be written: they are counted with the next."""
+        for key, one in counts.items():
+            newer = self._counted.get(key)
+            if newer is not None:
+                one = _Counted(one.count + newer.count, one.first_us, newer.last_us)
+            self._counted[key] = one
+
+
+def sum_entries(counts: Counts) -> tuple[Entry, ...]:
+    """One entry for each thing that was counted."""
+    return tuple(
+        Entry(
+            key.log, key.t, key.actor, key.on,
+            {**dict(key.pub), "count": one.count, "first": as_text(one.first_us), "last": as_text(one.last_us)},
+            "ok" if key.t == "poll.sum" else "refused",
         )
-        self._counts.clear()
-        self._since_us = 0
-        return entries
+        for key, one in sorted(counts.items(), key=lambda pair: pair[0])
+    )  # fmt: skip

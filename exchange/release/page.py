@@ -5,12 +5,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
-from exchange.errors import NotFound
+from exchange.errors import NotFound, Unavailable
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
 from exchange.model.view import EVER
-from exchange.release.disclosure import PollSums, denial, release_entries
+from exchange.release.disclosure import Sums, release_entries, sum_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.packing import Packed, Packing
 from exchange.release.sheet import Sheet, Sheets, View
@@ -48,7 +48,7 @@ class Release:
         self._sheets = Sheets(cache_bytes)
         self.grants = Grants(store)
         self.views = Views(store, sequencer, rulebook, self.grants, clock)
-        self.polls = PollSums()
+        self.sums = Sums()
 
     async def page(
         self,
@@ -71,11 +71,11 @@ class Release:
             allowed, (rules, epochs) = await self.allowed(glance, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
             if allowed.last_tick <= low:
-                self.polls.count(caller, collection, self._clock.now_us())
+                self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(Sheet.empty(low))
             question, sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
             if not sheet.count:
-                self.polls.count(caller, collection, self._clock.now_us())
+                self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(sheet)
             record = Record(release_entries(caller, collection, view.name, sheet.parts))
             try:
@@ -146,13 +146,22 @@ class Release:
         place = (allowed.collection, allowed.labels, any_version, 0, 1)
         return bool((await self._store.page(*place, until_us=epochs.last_tick, view=allowed.view)).rows)
 
-    async def deny(self, caller: Caller, collection: Collection, code: str) -> None:
-        """Record a refusal that does not happen by mistake. Raises Unavailable when it cannot be recorded."""
-        record = Record((denial(caller, collection, code),))
-        await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: record))
+    async def deny(self, caller: Caller, on: str, code: str, resource: str, path: str) -> None:
+        """Record a refusal. One that cannot be recorded now is counted among the next."""
+        entry = self.sums.denial(caller, on, code, resource, self._clock.now_us(), path=path)
+        if entry is not None:
+            try:
+                await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
+            except Unavailable:
+                self.sums.denial(caller, on, code, resource, self._clock.now_us())
 
-    async def flush_polls(self) -> None:
+    async def flush_sums(self) -> None:
         """Write what was counted since the last flush. Called once a minute and at shutdown."""
-        entries = self.polls.drain(self._clock.now_us())
+        counts = self.sums.take()
+        entries = sum_entries(counts)
         if entries:
-            await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+            try:
+                await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+            except Unavailable:
+                self.sums.put_back(counts)
+                raise
