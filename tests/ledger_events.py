@@ -31,7 +31,7 @@ What the list leaves to be understood:
 - **Refusals.** The first of a kind in a minute is written at once, repeats as a sum. They go to the log of the caller's country. A
   credential that names an account goes to that account's country; one that names none is nobody's, and its count goes to `both`.
 - **Releases are written before the bytes leave.** A connection that broke counts as released.
-- **Anchors.** `both` has the salted digest `SHA-256("hub-anchor-v1\\0" ‖ salt ‖ size as decimal ‖ ":" ‖ root)` of a national checkpoint; salt, size and root
+- **Anchors.** `both` has the salted digest `SHA-256("hub-anchor-v1\\0" ‖ salt ‖ size in decimal ‖ ":" ‖ root)` of a national checkpoint; salt, size and root
   are in an `anchor` entry of that national log, under the same `req`. The other country learns neither size nor rate, and yet a country
   cannot rewrite its own log later.
 """

@@ -9,6 +9,7 @@ import click
 
 from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.output import machine, say, table
+from exchange.cli.setup import OPERATOR
 from exchange.cli.words import a_file, a_folder, argument, group, new_folder, option
 from exchange.errors import NotFound
 from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
@@ -62,7 +63,15 @@ def ledger() -> None:
 @option("--log", "logs", multiple=True, type=click.Choice(LOGS), help="Default: all three.", es="Si falta: los tres.")
 def export(home: Path, directory: Path, logs: tuple[str, ...]) -> None:
     """Write a copy of the logs that can be verified without the hub."""
-    at_hub(home, lambda services: write_copy(directory, HubCopy(services, logs or LOGS)))
+
+    async def copy(services: Services) -> None:
+        wanted = logs or LOGS
+        both = {"us", "mx"} <= set(wanted) or set(wanted) == {"both"}
+        to = "both" if both else next(log for log in wanted if log != "both")
+        await services.records.exported(OPERATOR, wanted, to=to, openings=True)
+        await write_copy(directory, HubCopy(services, wanted))
+
+    at_hub(home, copy)
     say(f"Copied to {directory}.", f"Copiado en {directory}.")
 
 
