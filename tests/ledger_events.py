@@ -16,7 +16,8 @@ and `tests/vectors/ledger/leaves.jsonl` has one leaf of each. An audit pack carr
 
 Every leaf is canonical JSON (RFC 8785) with `v`, `log`, `t` (the kind), `time`, `req` (shared by the entries of one act), `actor` (an account of
 an organisation, never a person), `on` (what it is about), `out` (`ok` or `refused`), `pol` (the agreement in force and the number of its
-adoption) and `pub`, whose fields depend on the kind; a `?` marks those that may be absent. `seq`, the hub-wide number, is in national logs only.
+adoption) and `pub`, whose fields depend on the kind; a `?` marks those that may be absent. `seq`, in national logs only, counts the entries of `both` and of
+that log up to it: their common order, and nothing of the other country's number.
 `c` commits, with a salt, to a private part that can be erased while the leaf stays.
 
 What the list leaves to be understood:

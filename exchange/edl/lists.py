@@ -179,6 +179,7 @@ class Lists:
                 done = await self._sequencer.append(act)
             except Outdated:
                 continue  # as for pages: decide again (invariant I8)
+            self._release.sums.given(caller, collection, file.parts, self._clock.now_us())
             state.deliver(shown, wanted, sizes)
             _keep(self._told, (caller.account, collection.id, wanted), (file.digest, done.leaves))
             return Given(file, modified_s, content, done.leaves)

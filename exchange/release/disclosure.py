@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from exchange.ledger.entry import Entry, national, route
+from exchange.ledger.entry import HUB, Entry, label_name, national, route
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection
 from exchange.rules import Caller
+from exchange.store.contract import LabelRow
 from exchange.times import as_text
+
+K = TypeVar("K")
 
 
 class Piece(NamedTuple):
@@ -107,21 +110,62 @@ class _Counted:
 Counts = dict[_Sum, _Counted]
 
 
+class Given(NamedTuple):
+    """A member was given something of a country in a collection: its own country is another."""
+
+    member: str
+    collection: str
+    country: str
+
+
 class Sums:
     """What comes too often for an entry each is counted, per account and thing, until it is flushed: once a minute."""
 
     def __init__(self) -> None:
         self._counted: Counts = {}
         self._told: set[_Sum] = set()
+        self._given: dict[Given, _Counted] = {}
+        self._withheld: dict[Given, str] = {}
+        """What was last written to have been withheld beside it: the same is written once."""
 
     def poll(self, caller: Caller, collection: Collection, now_us: int) -> None:
         """A poll that found nothing."""
         log = national(caller.member.country)
-        self._count(_Sum(log, "poll.sum", caller.actor, f"coll:{collection.id}", ()), now_us)
+        _add(self._counted, _Sum(log, "poll.sum", caller.actor, f"coll:{collection.id}", ()), now_us)
+
+    def given(self, caller: Caller, collection: Collection, given: Sequence[Part], now_us: int) -> None:
+        """A page or list that leaves: what else of these countries there was is looked at when the minute is over."""
+        for part in given:
+            if part.country != caller.member.country:
+                _add(self._given, Given(caller.member.slug, collection.id, part.country), now_us)
+
+    def withheld(self, given: Given, counted: _Counted, rows: Sequence[LabelRow]) -> Entry | None:
+        """A `withhold` entry in the log of the owners' country, of what the labels in `rows` held; None for what was said
+        before, and for nothing."""
+        lines = sorted([label_name(row.facets), row.placements, as_text(row.last_tick)] for row in rows)
+        digest = root([" ".join(map(str, line)).encode() for line in lines]).hex()
+        if not lines or self._withheld.get(given) == digest:
+            return None
+        self._withheld[given] = digest
+        pub = {
+            "to": given.member,
+            "count": sum(row.placements for row in rows),
+            "root": digest,
+            "pages": counted.count,
+            "first": as_text(counted.first_us),
+            "last": as_text(counted.last_us),
+        }
+        return Entry(
+            national(given.country), "withhold", HUB, f"coll:{given.collection}", pub, private={"labels": lines}
+        )
+
+    def take_given(self) -> dict[Given, _Counted]:
+        given, self._given = self._given, {}
+        return given
 
     def stranger(self, log: str, actor: str, code: str, now_us: int) -> None:
         """A credential that is not valid."""
-        self._count(_Sum(log, "auth.fail.sum", actor, "hub", (("code", code),)), now_us)
+        _add(self._counted, _Sum(log, "auth.fail.sum", actor, "hub", (("code", code),)), now_us)
 
     def denial(self, caller: Caller, on: str, code: str, resource: str, now_us: int, **private: str) -> Entry | None:
         """A refusal: an entry for the first of its kind since the last flush, which is to be written now; then counted.
@@ -131,18 +175,10 @@ class Sums:
         log, pub = national(caller.member.country), {"code": code, "resource": resource}
         key = _Sum(log, "deny.sum", caller.actor, on, tuple(pub.items()))
         if key in self._told:
-            self._count(key, now_us)
+            _add(self._counted, key, now_us)
             return None
         self._told.add(key)
         return Entry(log, "deny", caller.actor, on, pub, out="refused", private={**caller.private, **private})
-
-    def _count(self, key: _Sum, now_us: int) -> None:
-        found = self._counted.get(key)
-        if found is None:
-            self._counted[key] = _Counted(1, now_us, now_us)
-        else:
-            found.count += 1
-            found.last_us = now_us
 
     def take(self) -> Counts:
         """What was counted so far; counting starts anew."""
@@ -156,6 +192,16 @@ class Sums:
             if newer is not None:
                 one = _Counted(one.count + newer.count, one.first_us, newer.last_us)
             self._counted[key] = one
+        self._withheld.clear()
+
+
+def _add(counts: dict[K, _Counted], key: K, now_us: int) -> None:
+    found = counts.get(key)
+    if found is None:
+        counts[key] = _Counted(1, now_us, now_us)
+    else:
+        found.count += 1
+        found.last_us = now_us
 
 
 def sum_entries(counts: Counts) -> tuple[Entry, ...]:

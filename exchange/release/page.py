@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from exchange.clock import Clock
 from exchange.errors import NotFound, Unavailable
+from exchange.ledger.entry import Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
@@ -84,6 +85,7 @@ class Release:
             except Outdated:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
+            self.sums.given(caller, collection, sheet.parts, self._clock.now_us())
             return Released(sheet, done.leaves, await self._sheets.packed(question, sheet, packing))
         raise changing()
 
@@ -155,10 +157,29 @@ class Release:
             except Unavailable:
                 self.sums.denial(caller, on, code, resource, self._clock.now_us())
 
+    async def _withheld(self) -> list[Entry]:
+        """What those that were given something of another country since the last flush were not given of it."""
+        entries = []
+        for given, counted in self.sums.take_given().items():
+            glance = await self._rulebook.glance()
+            member = glance.rules.registry.members[given.member]
+            collection = glance.rules.collection(given.collection)
+            if collection is not None:
+                allowed, glance = await self.allowed(glance, member, collection)
+                hidden = [
+                    row for row in await self.grants.rows(glance.epochs)
+                    if row.collection == given.collection and row.country == given.country and row.placements
+                    and row.id not in allowed.labels
+                ]  # fmt: skip
+                entry = self.sums.withheld(given, counted, hidden)
+                entries += [entry] if entry is not None else []
+        return entries
+
     async def flush_sums(self) -> None:
         """Write what was counted since the last flush. Called once a minute and at shutdown."""
+        withheld = await self._withheld()
         counts = self.sums.take()
-        entries = sum_entries(counts)
+        entries = (*sum_entries(counts), *withheld)
         if entries:
             try:
                 await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
