@@ -63,7 +63,7 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
 
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     """Put the parts together. Nothing runs yet."""
-    sequencer = Sequencer(store)
+    sequencer = Sequencer(store, clock)
     rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
         keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},

@@ -16,6 +16,7 @@ from exchange.ledger.audit import verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
 from exchange.store.contract import Opening
+from exchange.times import as_text
 from exchange.web.services import Services
 
 policies_in = option(
@@ -73,6 +74,28 @@ def export(home: Path, directory: Path, logs: tuple[str, ...]) -> None:
 
     at_hub(home, copy)
     say(f"Copied to {directory}.", f"Copiado en {directory}.")
+
+
+@ledger.command("clock", es="Compara el reloj con el último asiento; con --confirm, se sigue tras adelantarlo.")
+@in_home
+@option("--confirm", is_flag=True, help="The clock is right: go on.", es="El reloj es correcto: continuar.")
+def clock(home: Path, confirm: bool) -> None:
+    """Compare the clock with the last entry; with --confirm, go on after it was set forward."""
+
+    async def look(services: Services) -> tuple[str, str]:
+        before, now = await services.records.last_time(), as_text(services.clock.now_us())
+        if confirm:
+            pub = {"before": before, "after": now}
+            await services.governance.note(OPERATOR, "clock.step", "clock", pub)
+        return before, now
+
+    before, now = at_hub(home, look)
+    say(
+        f"The last entry is of {before}; the clock says {now}.",
+        f"El último asiento es de {before}; el reloj marca {now}.",
+    )
+    if confirm:
+        say("Confirmed: the hub goes on from here.", "Confirmado: el centro continúa desde aquí.")
 
 
 @ledger.command(

@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
+import orjson
+
 from exchange.ledger.entry import HUB, LOGS, Entry, national
 from exchange.ledger.merkle import EMPTY_ROOT
 from exchange.ledger.sequencer import Sequencer
@@ -59,6 +61,15 @@ class Records:
     async def anchor(self) -> Done:
         """Bind what each national log is now into the log that both countries have."""
         return await self._write(await self._anchors())
+
+    async def last_time(self) -> str:
+        """The time of the last entry in any log, as it stands there; "" before there is one."""
+        times = [""]
+        for log, tree in (await self._store.trees()).items():
+            times += [
+                orjson.loads(data)["time"] for data in await self._store.leaves(log, max(tree.size - 1, 0), tree.size)
+            ]
+        return max(times)
 
     async def _anchors(self) -> list[Entry]:
         entries: list[Entry] = []

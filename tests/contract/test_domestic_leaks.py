@@ -120,13 +120,12 @@ async def _read_logs(auditor: Viewer, own: str) -> None:
                 auditor.heard[n] = (asked, status, plain, str(len(body)).encode())
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 @pytest.mark.parametrize("viewer", ["us-cyber", "mx-ciber"])
 async def test_what_one_country_does_at_home_changes_no_byte_of_the_others(
-    request: pytest.FixtureRequest, tmp_path: Path, viewer: str, engine: str
+    request: pytest.FixtureRequest, tmp_path: Path, database: dict[str, Any], viewer: str
 ) -> None:
-    made: Databases | None = request.getfixturevalue("databases") if engine == "postgres" else None
-    knobs: dict[str, Any] = {"database_url": await made.fresh()} if made is not None else {}
+    made: Databases | None = request.getfixturevalue("databases") if database else None
+    knobs = {"database_url": await made.fresh()} if made is not None else {}
     clock = FixedClock()
     away = "mx-ciber" if viewer == "us-cyber" else "us-cyber"
     async with found(tmp_path / "home", clock=clock, **knobs) as founded:

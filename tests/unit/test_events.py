@@ -20,7 +20,6 @@ SCHEMAS = schemas()
 
 MADE_ELSEWHERE = {
     "block", "erase", "feed.run", "log.close", "log.degraded", "log.recover",
-    "clock.step",
 }  # fmt: skip
 """Kinds that no code writes yet."""
 
