@@ -139,7 +139,7 @@ def _settle(future: asyncio.Future[Done], result: Done | Exception) -> None:
 
 
 def _unavailable(cause: Exception | None = None) -> Unavailable:
-    code = _CODES.get(type(cause), "ledger-busy")
+    code = next((code for kind, code in _CODES.items() if isinstance(cause, kind)), "ledger-busy")
     if isinstance(cause, ClockStepped):
         _log.error("the clock was set forward; confirm it: puente ledger clock --confirm", reason=str(cause))
     refusal = Unavailable(

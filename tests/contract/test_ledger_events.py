@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 
 from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
@@ -19,15 +19,20 @@ from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import CLOCK_STEP_US, Sequencer
 from exchange.rules import Caller
 from exchange.store.contract import Act, Done, Record
+from policies.markings import CAVEAT_MARKINGS
 from tests.places import Place, open_at
 from tests.taxii import UNKNOWN, leaves
 from tests.world import TLP2, World, make_world
 
+NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
 
-@pytest.fixture(scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     quiet = {"poll_sum_interval_seconds": 1e6, "anchor_interval_seconds": 1e6}
-    async with make_world(tmp_path_factory.mktemp("events"), **quiet) as made:
+    async with make_world(tmp_path_factory.mktemp("events"), **quiet, **database) as made:
         yield made
 
 
@@ -88,9 +93,9 @@ async def test_a_credential_that_is_not_valid_is_counted_where_its_account_is(wo
 
 
 async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(world: World) -> None:
-    shown, hidden = world.signed("us-cyber"), world.signed("us-port-gulf", object_marking_refs=[TLP2["amber+strict"]])
+    shown, hidden = world.signed("us-cyber"), world.signed("us-cyber", object_marking_refs=[TLP2["amber"], NOFORN])
     assert (await world.post("us-cyber", shown))["failure_count"] == 0
-    assert (await world.post("us-port-gulf", hidden))["failure_count"] == 0
+    assert (await world.post("us-cyber", hidden))["failure_count"] == 0
     submitted = {one["pub"]["object"]: one["pub"]["label"] for one in await leaves(world, "us", "submit")}
     decided = {one["pub"]["label"]: one for one in await leaves(world, "us", "decide")}
     entry = decided[submitted[hidden["id"]]]
@@ -200,17 +205,3 @@ async def test_a_step_back_keeps_the_order_and_its_end_is_no_step_forward(place:
         clock.advance(seconds=60)
         clock.step(seconds=3600)
         assert (await note(hub)).stamp.time_us == first + 120_000_000
-
-
-def test_the_command_tells_the_time_and_confirms_it(tmp_path: Path) -> None:
-    """tests/contract/test_cli.py runs every command; this one is run against a hub's own files."""
-    from click.testing import CliRunner
-
-    from exchange.cli.__main__ import main
-
-    home = str(tmp_path / "var")
-    runner = CliRunner()
-    assert runner.invoke(main, ["init", "--home", home]).exit_code == 0
-    told = runner.invoke(main, ["ledger", "clock", "--home", home])
-    assert told.exit_code == 0 and "The last entry is of 20" in told.output
-    assert "Confirmed" in runner.invoke(main, ["ledger", "clock", "--confirm", "--home", home]).output
