@@ -15,6 +15,7 @@ from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
+from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
@@ -80,7 +81,7 @@ def _password(settings: Settings) -> str | None:
 
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     """Put the parts together. Nothing runs yet."""
-    sequencer = Sequencer(store)
+    sequencer = Sequencer(store, clock)
     rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
         keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
@@ -106,6 +107,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         release=release,
         recalls=Recalls(store, sequencer, rulebook, release, clock),
         governance=governance,
+        records=Records(store, sequencer),
         relaying=Relaying(store, release, governance, settings),
         agreements=Agreements(
             store,
@@ -210,17 +212,25 @@ async def _beginning(services: Services) -> dict[str, Any]:
 async def _background(services: Services, server: Server) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.publisher.run())
-        tasks.create_task(_poll_sums(services))
+        tasks.create_task(_sums(services))
+        tasks.create_task(_anchors(services))
         tasks.create_task(_views(services))
         tasks.create_task(services.agreements.run())
         tasks.create_task(server.watch())
 
 
-async def _poll_sums(services: Services) -> None:
+async def _sums(services: Services) -> None:
     while True:
         await asyncio.sleep(services.settings.poll_sum_interval_seconds)
         with contextlib.suppress(Unavailable):
-            await services.release.flush_polls()
+            await services.release.flush_sums()
+
+
+async def _anchors(services: Services) -> None:
+    while True:
+        await asyncio.sleep(services.settings.anchor_interval_seconds)
+        with contextlib.suppress(Unavailable):
+            await services.records.anchor()
 
 
 async def _views(services: Services) -> None:
@@ -237,7 +247,8 @@ async def _views(services: Services) -> None:
 
 async def _last_words(services: Services) -> None:
     try:
-        await services.release.flush_polls()
+        await services.release.flush_sums()
+        await services.records.anchor()  # a hub that is often started again may never see the hour end
         await services.governance.note(HUB, "log.stop", "hub", {})
         await services.publisher.publish_once()
     except (Unavailable, LedgerFault) as fault:

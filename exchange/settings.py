@@ -93,6 +93,8 @@ class Settings(BaseModel):
     witness_silence_seconds: float = Field(default=900.0, gt=0)
     """After so long without cosignatures of both countries nothing crosses the border until they come again."""
     poll_sum_interval_seconds: float = Field(default=60.0, gt=0)
+    anchor_interval_seconds: float = Field(default=3600.0, gt=0)
+    """How often a salted digest of each national log goes into the one that both countries have."""
     view_interval_seconds: float = Field(default=5.0, gt=0)
     """How often it is looked for what became visible to members that have not asked since."""
 

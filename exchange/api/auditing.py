@@ -1,7 +1,6 @@
 """The auditor's questions over HTTP: asked of `both` and of the auditor's own country's log, recorded, and sealed."""
 
 import re
-import uuid
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
@@ -12,11 +11,10 @@ from exchange.api.ledger import may_audit
 from exchange.auditing.answers import QUESTIONS, Answer, Mark, answer, question, seal
 from exchange.auditing.rows import Asked, moment
 from exchange.errors import Malformed, NotFound, Unavailable
-from exchange.ledger.entry import LOGS, Entry, national
+from exchange.ledger.entry import LOGS
 from exchange.model.member import Access
 from exchange.release.explain import explain
 from exchange.rules import Caller
-from exchange.store.contract import Act, Record
 from exchange.web.negotiate import language
 from exchange.web.routes import Query, Request, Route
 from exchange.web.services import Services
@@ -62,25 +60,14 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     if asked.question == "why":
         end["judgement"] = await _judgement(request, caller, asked)
     body = Answer(found.head, found.rows, end).encode()
-    await _record(services, caller, asked, marks, len(found.rows), sha256(body).hexdigest())
+    read = {"sha256": sha256(body).hexdigest(), **({"seed": asked.seed} if asked.seed else {})}
+    upto = [f"{mark.log}@{mark.size}" for mark in marks]
+    # Before any of it leaves, in the log of the auditor's own country; what was asked about whom is in the private part.
+    await services.records.read(caller, asked.question, upto, len(found.rows), words={"asked": asked.told}, **read)
     return web.Response(
         body=seal(body, services.publisher.vouch),
         headers={hdrs.CONTENT_TYPE: JSONL, hdrs.CONTENT_LANGUAGE: language(request)},
     )
-
-
-async def _record(
-    services: Services, caller: Caller, asked: Asked, marks: Sequence[Mark], rows: int, digest: str
-) -> None:
-    """Write that the audit was read before any of it leaves, in the log of the auditor's own country. What was asked about
-    whom is in the private part."""
-    logs = [f"{mark.log}@{mark.size}" for mark in marks]
-    pub: dict[str, Any] = {"question": asked.question, "logs": logs, "rows": rows, "sha256": digest}
-    if asked.seed:
-        pub["seed"] = asked.seed
-    private = {**caller.private, "asked": asked.told}
-    entry = Entry(national(caller.member.country), "audit.read", caller.actor, "audit", pub, private=private)
-    await services.sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
 
 
 async def _judgement(request: Request, caller: Caller, asked: Asked) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from exchange.cli import erasing, recovering
 from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.output import advance, machine, plain, progress, say, spoken, table
 from exchange.cli.packing import LOGS_FOR, Packed, receipt_place, since_when, write_pack
-from exchange.cli.setup import Home
+from exchange.cli.setup import OPERATOR, Home
 from exchange.cli.words import a_file, a_folder, argument, group, new_folder, option
 from exchange.errors import LedgerFault
 from exchange.fsck.check import Checked, check
@@ -23,6 +23,7 @@ from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors
 from exchange.settings import Settings
+from exchange.times import as_text
 from exchange.web.services import Services
 
 policies_in = option(
@@ -77,6 +78,28 @@ def pack(home: Path, directory: Path, whom: str, since: str, receipts: tuple[str
         return
     table(("log", "entries", "root"), [(one.log, one.size, one.root[:16]) for one in packed])
     say(f"Packed in {directory}.", f"Reunido en {directory}.")
+
+
+@ledger.command("clock", es="Compara el reloj con el último asiento; con --confirm, se sigue tras adelantarlo.")
+@in_home
+@option("--confirm", is_flag=True, help="The clock is right: go on.", es="El reloj es correcto: continuar.")
+def clock(home: Path, confirm: bool) -> None:
+    """Compare the clock with the last entry; with --confirm, go on after it was set forward."""
+
+    async def look(services: Services) -> tuple[str, str]:
+        before, now = await services.records.last_time(), as_text(services.clock.now_us())
+        if confirm:
+            pub = {"before": before, "after": now}
+            await services.governance.note(OPERATOR, "clock.step", "clock", pub)
+        return before, now
+
+    before, now = at_hub(home, look)
+    say(
+        f"The last entry is of {before}; the clock says {now}.",
+        f"El último asiento es de {before}; el reloj marca {now}.",
+    )
+    if confirm:
+        say("Confirmed: the hub goes on from here.", "Confirmado: el centro continúa desde aquí.")
 
 
 @ledger.command(

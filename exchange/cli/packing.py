@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from certs.jcs import canonical, load
 from exchange.cli.comparing import back_us
 from exchange.cli.setup import OPERATOR
 from exchange.errors import Conflict, Malformed, NotFound
-from exchange.ledger.entry import LEAF_LIMIT_BYTES, Entry
+from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.events import schemas
 from exchange.ledger.note import Checkpoint, note_text, split_note
 from exchange.ledger.pack import Enclosed, Past, Progress, write_copy
-from exchange.store.contract import Act, CheckpointRow, Opening, Record
+from exchange.store.contract import CheckpointRow, Opening
 from exchange.times import parse_us
 from exchange.web.services import Services
 
@@ -53,6 +52,11 @@ class HubCopy:
 
     async def past(self, log: str) -> Past:
         return (await self._noted(log)).past
+
+    async def before(self, log: str) -> int | None:
+        """The size at the last checkpoint before the window; None when there is none."""
+        note = (await self.past(log)).before
+        return Checkpoint.parse(split_note(note)[0]).size if note is not None else None
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return await self._services.store.leaves(log, start, end)
@@ -139,19 +143,11 @@ async def write_pack(
                 code="not-cosigned",
                 field="--receipt",
             )
-    entries = tuple([await _exported(source, whom, head, log) for log, head in heads.items()])
-    await services.sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+    since = {log: size for log in heads if (size := await source.before(log)) is not None}
+    await services.records.exported(OPERATOR, heads, to=whom, openings=bool(countries), since=since)
     papers = {**await agreements_since(services, since_us), **_schemas()}
     await write_copy(directory, source, Enclosed(prove=prove, papers=papers), on_progress)
     return [Packed(log, head.size, head.root.hex()) for log, head in heads.items()]
-
-
-async def _exported(source: HubCopy, whom: str, head: Checkpoint, log: str) -> Entry:
-    """That this log left the hub, for whom: told to everybody who may read the log."""
-    before = (await source.past(log)).before
-    since = {"since": Checkpoint.parse(split_note(before)[0]).size} if before is not None else {}
-    pub = {"for": whom, "size": head.size, "root": head.root.hex(), "openings": whom != "both", **since}
-    return Entry(log, "pack.export", OPERATOR, f"log:{log}", pub)
 
 
 def _schemas() -> dict[str, bytes]:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_bytes
@@ -199,6 +200,12 @@ def fail_open(policies: Path) -> None:
 
 async def establish(services: Services, home: Home) -> None:
     """Put the trust list, the sample agreement and the sample collections into force, approved by both countries."""
+    policies = {log: (services.settings.witness_policy / log).read_bytes() for log in LOGS}
+    await services.records.opened(
+        OPERATOR,
+        {log: (origin, services.publisher.vkeys[log], sha256(policies[log]).hexdigest())
+         for log, origin in services.publisher.origins.items()},
+    )  # fmt: skip
     now = as_datetime(services.clock.now_us())
     approvers = {country.value: _approvers(home, country.value, now) for country in Country}
     trust = TrustList.draft(

@@ -172,7 +172,7 @@ class Lists:
                 if any(state.sizes.get(one.kind, 0) != one.count for one in sizes):
                     await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(()), sizes=sizes))
                 state.deliver(shown, wanted, sizes)
-                self._release.polls.count(caller, collection, self._clock.now_us())
+                self._release.sums.poll(caller, collection, self._clock.now_us())
                 return Given(file, modified_s, content, leaves)
             entries = release_entries(caller, collection, "edl", file.parts, file=wanted.file, sha256=file.digest)
             record = Record(entries)
@@ -181,6 +181,7 @@ class Lists:
                 done = await self._sequencer.append(act)
             except Outdated:
                 continue  # as for pages: decide again (invariant I8)
+            self._release.sums.given(caller, collection, file.parts, self._clock.now_us())
             state.deliver(shown, wanted, sizes)
             _keep(self._told, (caller.account, collection.id, wanted), (file.digest, done.leaves))
             return Given(file, modified_s, content, done.leaves)

@@ -104,7 +104,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("An object was refused on entry; or so many more of one envelope were.", "Se rechazó un objeto al entrar, o tantos más de un mismo sobre."),
     ),
     "decide": Event(
-        Rule.OWNER, {"label": "text", "facets": "text", "policy": "text", "permitted": "count", "forbidden": "count", "root": "hex"},
+        Rule.OWNER, {"label": "text", "facets?": "text", "policy": "hex", "permitted": "count", "forbidden": "count", "root": "hex"},
         "each member's verdict, with clause, delay and view", (2, 3),
         Text("Who may have the objects of a label, under the version in force.", "Quién puede tener los objetos de una etiqueta, según la versión vigente."),
     ),
@@ -121,7 +121,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "withhold": Event(
         Rule.OWNER, {"to": "text", **_SPAN, "pages": "count", "root": "hex"},
-        "each withheld label: its facets, objects and last place", (3,),
+        "each withheld label: its name, objects and last place", (3,),
         Text("What was kept back from a member that was given other objects of this country.", "Lo que se retuvo a un miembro al que se entregaron otros objetos de este país."),
     ),
     "withdraw": Event(

@@ -170,6 +170,10 @@ class Publisher:
         """Whose cosignatures make a checkpoint of the log count."""
         return self._with.policies[log]
 
+    @property
+    def vkeys(self) -> dict[str, str]:
+        return {log: key.vkey for log, key in self._with.keys.items()}
+
     async def start(self, *, ask_witnesses: bool = False) -> None:
         """Compare the whole log with the anchors, and with the witnesses if asked to, before anything is signed.
 

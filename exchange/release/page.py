@@ -5,12 +5,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
-from exchange.errors import NotFound
+from exchange.errors import NotFound, Unavailable
+from exchange.ledger.entry import Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
 from exchange.model.view import EVER
-from exchange.release.disclosure import PollSums, border_closed, denial, first_abroad, release_entries
+from exchange.release.disclosure import Sums, border_closed, first_abroad, release_entries, sum_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.packing import Packed, Packing
 from exchange.release.sheet import Sheet, Sheets, View
@@ -48,7 +49,7 @@ class Release:
         self._sheets = Sheets(cache_bytes)
         self.grants = Grants(store)
         self.views = Views(store, sequencer, rulebook, self.grants, clock)
-        self.polls = PollSums()
+        self.sums = Sums()
 
     async def page(
         self,
@@ -71,11 +72,11 @@ class Release:
             allowed, (rules, epochs) = await self.allowed(glance, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
             if allowed.last_tick <= low:
-                self.polls.count(caller, collection, self._clock.now_us())
+                self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(Sheet.empty(low))
             question, sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
             if not sheet.count:
-                self.polls.count(caller, collection, self._clock.now_us())
+                self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(sheet)
             if epochs.state == DEGRADED and (abroad := first_abroad(caller, sheet.parts)) is not None:
                 # What comes before it is given, and nothing is passed over: no reader may lose its place.
@@ -89,6 +90,7 @@ class Release:
             except Outdated:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
+            self.sums.given(caller, collection, sheet.parts, self._clock.now_us())
             return Released(sheet, done.leaves, await self._sheets.packed(question, sheet, packing))
         raise changing()
 
@@ -155,13 +157,42 @@ class Release:
         place = (allowed.collection, allowed.labels, any_version, 0, 1)
         return bool((await self._store.page(*place, until_us=epochs.last_tick, view=allowed.view)).rows)
 
-    async def deny(self, caller: Caller, collection: Collection, code: str) -> None:
-        """Record a refusal that does not happen by mistake. Raises Unavailable when it cannot be recorded."""
-        record = Record((denial(caller, collection, code),))
-        await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: record))
+    async def deny(self, caller: Caller, on: str, code: str, resource: str, path: str) -> None:
+        """Record a refusal. One that cannot be recorded now is counted among the next."""
+        entry = self.sums.denial(caller, on, code, resource, self._clock.now_us(), path=path)
+        if entry is not None:
+            try:
+                await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
+            except Unavailable:
+                self.sums.denial(caller, on, code, resource, self._clock.now_us())
 
-    async def flush_polls(self) -> None:
+    async def _withheld(self) -> list[Entry]:
+        """What those that were given something of another country since the last flush were not given of it."""
+        entries = []
+        for given, counted in self.sums.take_given().items():
+            glance = await self._rulebook.glance()
+            member = glance.rules.registry.members[given.member]
+            collection = glance.rules.collection(given.collection)
+            if collection is not None:
+                allowed, glance = await self.allowed(glance, member, collection)
+                shown = frozenset(allowed.labels)
+                hidden = [
+                    row for row in (await self.grants.rows(glance.epochs, counts=True)).values()
+                    if row.collection == given.collection and row.country == given.country and row.placements
+                    and row.id not in shown
+                ]  # fmt: skip
+                entry = self.sums.withheld(given, counted, hidden)
+                entries += [entry] if entry is not None else []
+        return entries
+
+    async def flush_sums(self) -> None:
         """Write what was counted since the last flush. Called once a minute and at shutdown."""
-        entries = self.polls.drain(self._clock.now_us())
+        withheld = await self._withheld()
+        counts = self.sums.take()
+        entries = (*sum_entries(counts), *withheld)
         if entries:
-            await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+            try:
+                await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+            except Unavailable:
+                self.sums.put_back(counts)
+                raise

@@ -394,6 +394,19 @@ WRITABLE = (OPEN, DEGRADED)
 """The states of the head in which the log grows. Any other names the fault that halted it."""
 
 
+class ClockStepped(Exception):
+    """The clock is far ahead of what has passed since the last entry; until an operator confirms it, nothing is written."""
+
+
+def must_be_steady(now_us: int, last_us: int, until_us: int | None) -> None:
+    """Raise ClockStepped when the clock is beyond `until_us`, unless an entry is too: then it was confirmed.
+
+    A step forward would put every later stamp into the future until real time catches up (ledger design, 3.8).
+    """
+    if until_us is not None and last_us <= until_us < now_us:
+        raise ClockStepped(f"the clock went {(now_us - until_us) / 1_000_000:.0f} seconds too far ahead")
+
+
 class Halted(Exception):
     """The head says that this hub must not append (halted, fenced, or an unknown state)."""
 
@@ -520,8 +533,10 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     # writes
-    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
+    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
         """Commit the acts in order in one transaction, under the head lock, each with its entries.
+
+        `until_us`: the latest that it can be now; a clock that says more raises ClockStepped.
 
         An act that is Outdated or that raises is left out whole; the others are committed. When the transaction itself
         fails, this raises and nothing of the batch is in the log *as far as we know*: the caller answers "unavailable".

@@ -69,7 +69,9 @@ class Leaves:
                 salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
                 committed = opened[id(entry.private)] = b64encode(commitment(salt, payload)).decode()
                 self.private_rows.append((entry.log, index, salt, payload))
-        data = encode(entry, time_us=time_us, req=req, pol=pol, seq=self.seq, commitment_b64=committed)
+        # Of all the hub's entries the number would tell one country how many the other has.
+        seen = None if entry.log == "both" else index + self._trees["both"].size + len(self._added["both"]) + 1
+        data = encode(entry, time_us=time_us, req=req, pol=pol, seq=seen, commitment_b64=committed)
         digest = leaf_hash(data)
         hashes.append(digest)
         self.rows.append((entry.log, index, data, digest))

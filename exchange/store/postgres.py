@@ -125,8 +125,8 @@ class PostgresStore:
 
     # --- writes ---
 
-    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
-        return await self._writer.transact(lambda db: postgres_append.extend(db, batch, self._clock))
+    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
+        return await self._writer.transact(lambda db: postgres_append.extend(db, batch, self._clock, until_us))
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
         async def work(db: Connection) -> None:

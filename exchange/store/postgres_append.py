@@ -36,6 +36,7 @@ from exchange.store.contract import (
     StatusRow,
     TrustListRow,
     ViewChange,
+    must_be_steady,
     stamped,
 )
 from exchange.store.leaves import Grown, Leaves
@@ -77,9 +78,11 @@ _COUNTERS = (
 )
 
 
-async def extend(db: Connection, batch: Sequence[Act], clock: Clock | None) -> list[Done | Exception]:
+async def extend(
+    db: Connection, batch: Sequence[Act], clock: Clock | None, until_us: int | None = None
+) -> list[Done | Exception]:
     """See Store.extend. Runs in a READ COMMITTED transaction: a stricter one would fail after every wait for the head."""
-    transaction = await _Transaction.begin(db, clock)
+    transaction = await _Transaction.begin(db, clock, until_us)
     await transaction.placing.prepare(batch)
     results = [await transaction.take(act) for act in batch]
     await transaction.finish()
@@ -90,8 +93,9 @@ class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
     def __init__(
-        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
-    ) -> None:
+        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None,
+        until_us: int | None,
+    ) -> None:  # fmt: skip
         self.db = db
         state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = head
         if state not in WRITABLE:
@@ -99,6 +103,7 @@ class _Transaction:
         now_us, last_vid, last_label = under_lock[0][3:]
         if clock is not None:
             now_us = clock.now_us()
+        must_be_steady(now_us, last_time, until_us)
         # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
@@ -106,9 +111,9 @@ class _Transaction:
         self.statuses: list[StatusRow] = []
 
     @classmethod
-    async def begin(cls, db: Connection, clock: Clock | None) -> "_Transaction":
+    async def begin(cls, db: Connection, clock: Clock | None, until_us: int | None) -> "_Transaction":
         head = await db.fetchrow(_HEAD)
-        return cls(db, head, await db.fetch(_UNDER_LOCK), clock)
+        return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us)
 
     def mark(self) -> _Mark:
         return (

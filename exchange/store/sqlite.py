@@ -152,8 +152,8 @@ class SqliteStore:
 
     # --- writes ---
 
-    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
-        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us()))
+    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
+        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us(), until_us))
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
         def work(db: sqlite3.Connection) -> None:

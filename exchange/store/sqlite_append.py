@@ -32,6 +32,7 @@ from exchange.store.contract import (
     StateChange,
     TrustListRow,
     ViewChange,
+    must_be_steady,
     stamped,
 )
 from exchange.store.leaves import Grown, Leaves
@@ -46,9 +47,11 @@ _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
-def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Done | Exception]:
+def extend(
+    db: sqlite3.Connection, batch: Sequence[Act], now_us: int, until_us: int | None = None
+) -> list[Done | Exception]:
     """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
-    transaction = _Transaction(db, now_us)
+    transaction = _Transaction(db, now_us, until_us)
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
@@ -74,7 +77,7 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
 class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
-    def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
+    def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None) -> None:
         self.db = db
         row = db.execute(
             "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head"
@@ -82,6 +85,7 @@ class _Transaction:
         state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = row
         if state not in WRITABLE:
             raise Halted(state)
+        must_be_steady(now_us, last_time, until_us)
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from exchange.clock import Clock
 from exchange.edl.lists import Lists
 from exchange.governance.agreements import Agreements
+from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
@@ -29,6 +30,7 @@ class Services:
     release: Release
     recalls: Recalls
     governance: Governance
+    records: Records
     relaying: Relaying
     agreements: Agreements
     lists: Lists

@@ -484,6 +484,11 @@ def test_a_pack_that_cannot_be_is_refused_by_field(terminal: Terminal, words: tu
     assert not (terminal.root / "new").exists()
 
 
+def test_the_clock_is_told_and_confirmed(terminal: Terminal) -> None:
+    assert "The last entry is of 20" in terminal.well("ledger", "clock").out
+    assert "Confirmed" in terminal.well("ledger", "clock", "--confirm").out
+
+
 def test_renewed_certificates_count_beside_the_old_ones(terminal: Terminal) -> None:
     old = json.loads(terminal.well("cert", "inspect", "us-customs", "--json").out)
     terminal.well("cert", "renew", "us-customs")
