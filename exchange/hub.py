@@ -39,9 +39,6 @@ _log = structlog.get_logger("puente.hub")
 
 SOFTWARE = "puente/0.1.0"
 
-HALTING = frozenset({"rollback", "fork", "rows-changed", "rows-missing"})
-"""What only a recovery mends. An anchor that cannot be read is none of it: its volume may just not be there yet."""
-
 
 async def open_store(settings: Settings, clock: Clock) -> Store:
     """The store that the settings name. Raises Malformed (`database_url`) when its server cannot be used."""
@@ -149,12 +146,7 @@ async def working(settings: Settings, clock: Clock, *, ask_witnesses: bool = Fal
     store = await open_store(settings, clock)
     services = build_services(settings, clock, store)
     try:
-        try:
-            await services.publisher.start(ask_witnesses=ask_witnesses)
-        except LedgerFault as fault:
-            if fault.code in HALTING:
-                await store.halt(fault.code)
-            raise
+        await services.publisher.start(ask_witnesses=ask_witnesses)
         sequencing = asyncio.get_running_loop().create_task(services.sequencer.run())
         try:
             yield services

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from exchange.auditing.answers import Answer, unseal
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
+from exchange.cli.packing import HubCopy
 from exchange.cli.setup import OPERATOR
 from exchange.ledger.entry import LOGS
 from exchange.ledger.pack import write_copy
@@ -58,7 +59,10 @@ class Story:
 
     async def copy(self, directory: Path, *logs: str) -> Path:
         await self.settled()
-        await write_copy(directory, HubCopy(self.world.hub.services, logs or LOGS))
+        await write_copy(
+            directory,
+            HubCopy(self.world.hub.services, logs or LOGS, countries=[one for one in logs or LOGS if one != "both"]),
+        )
         return directory
 
 

@@ -33,6 +33,9 @@ REHASH_LEAVES = 512
 TURN_POLL_SECONDS = 0.005
 """How often a publisher looks whether the other process is done; its turn takes about as long."""
 
+HALTING = frozenset({"rollback", "fork", "rows-changed", "rows-missing"})
+"""What only a recovery mends. An anchor that cannot be read is none of it: its volume may just not be there yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
@@ -180,7 +183,8 @@ class Publisher:
         Raises LedgerFault on a rollback or a fork: a restored backup, a copied database, edited rows. A witness that
         gives no answer is no objection, but the log says so; a country that gives none keeps the border closed.
 
-        What a witness showed is kept by halting: at the next start it might not answer.
+        What is wrong is kept by halting: a witness that showed it might not answer at the next start. An anchor that is not there
+        may be on a volume that is not mounted: then this start fails, and no more.
         """
         seen = await self.rounds.recall() if ask_witnesses else {}
         for log in LOGS:
@@ -189,7 +193,7 @@ class Publisher:
                 try:
                     self._frontiers[log] = await self._agree(log, await self._tree(log), claims)
                 except LedgerFault as fault:
-                    if ask_witnesses:
+                    if fault.code in HALTING:
                         await self._halt(fault)
                     raise
         if ask_witnesses and (await self._store.epochs()).state in WRITABLE:

@@ -85,7 +85,7 @@ async def test_2_who_saw_it(story: Story) -> None:
 
 async def test_3_why_not(story: Story) -> None:
     us, mx = [await story.ask(one, "why", object=story.domestic["id"], to="mx-aduanas") for one in (US, MX)]
-    assert brief(us, "log", "event") == [("us", "publish"), ("us", "submit")]
+    assert brief(us, "log", "event") == [("us", "publish"), ("us", "submit"), ("us", "decide")]
     assert [one["code"] for one in us.end["remarks"]] == ["own-country-only", "never-released"]
     [placed] = us.end["judgement"]["placements"]
     assert (placed["effect"], placed["visible"]) == ("deny", False)

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from exchange.cli.erasing import privacy
-from exchange.cli.ledger import HubCopy
+from exchange.cli.packing import HubCopy
 from exchange.errors import Conflict, NotFound, NotPermitted
 from exchange.governance.privacy import ERASURE_TYPE, Privacy
 from exchange.hub import witness_policies, working
@@ -101,7 +101,7 @@ async def test_a_private_part_is_blocked_then_erased(
         assert gone.value.code == "erased"
         assert await files_with(founded, one.salt, server) == []
         await cosign(services)
-        await write_copy(tmp_path / "copy", HubCopy(services, LOGS))
+        await write_copy(tmp_path / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
         report = verify_copy(tmp_path / "copy", witness_policies(founded.settings))
         assert report.ok, report.findings
         assert not (tmp_path / f"copy/us/open/{index}.json").exists()

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from certs.keys import load_key, read_certificate
 from exchange.cli.erasing import privacy
-from exchange.cli.ledger import HubCopy
+from exchange.cli.packing import HubCopy
 from exchange.cli.setup import OPERATOR
 from exchange.errors import LedgerFault, NotPermitted
 from exchange.governance.approvals import sign
@@ -147,7 +147,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
                 await desk.do(step, "us", erased.index, "test", approvals(founded, statement, "us", ERASURE_TYPE))
             await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
             await cosign(services)
-            await write_copy(root / "copy", HubCopy(services, LOGS))
+            await write_copy(root / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
             trees = await services.store.trees()
         yield Day(founded, backup, root / "copy", trees, deleted, kept, erased)
 
@@ -252,7 +252,7 @@ async def test_what_is_not_the_cosigned_log_is_not_put_back(day: Day, tmp_path: 
 
     alone = shutil.copytree(day.copy, tmp_path / "alone")
     note = (alone / "both/checkpoint").read_text().splitlines(keepends=True)
-    (alone / "both/checkpoint").write_text("".join(line for line in note if "mx-a" not in line))
+    (alone / "both/checkpoint").write_text("".join(line for line in note if "mx-" not in line))
     await refused(alone, "quorum")
     await store.close()
 
@@ -322,7 +322,7 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         )
         await submit(services, founded, "us-cyber", 3)
         await cosign(services)
-        await write_copy(tmp_path / "after", HubCopy(services, LOGS))
+        await write_copy(tmp_path / "after", HubCopy(services, LOGS, countries=("us", "mx")))
     policies = witness_policies(founded.settings)
     kept = {log: (day.copy / log / "checkpoint").read_bytes() for log in LOGS}
     report = verify_copy(tmp_path / "after", policies, kept)
