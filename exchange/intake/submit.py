@@ -2,11 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -16,21 +15,24 @@ import structlog
 from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, NotStix, Text
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
-from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
+from exchange.intake.judgements import Judgements
+from exchange.intake.labelling import FIXED_MARKINGS, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
-from exchange.ledger.entry import HUB, Entry, national
+from exchange.ledger.entry import HUB, Entry, label_name, national
 from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
 from exchange.model.member import Collection
+from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules, changing
 from exchange.settings import Settings
 from exchange.store.contract import (
     Act,
     LeafRef,
+    MovedObject,
     NewObject,
     Outdated,
     Placed,
@@ -41,7 +43,7 @@ from exchange.store.contract import (
     Store,
 )
 from exchange.times import as_datetime, as_text
-from policies.label import CAVEAT_MARKINGS, Label
+from policies.label import CAVEAT_MARKINGS
 
 SLICE_OBJECTS = 100
 """Objects examined in one go off the event loop: some 15 ms, the longest that another envelope, or the writer, waits."""
@@ -145,6 +147,7 @@ class Intake:
                 )
             except Outdated:
                 continue
+            judgements.recorded |= draft.decided
             draft.alarm()
             return Submitted(draft.req, draft.status, done.leaves)
         raise changing()
@@ -216,7 +219,7 @@ class Intake:
         return row.body
 
     async def _examine(
-        self, caller: Caller, collection: Collection, objects: list[Any], judgements: "Judgements", budget: Budget
+        self, caller: Caller, collection: Collection, objects: list[Any], judgements: Judgements, budget: Budget
     ) -> list[Examined | Failure]:
         rules, now_us = judgements.rules, self._clock.now_us()
         known, offered = await self._definitions(objects)
@@ -269,7 +272,7 @@ class Intake:
         cited -= known.keys()
         return known, [value for value in objects if _defines(value) and value["id"] in cited] if cited else []
 
-    def _judgements_under(self, rules: Rules) -> "Judgements":
+    def _judgements_under(self, rules: Rules) -> Judgements:
         if self._judgements is None or self._judgements.rules is not rules:
             self._judgements = Judgements(rules)
         return self._judgements
@@ -280,30 +283,6 @@ class Intake:
 
 def _defines(value: Any) -> bool:
     return isinstance(value, dict) and value.get("type") == "marking-definition" and isinstance(value.get("id"), str)
-
-
-class Judgements:
-    """What one snapshot of the rules makes of labels: kept between envelopes, dropped with the snapshot."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self.labeller = Labeller(rules)
-        self._crosses: dict[str, bool] = {}
-
-    def log(self, encoded: str, country: str) -> str:
-        """In which log objects of a label are published, and withdrawn: `both` when anybody of the other country may
-        have them as they are. Where only an anonymous view may cross, the other country's auditors must not learn by whom
-        and when the original came."""
-        crosses = self._crosses.get(encoded)
-        if crosses is None:
-            label = Label.decode(encoded)
-            crosses = self._crosses[encoded] = any(
-                member.country != country
-                and (found := self.rules.decide(label, member)).effect == "permit"
-                and found.view == "full"
-                for member in self.rules.registry.members.values()
-            )
-        return "both" if crosses else national(country)
 
 
 class _Draft:
@@ -323,10 +302,12 @@ class _Draft:
         self.judged = judged
         self.language = language
         self.objects = tuple(one.new for one in judged if isinstance(one, Examined) and one.new is not None)
-        self.judgements = judgements
         # Decided before the lock is taken: a label's first judgement asks for every member. What an object is joined with is
         # only known behind it.
         self.logs = [judgements.log(new.label, new.country) for new in self.objects]
+        self._judgements = judgements
+        self.decided: set[tuple[str, str]] = set()
+        """Labels that the first object came under, as far as this process knows."""
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 
@@ -348,14 +329,17 @@ class _Draft:
                     failures.append(_refused(new, placed.verdict))
                     continue
                 if placed.label:
-                    log = self.judgements.log(placed.label, new.country)
+                    log = self._judgements.log(placed.label, new.country)
                 if placed.verdict is Verdict.STORED:
                     entries.append(self._submit_entry(new, one, private, gap=placed.gap))
                     published.setdefault((log, new.collection), []).append((new, placed))
+                    self.decided.add((new.label, new.country))
                 one = one._replace(notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
-        entries += moved_entries(stamp, self.judgements)
+        entries += moved_entries(stamp, self._judgements)
+        self.decided -= self._judgements.recorded
+        entries += [self._judgements.decision(*one) for one in sorted(self.decided)]
         entries += self._refusals(failures, private)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
@@ -375,15 +359,8 @@ class _Draft:
         return Entry(national(new.country), "submit", self.caller.actor, f"coll:{new.collection}", pub, private=private)
 
     def _publish_entry(self, log: str, collection: str, rows: list[tuple[NewObject, Placed]]) -> Entry:
-        rows = sorted(rows, key=lambda row: row[1].tick)  # items_root is over the order in which they can be read
-        pub = {
-            "cause": "new",
-            "first": as_text(rows[0][1].tick),
-            "last": as_text(rows[-1][1].tick),
-            "count": len(rows),
-            "items_root": root([new.object.item for new, _ in rows]).hex(),
-        }
-        return Entry(log, "publish", self.caller.actor, f"coll:{collection}", pub)
+        told = [(placed.tick, new.object) for new, placed in rows]
+        return _published(log, self.caller.actor, collection, "new", told)
 
     def _refusals(self, failures: list[Failure], private: dict[str, str]) -> list[Entry]:
         log, on = national(self.caller.member.country), f"coll:{self.collection.id}"
@@ -406,27 +383,31 @@ class _Draft:
         return entries
 
 
-@lru_cache(maxsize=4096)
-def label_name(encoded: str) -> str:
-    """What entries call a label by, whose facets a `decide` entry holds."""
-    return sha256(encoded.encode()).hexdigest()[:16]
-
-
 def moved_entries(stamp: Stamp, judgements: Judgements) -> list[Entry]:
     """What was placed again because something that it refers to came, went, or lies otherwise."""
     return [
-        Entry(
-            judgements.log(one.label, one.country), "publish", HUB, f"coll:{one.collection}",
-            {
-                "cause": "ends",
-                "first": as_text(one.first_tick),
-                "last": as_text(one.first_tick + len(one.items) - 1),
-                "count": len(one.items),
-                "items_root": root(one.items).hex(),
-            },
+        _published(
+            judgements.log(run.label, run.country), HUB, run.collection, "ends",
+            list(enumerate(run.objects, run.first_tick)),
         )
-        for one in stamp.moved
+        for run in stamp.moved
     ]  # fmt: skip
+
+
+def _published(
+    log: str, actor: str, collection: str, cause: str, placed: Sequence[tuple[int, StixObject | MovedObject]]
+) -> Entry:
+    rows = sorted(placed, key=itemgetter(0))  # items_root is over the order in which they can be read
+    pub = {
+        "cause": cause,
+        "first": as_text(rows[0][0]),
+        "last": as_text(rows[-1][0]),
+        "count": len(rows),
+        "items_root": root([one.item for _, one in rows]).hex(),
+    }
+    # The manifest, by which an auditor finds an object in the pages that were released.
+    items = [f"{tick} {one.id} {one.version} {one.sha256.hex()}" for tick, one in rows]
+    return Entry(log, "publish", actor, f"coll:{collection}", pub, private={"items": items})
 
 
 def _success(one: Examined, language: str) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class _Case:
         held = await self._store.held(object_id)
         if self._asker is None or not held:
             return bool(held)
-        rows = {row.id: row for row in await self._release.grants.rows(self._glance.epochs)}
+        rows = await self._release.grants.rows(self._glance.epochs)
         for one in held:
             for _, label in one.placements:
                 if label in rows and await self._may_ask(one, rows[label], shown=False):

@@ -108,7 +108,7 @@ class Recalls:
     async def _follow(self, one: Relabelled) -> None:
         glance = await self._rulebook.glance()
         rules = glance.rules
-        former = next(row for row in await self._release.grants.rows(glance.epochs) if row.id == one.former)
+        former = (await self._release.grants.rows(glance.epochs))[one.former]
         collection = rules.collection(one.collection)
         lost = [
             member.slug

@@ -12,8 +12,9 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from exchange.model.stix import SCO_TYPES
+from exchange.store.contract import MovedObject
 from exchange.store.placing import Judged
-from exchange.store.runs import RUN_OBJECTS
+from exchange.store.runs import cut
 from policies.label import Label
 
 REACH_AT_MOST: Final = 20_000
@@ -41,6 +42,9 @@ class Lain(NamedTuple):
 
     vid: int
     id: str
+    version: str
+    sha256: bytes
+    item: bytes
     collection: str
     tick: int
     label: int
@@ -48,8 +52,11 @@ class Lain(NamedTuple):
     country: str
     newer: int
     run: int
-    item: bytes
     refs: tuple[str, ...]
+
+    @property
+    def object(self) -> MovedObject:
+        return MovedObject(self.id, self.version, self.sha256, self.item)
 
 
 class EndsOf(NamedTuple):
@@ -82,7 +89,6 @@ class Moved(NamedTuple):
 
     lain: Lain
     body: bytes
-    item: bytes
 
 
 class Reach:
@@ -203,8 +209,8 @@ def together(moved: Sequence[Moved], shown: Callable[[Lain], bool]) -> Iterator[
     that it can be shown where it was."""
     ordered = sorted(moved, key=lambda one: one.lain.tick)
     unseen = [one for one in ordered if not shown(one.lain)]
-    for start in range(0, len(unseen), RUN_OBJECTS):
-        yield unseen[start : start + RUN_OBJECTS]
+    if unseen:
+        yield from cut(unseen)
     seen = [one for one in ordered if shown(one.lain)]
     for _, group in groupby(enumerate(seen), key=lambda pair: (pair[1].lain.run, pair[1].lain.tick - pair[0])):
         yield [one for _, one in group]

@@ -16,25 +16,30 @@ from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.view import LateRun
 from exchange.store.contract import (
+    WRITABLE,
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RecallMark,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
+    StateChange,
     StatusRow,
     TrustListRow,
     ViewChange,
+    must_be_steady,
     stamped,
 )
-from exchange.store.leaves import Leaves
+from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_late import step
@@ -73,9 +78,11 @@ _COUNTERS = (
 )
 
 
-async def extend(db: Connection, batch: Sequence[Act], clock: Clock | None) -> list[Done | Exception]:
+async def extend(
+    db: Connection, batch: Sequence[Act], clock: Clock | None, until_us: int | None = None
+) -> list[Done | Exception]:
     """See Store.extend. Runs in a READ COMMITTED transaction: a stricter one would fail after every wait for the head."""
-    transaction = await _Transaction.begin(db, clock)
+    transaction = await _Transaction.begin(db, clock, until_us)
     await transaction.placing.prepare(batch)
     results = [await transaction.take(act) for act in batch]
     await transaction.finish()
@@ -86,26 +93,18 @@ class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
     def __init__(
-        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
-    ) -> None:
+        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None,
+        until_us: int | None,
+    ) -> None:  # fmt: skip
         self.db = db
-        (
-            state,
-            last_tick,
-            last_time,
-            seq,
-            self.agreement,
-            self.pol,
-            self.registry,
-            self.revision,
-            self.views,
-            self.moves,
-        ) = head
-        if state != "open":
+        state, last_tick, last_time, seq, *others = head
+        self.agreement, self.pol, self.registry, self.revision, self.views, self.moves = others
+        if state not in WRITABLE:
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
         if clock is not None:
             now_us = clock.now_us()
+        must_be_steady(now_us, last_time, until_us)
         # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
@@ -113,9 +112,9 @@ class _Transaction:
         self.statuses: list[StatusRow] = []
 
     @classmethod
-    async def begin(cls, db: Connection, clock: Clock | None) -> "_Transaction":
+    async def begin(cls, db: Connection, clock: Clock | None, until_us: int | None) -> "_Transaction":
         head = await db.fetchrow(_HEAD)
-        return cls(db, head, await db.fetch(_UNDER_LOCK), clock)
+        return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us)
 
     def mark(self) -> _Mark:
         return (
@@ -172,7 +171,7 @@ class _Transaction:
         for mark in act.marks:
             await _mark(self.db, mark, self.time_us)
         late = await self._step(act.view) if act.view is not None else ()
-        self.views += bool(self.placing.moved)
+        self.views += self.placing.steps
         stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
@@ -233,12 +232,15 @@ class _Transaction:
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
-        for log, old, new, *_ in grown:
-            for level, n in full_tiles(old, new):
-                data = await tile_from_leaves(self.db, log, level, n, 256)
-                await self.db.execute(
-                    "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
-                )
+        for one in grown:
+            await fill_tiles(self.db, one)
+
+
+async def fill_tiles(db: Connection, one: Grown) -> None:
+    """The tiles that became full."""
+    for level, n in full_tiles(one.old_size, one.size):
+        data = await tile_from_leaves(db, one.log, level, n, 256)
+        await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
 
 
 async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:
@@ -265,6 +267,12 @@ async def _put_member(db: Connection, m: Member) -> None:
         m.slug, m.identity_id, m.country, m.kind, _words(m.roles), _words(m.sectors), m.name_en, m.name_es, m.status,
         m.default_tlp, m.consents,
     )  # fmt: skip
+
+
+async def _pass_to(db: Connection, change: StateChange) -> None:
+    passed = "UPDATE head SET state = $1 WHERE k = 0 AND state = $2 RETURNING 1"
+    if await db.fetchval(passed, change.new, change.old) is None:
+        raise Outdated
 
 
 async def _put_credential(db: Connection, c: Credential) -> None:
@@ -334,6 +342,18 @@ async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
 
 
+async def _block(db: Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = true WHERE log = $1 AND idx = $2 AND NOT blocked"
+    if await db.execute(sql, one.log, one.index) != "UPDATE 1":
+        raise Outdated
+
+
+async def _erase(db: Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = $1 AND idx = $2 AND blocked"
+    if await db.execute(sql, one.log, one.index) != "DELETE 1":
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -345,4 +365,7 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    StateChange: _pass_to,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }

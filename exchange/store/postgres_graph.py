@@ -39,7 +39,7 @@ async def drive(db: Connection, questions: Generator[Any, Any, Made]) -> Made:
 async def _answers(db: Connection, asked: EndsOf | ReferringTo | PlacementsOf) -> list[Any]:
     if isinstance(asked, PlacementsOf):
         found = await db.fetch(
-            f"SELECT o.vid, o.id, p.collection, p.tick, p.label, l.facets, l.country, p.newer, p.run, o.item, {_REFS}"
+            f"SELECT o.vid, o.id, o.version, o.sha256, o.item, p.collection, p.tick, p.label, l.facets, l.country, p.newer, p.run, {_REFS}"
             " FROM unnest($1::bigint[]) AS a (vid)"
             f" CROSS JOIN LATERAL (SELECT * FROM object WHERE vid = a.vid OFFSET 0) o {_PLACES}",
             asked.vids,
@@ -73,6 +73,8 @@ class Mover:
         self._time_us = time_us
         self._labels = labels
         self._moving = moving
+        self.touched = set[str]()
+        """Members in whose views something lies elsewhere now than where it was placed."""
         self._views: list[View] = []
         self._late: dict[int, dict[str, LateRun]] = {}
         self._runs: list[tuple[Any, ...]] = []
@@ -93,13 +95,12 @@ class Mover:
         for run, rows in groupby(ordered, key=lambda one: one.lain.run):
             for one, moved in await self._taken(run, list(rows)):
                 groups[one.lain.collection, one.facets, one.lain.country].append(moved)
-        touched = set[str]()
         made = [
-            self._placed(name, country, part, touched)
+            self._placed(name, country, part)
             for (_, name, country), moved in groups.items()
             for part in together(moved, lambda lain: any(True for _ in self._shown(lain)))
         ]
-        await self._write(touched)
+        await self._write()
         return made
 
     async def _taken(self, run: int, rows: Sequence[Moving]) -> list[tuple[Moving, Moved]]:
@@ -127,17 +128,14 @@ class Mover:
                 (member, first.collection, one.tick + start, run + start, stop - start, first.label)
                 for member, one in late.items()
             ]
-        return [
-            (one, Moved(one.lain, whole.content(one.lain.tick - run, one.lain.tick - run + 1), one.lain.item))
-            for one in rows
-        ]
+        return [(one, Moved(one.lain, whole.content(one.lain.tick - run, one.lain.tick - run + 1))) for one in rows]
 
-    def _placed(self, name: str, country: str, part: Sequence[Moved], touched: set[str]) -> MovedRun:
+    def _placed(self, name: str, country: str, part: Sequence[Moved]) -> MovedRun:
         label, before = self._labels[name], part[0].lain
         collection = before.collection
         first = max(self._time_us, self._laid.last_tick + 1)
         self._laid.last_tick = first + len(part) - 1
-        content = Run.of([one.body for one in part], [one.item for one in part])
+        content = Run.of([one.body for one in part], [one.lain.item for one in part])
         self._runs.append((first, collection, label, len(part), max(one.lain.newer for one in part), *content))
         self._placements += [
             (collection, tick, label, one.lain.vid, one.lain.newer, first) for tick, one in enumerate(part, first)
@@ -146,13 +144,13 @@ class Mover:
         news[0] += len(part)
         news[1] = self._laid.last_tick
         shown = dict(self._shown(before))
-        touched.update(shown)
+        self.touched.update(shown)
         self._late_runs += [(member, collection, tick, first, len(part), label) for member, tick in shown.items()]
         if shown:
             self._relabelled += [
                 (tick, collection, one.lain.id, label, one.lain.label) for tick, one in enumerate(part, first)
             ]
-        return MovedRun(name, collection, country, first, tuple([one.item for one in part]))
+        return MovedRun(name, collection, country, first, tuple([one.lain.object for one in part]))
 
     def _shown(self, lain: Lain) -> Iterator[tuple[str, int]]:
         """Who was shown a placement, and at which tick. All of a run was, or nothing of it."""
@@ -162,7 +160,7 @@ class Mover:
             if tick is not None:
                 yield view.member, tick
 
-    async def _write(self, touched: set[str]) -> None:
+    async def _write(self) -> None:
         await self._db.execute(
             "INSERT INTO run (first_tick, collection, label, count, odd, ends, items, bodies) SELECT * FROM unnest("
             "$1::bigint[], $2::text[], $3::bigint[], $4::int[], $5::smallint[], $6::bytea[], $7::bytea[], $8::bytea[])",
@@ -185,7 +183,7 @@ class Mover:
         )
         await self._db.execute(
             "UPDATE member_view SET number = number + 1, last_tick = greatest(last_tick, $1), elsewhere = $1 WHERE member = ANY($2)",
-            self._laid.last_tick, sorted(touched),
+            self._laid.last_tick, sorted(self.touched),
         )  # fmt: skip
 
 

@@ -95,6 +95,8 @@ class Placing:
     moves: int = 0
     moved: list[MovedRun] = field(default_factory=list)
     """What the act at hand placed again."""
+    steps: int = 0
+    """How many views that was a step of."""
     _superseded: list[int] = field(default_factory=list)
     _labels: dict[str, int] = field(default_factory=dict)
     _named: list[str] = field(default_factory=list)
@@ -136,7 +138,7 @@ class Placing:
         )
 
     def mark(self) -> Mark:
-        laid, self.moved = self.laid, []
+        laid, self.moved, self.steps = self.laid, [], 0
         news = {label: list(gained) for label, gained in laid.label_news.items()}
         return Mark(laid.last_tick, laid.next_vid, self.changed, self.moves, news, len(self._named), self._sizes())
 
@@ -207,7 +209,9 @@ class Placing:
             for one in moving:
                 self._name(one.facets, one.lain.collection, one.lain.country)
             await self.flush()
-            self.moved += await Mover(self.db, self.laid, self.time_us, self._labels, moving).move()
+            mover = Mover(self.db, self.laid, self.time_us, self._labels, moving)
+            self.moved += await mover.move()
+            self.steps += len(mover.touched)
             self.changed, self.moves = True, self.moves + 1
 
     async def _ask(self, objects: Iterable[NewObject]) -> dict[str, list[Held]]:

@@ -38,7 +38,7 @@ def drive(db: sqlite3.Connection, questions: Generator[Any, Any, Made]) -> Made:
 def _answers(db: sqlite3.Connection, asked: EndsOf | ReferringTo | PlacementsOf) -> Iterator[tuple[Any, ...]]:
     if isinstance(asked, PlacementsOf):
         for row in db.execute(
-            f"SELECT o.vid, o.id, p.collection, p.tick, p.label, l.facets, l.country, p.newer, p.run, o.item, {_REFS}"
+            f"SELECT o.vid, o.id, o.version, o.sha256, o.item, p.collection, p.tick, p.label, l.facets, l.country, p.newer, p.run, {_REFS}"
             " FROM object o CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid JOIN label l ON l.id = p.label"
             f" WHERE o.vid IN ({number_list(asked.vids)})"
         ):
@@ -84,6 +84,8 @@ class Mover:
         self._db = db
         self._home = home
         self._moving = moving
+        self.touched = set[str]()
+        """Members in whose views something lies elsewhere now than where it was placed."""
         self._runs = sorted({one.lain.run for one in moving})
         self._views = list(_views(db, {one.lain.label for one in moving}))
         self._late: dict[int, dict[str, LateRun]] = {run: {} for run in self._runs}
@@ -101,15 +103,14 @@ class Mover:
         for run, rows in groupby(ordered, key=lambda one: one.lain.run):
             for one, moved in self._taken(run, list(rows)):
                 groups[one.lain.collection, one.facets, one.lain.country].append(moved)
-        touched = set[str]()
         made = [
-            self._placed(self._home.label(name, collection, country), name, country, part, touched)
+            self._placed(self._home.label(name, collection, country), name, country, part)
             for (collection, name, country), moved in groups.items()
             for part in together(moved, lambda lain: any(True for _ in self._shown(lain)))
         ]
         self._db.executemany(
             "UPDATE member_view SET number = number + 1, last_tick = max(last_tick, ?1), elsewhere = ?1 WHERE member = ?2",
-            [(self._home.last_tick, member) for member in sorted(touched)],
+            [(self._home.last_tick, member) for member in sorted(self.touched)],
         )
         return made
 
@@ -123,7 +124,7 @@ class Mover:
         positions = {one.lain.tick - run for one in rows}
         for one in rows:
             position = one.lain.tick - run
-            yield one, Moved(one.lain, whole.content(position, position + 1), one.lain.item)
+            yield one, Moved(one.lain, whole.content(position, position + 1))
         late = self._late[run]
         self._db.execute("DELETE FROM run WHERE first_tick = ?", (run,))
         self._db.executemany("DELETE FROM late_run WHERE member = ? AND run = ?", [(member, run) for member in late])
@@ -142,11 +143,11 @@ class Mover:
             self._put_late(first.collection, ((member, one.tick + start) for member, one in late.items()),
                            run + start, stop - start, first.label)  # fmt: skip
 
-    def _placed(self, label: int, name: str, country: str, part: Sequence[Moved], touched: set[str]) -> MovedRun:
+    def _placed(self, label: int, name: str, country: str, part: Sequence[Moved]) -> MovedRun:
         collection, before = part[0].lain.collection, part[0].lain
         first = max(self._home.time_us, self._home.last_tick + 1)
         self._home.last_tick = first + len(part) - 1
-        run = Run.of([one.body for one in part], [one.item for one in part])
+        run = Run.of([one.body for one in part], [one.lain.item for one in part])
         self._put_run(collection, first, label, len(part), max(one.lain.newer for one in part), run)
         self._db.executemany(
             "INSERT INTO placement (collection, tick, label, vid, newer, run) VALUES (?, ?, ?, ?, ?, ?)",
@@ -156,14 +157,14 @@ class Mover:
         news[0] += len(part)
         news[1] = self._home.last_tick
         shown = dict(self._shown(before))
-        touched.update(shown)
+        self.touched.update(shown)
         self._put_late(collection, shown.items(), first, len(part), label)
         if shown:
             self._db.executemany(
                 "INSERT INTO relabelled (tick, collection, id, label, former, placed) VALUES (?1, ?2, ?3, ?4, ?5, ?1)",
                 [(tick, collection, one.lain.id, label, one.lain.label) for tick, one in enumerate(part, first)],
             )
-        return MovedRun(name, collection, country, first, tuple([one.item for one in part]))
+        return MovedRun(name, collection, country, first, tuple([one.lain.object for one in part]))
 
     def _shown(self, lain: Lain) -> Iterator[tuple[str, int]]:
         """Who was shown a placement, and at which tick. All of a run was, or nothing of it."""

@@ -58,9 +58,11 @@ class Placing:
         self.moves = 0
         self.moved: list[MovedRun] = []
         """What the act at hand placed again."""
+        self.steps = 0
+        """How many views that was a step of."""
 
     def mark(self) -> Mark:
-        self.moved = []
+        self.moved, self.steps = [], 0
         news = {label: list(news) for label, news in self.label_news.items()}
         return self.last_tick, self.changed, news, self.moves
 
@@ -104,7 +106,9 @@ class Placing:
         """Place again what refers to these ids and must lie under another label now."""
         moving = drive(self._db, followers(changed, placed)) if changed else []
         if moving:
-            self.moved += Mover(self._db, self, moving).move()
+            mover = Mover(self._db, self, moving)
+            self.moved += mover.move()
+            self.steps += len(mover.touched)
             self.changed, self.moves = True, self.moves + 1
 
     def _store(self, judged: Judged, keys: Mapping[str, int], held: Container[str]) -> set[int]:

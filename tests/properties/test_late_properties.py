@@ -442,7 +442,10 @@ BACK_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
 
 async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
     async with scene(place) as made:
-        made.release.views.runs_at_once = runs_at_once
+        views = made.release.views
+        views.runs_at_once = runs_at_once
+        if runs_at_once == 1:  # members are answered while labels that opened are still to be written
+            views.labels_at_once = views.steps_at_once = 1
         for author in AUTHORS:
             for mark in MARKS:
                 await made.submit((author, mark), 1)
