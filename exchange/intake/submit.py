@@ -339,7 +339,8 @@ class _Draft:
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
         entries += moved_entries(stamp, self._judgements)
         self.decided -= self._judgements.recorded
-        entries += [self._judgements.decision(*one) for one in sorted(self.decided)]
+        # Under the submitter's name: its receipts name this entry too.
+        entries += [self._judgements.decision(*one)._replace(actor=self.caller.actor) for one in sorted(self.decided)]
         entries += self._refusals(failures, private)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)

@@ -87,6 +87,8 @@ def memory_proof(header: str) -> tuple[bytes, ...]:
 
 
 async def test_what_the_log_never_was_is_refused_and_what_is_no_checkpoint_named(world: World) -> None:
+    async with client_of(world, "us-cyber") as client:
+        await cosigned(client, await client.submit([world.indicator("us-cyber")], "indicators"))
     nowhere = "0" * 64
     for seen in (f"1:{nowhere}", f"{10**15}:{nowhere}", f"0:{nowhere}"):
         assert (await ask(world, "us-cyber", "both", seen))[0] == 409

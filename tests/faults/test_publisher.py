@@ -271,7 +271,9 @@ async def test_an_old_backup_is_not_signed(tmp_path: Path) -> None:
     old = Logs.open(other, pens)
     with pytest.raises(LedgerFault, match="rollback"):
         await old.publisher.start()
+    await old.store.close()
     edit(other, lambda db: db.execute("UPDATE head SET state = 'open'"))
+    old = Logs.open(other, pens)
     await old.append(count=1)  # had it started all the same, it would now sign another root for size 8
     await old.publisher.publish_once()
     assert old.publisher.halted == "fork"
