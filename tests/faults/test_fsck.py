@@ -54,9 +54,11 @@ GOES_UNSEEN = {
 """A status is kept for a day and is nobody's proof; a cosignature that is lost is asked for again."""
 
 OF_WEIGHT = {
-    "checkpoint": "WHERE EXISTS (SELECT 1 FROM cosignature c WHERE c.log = checkpoint.log AND c.size = checkpoint.size)"
+    "checkpoint": "WHERE EXISTS (SELECT 1 FROM cosignature c WHERE c.log = checkpoint.log AND c.size = checkpoint.size)",
+    "label": "WHERE placements > 0",
 }
-"""A checkpoint between others that no witness cosigned may be missed by nobody, fsck among them."""
+"""A checkpoint between others that no witness cosigned, and a label under which nothing lies any more, may be missed by nobody, fsck
+among them."""
 
 
 @dataclass
