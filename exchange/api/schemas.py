@@ -45,13 +45,21 @@ _ADOPTION: Schema = {
     "sha256": _TEXT,
     "prev_sha256": {"type": ["string", "null"]},
     "impact_sha256": _TEXT,
-    "cause": {"enum": ["activate", "tighten", "lapse", "expire"]},
+    "cause": {"enum": ["activate", "tighten", "lift", "lapse", "expire"]},
     "state": {"enum": ["active", "superseded"]},
     "adopted": _TIME,
     "effective_from": _TIME,
     "expires": _TIME,
     "overlays": _list(_object(" ".join(_TIGHTENING), **_TIGHTENING)),
 }
+_STEP = _object(
+    "rule kind matched failed text",
+    rule=_TEXT,
+    kind=_TEXT,
+    matched=_FLAG,
+    failed={"type": ["string", "null"]},
+    text=_TEXT,
+)
 _COUNTS = _object("gained lost changed", gained=_COUNT, lost=_COUNT, changed=_COUNT)
 _LINE: Schema = {
     "direction": {"enum": ["US>MX", "MX>US", "US>US", "MX>MX"]},
@@ -161,7 +169,7 @@ SCHEMAS: dict[str, Schema] = {
         agreement=_TEXT,
         placements=_list(
             _object(
-                "collection version date_added effect view visible clause reason trace",
+                "collection version date_added effect view visible clause reason nearest not_before trace",
                 collection=_TEXT,
                 version=_TEXT,
                 date_added=_TIME,
@@ -173,16 +181,9 @@ SCHEMAS: dict[str, Schema] = {
                 reason=_TEXT,
                 delay_seconds=_COUNT,
                 obligations={"type": "object", "additionalProperties": _TEXT},
-                trace=_list(
-                    _object(
-                        "rule kind matched failed text",
-                        rule=_TEXT,
-                        kind=_TEXT,
-                        matched=_FLAG,
-                        failed={"type": ["string", "null"]},
-                        text=_TEXT,
-                    )
-                ),
+                nearest={"anyOf": [_STEP, {"type": "null"}], "description": "Where no clause permits: the one that came closest."},
+                not_before={"type": ["string", "null"], "description": "The embargo's end, where one keeps it back."},
+                trace=_list(_STEP),
             )
         ),
     ),

@@ -37,7 +37,7 @@ COLUMNS = {
 
 WORDS = {
     "gained": "gana", "lost": "pierde", "changed": "cambia", "draft": "proyecto", "scheduled": "programado",
-    "activate": "entrada en vigor", "tighten": "restricción", "lapse": "fin de restricción", "expire": "fin de vigencia",
+    "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia",
 }  # fmt: skip
 """Words in cells of tables, in Spanish."""
 

@@ -141,7 +141,7 @@ def _walk(directory: Path) -> Iterable[Path]:
 # --- what leaf order alone shows ---
 
 _FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
-_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lapse", "policy.expire"})
+_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"})
 """Each gives what is judged by a new number."""
 _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 

@@ -76,7 +76,7 @@ class AgreementRow:
     overlays: bytes = b"[]"
     """The tightenings in force beside it, a JSON list of documents with their approvals."""
     cause: str = "activate"
-    """"activate" (a version both countries approved), "tighten", "lapse" (an overlay's end) or "expire"."""
+    """"activate" (a version both countries approved), "tighten", "lift" (by who tightened), "lapse" (an overlay's end) or "expire"."""
 
     @property
     def name(self) -> str:

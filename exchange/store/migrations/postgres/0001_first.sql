@@ -70,7 +70,7 @@ CREATE TABLE agreement (
     number bigint PRIMARY KEY, agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL,
     approvals bytea NOT NULL, adopted_us bigint NOT NULL, impact_sha256 text NOT NULL,
     overlays bytea NOT NULL,          -- tightenings in force beside it
-    cause text NOT NULL              -- activate, tighten, lapse, expire
+    cause text NOT NULL              -- activate, tighten, lift, lapse, expire
 );
 CREATE TABLE draft (                -- versions on their way; written once, as is what is said of them
     position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sha256 text NOT NULL, impact_sha256 text NOT NULL,

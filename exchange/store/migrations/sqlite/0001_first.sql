@@ -66,7 +66,7 @@ CREATE TABLE agreement (
     number INTEGER PRIMARY KEY, agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
     approvals BLOB NOT NULL, adopted_us INTEGER NOT NULL, impact_sha256 TEXT NOT NULL,
     overlays BLOB NOT NULL,          -- tightenings in force beside it
-    cause TEXT NOT NULL              -- activate, tighten, lapse, expire
+    cause TEXT NOT NULL              -- activate, tighten, lift, lapse, expire
 );
 CREATE TABLE draft (                -- versions on their way; written once, as is what is said of them
     position INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL,
