@@ -16,6 +16,7 @@ from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
 from exchange.governance.registry import Governance
+from exchange.governance.statements import Statements
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
@@ -96,6 +97,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
             prepare=release.grants.prepare,
             notice_seconds=settings.agreement_notice_seconds,
         ),
+        statements=Statements(store, sequencer, rulebook, clock),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )

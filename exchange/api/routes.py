@@ -4,6 +4,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from exchange.api.agreements import ROUTES as AGREEMENT_ROUTES
+from exchange.api.consents import ROUTES as CONSENT_ROUTES
 from exchange.api.edl import ROUTES as EDL_ROUTES
 from exchange.api.gateway import ROUTES as GATEWAY_ROUTES
 from exchange.api.ledger import ROUTES as LEDGER_ROUTES
@@ -247,6 +248,7 @@ ROUTES: tuple[Route, ...] = (
         success=202,
     ),
     *AGREEMENT_ROUTES,
+    *CONSENT_ROUTES,
     *EDL_ROUTES,
     *GATEWAY_ROUTES,
     *LEDGER_ROUTES,

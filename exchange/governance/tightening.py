@@ -96,7 +96,11 @@ async def proved(rules: Rules, rows: Sequence[LabelRow], overlay: Overlay) -> in
         old = agreed(rules)
         before = overlaid(old, rules.overlays)
         after = overlaid(old, (*rules.overlays, overlay))
-        changes = list(differences(before, after, Matrix(rules, rows).everybody(), old_now=now, new_now=now))
+        changes = list(
+            differences(
+                before, after, Matrix(rules, rows).everybody(), old_now=now, new_now=now, consents=rules.consents
+            )
+        )
         loose = sum(one.kind != "lost" for one in changes)
         return loose, sum(to.country != one.label.country for one in changes for to in one.recipients)
 

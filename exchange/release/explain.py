@@ -141,8 +141,18 @@ def _placement(
         "obligations": dict(decision.obligations),
         "nearest": None if decision.nearest is None else _step(decision.nearest, language),
         "not_before": decision.not_before,
+        "consent": _consent(decision),
         "trace": [_step(step, language) for step in decision.trace],
     }
+
+
+def _consent(decision: Decision) -> dict[str, Any] | None:
+    """Whose consent is missing, and for which of its cases, where nothing but that keeps it from the recipient by a forbid. Who
+    may ask this question at all knows that the object exists."""
+    label = decision.case.label
+    forbids = decision.case.agreement.document.forbid
+    waiting = [one.id for one in forbids if one.id in decision.forbids and one.unless.originator_consent]
+    return {"originator": label.originator, "cases": list(label.cases)} if waiting else None
 
 
 def _step(step: Step, language: str) -> dict[str, Any]:

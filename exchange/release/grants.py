@@ -48,6 +48,7 @@ class _Shown(NamedTuple):
     """Whether any of it is seen only some time after it was placed."""
 
 
+HOUR = len("2026-11-24T12")
 DECISIONS_AT_ONCE = 500
 """How many labels are judged before others have their turn: some five milliseconds, when all of them are new."""
 
@@ -63,6 +64,8 @@ class Grants:
         self._labels: dict[int, Label] = {}
         self._judged = Judged(None)
         self._next = Judged(None)
+        self._hour = ""
+        """Embargoes end on the hour: what decisions added up to in another is not kept."""
         self._forget()
         self._standing = asyncio.Lock()
 
@@ -157,6 +160,9 @@ class Grants:
     def _under(self, rules: Rules) -> None:
         if rules.basis != self._judged.basis:
             self._judged = self._next if self._next.basis == rules.basis else Judged(rules.basis)
+            self._forget()
+        if rules.now[:HOUR] != self._hour:
+            self._hour = rules.now[:HOUR]
             self._forget()
 
     def _forget(self) -> None:

@@ -46,7 +46,9 @@ class Judged:
         key = (number, member)  # not its name: a request may still hold the member as it was before a change
         found = self._own.get(key)
         if found is None:
-            found = self._own[key] = rules.decide(label, member)
+            found = rules.decide(label, member)
+            if found.not_before is None:
+                self._own[key] = found
         return found
 
     def of_peers(self, rules: Rules, number: int, label: Label, member: Member) -> Decision:
@@ -57,7 +59,9 @@ class Judged:
             table = self._tables[peer] = {}
         found = table.get(number)
         if found is None:
-            found = table[number] = rules.judge(label, peer)
+            found = rules.judge(label, peer)
+            if found.not_before is None:  # an embargo ends at its hour, whatever else stays as it is
+                table[number] = found
         return found
 
     def peer(self, rules: Rules, member: Member) -> Recipient:

@@ -17,10 +17,11 @@ from exchange.errors import NotFound
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
+from exchange.model.recall import RecallMark, RecallRow, Relabelled
 from exchange.model.view import late_tick
 from exchange.release.page import Release
 from exchange.rules import Caller, RuleBook
-from exchange.store.contract import Act, LeafRef, Outdated, RecallMark, RecallRow, Record, Relabelled, Stamp, Store
+from exchange.store.contract import Act, LeafRef, Outdated, Record, Stamp, Store
 from exchange.times import as_text
 
 
@@ -45,7 +46,7 @@ class Recall:
         return {
             "id": row.id,
             "collection": row.collection,
-            "cause": row.cause,
+            **reason(row),
             "what": orjson.loads(row.what),
             "opened": as_text(row.opened_us),
             "due": _text(row.due_us),
@@ -54,6 +55,12 @@ class Recall:
             "seen": _text(row.seen_us),
             "acknowledged": _text(row.acknowledged_us),
         }
+
+
+def reason(row: RecallRow) -> dict[str, str]:
+    """As much of the reason as the agreement lets be told."""
+    told = {"class": row.term, "cause": row.cause}
+    return {"id": {}, "id-and-class": {"class": row.term}, "reason": told}[row.reveals]
 
 
 def _text(us: int | None) -> str | None:

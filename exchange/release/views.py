@@ -15,10 +15,11 @@ from exchange.clock import Clock
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member
+from exchange.model.recall import RecallRow
 from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules, changing
-from exchange.store.contract import Act, LabelRow, Outdated, RecallRow, Record, Stamp, Store, Turn, ViewChange, Waiting
+from exchange.store.contract import Act, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
 from policies.label import Label

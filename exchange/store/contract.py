@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 from exchange.ledger.entry import Entry
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.page import Filter, Page, Spans
+from exchange.model.recall import RecallMark, RecallRow, Relabelled
+from exchange.model.statement import Statement
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.model.view import LateRun, View, Window
@@ -144,6 +146,7 @@ Change = (
     | ApprovalRow
     | ScheduleRow
     | TrustListRow
+    | Statement
 )
 
 
@@ -155,6 +158,8 @@ def stamped(change: Change, time_us: int) -> Change:
         return replace(change, given_us=time_us)
     if isinstance(change, ScheduleRow):
         return replace(change, scheduled_us=time_us)
+    if isinstance(change, Statement):
+        return replace(change, made_us=time_us)
     return change
 
 
@@ -217,55 +222,6 @@ class StatusRow:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RecallRow:
-    """What a member is asked to drop, because it may not have it any more."""
-
-    id: str
-    member: str
-    collection: str
-    cause: str
-    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
-    no more."""
-    countries: str
-    """Of those it came from, words: in whose logs it is told."""
-    what: bytes
-    """JSON: the objects, or what tells them apart."""
-    opened_us: int
-    due_us: int | None
-    """Until when to act, where the agreement says so."""
-    required: bool
-    """Whether the agreement requires that the member acknowledges it."""
-    seen_us: int | None = None
-    acknowledged_us: int | None = None
-    account: str = ""
-    """That acknowledged it."""
-
-
-RELABELLED_AT_ONCE = 500
-
-
-class Relabelled(NamedTuple):
-    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
-
-    tick: int
-    collection: str
-    id: str
-    label: int
-    former: int
-    placed: int
-    """The label and the tick of the version before."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecallMark:
-    """A member has seen a recall, or an account of it acknowledges it. The first time counts."""
-
-    id: str
-    account: str = ""
-    """"" when it was only seen."""
-
-
 class Placed(NamedTuple):
     """What became of one NewObject: its verdict, and its tick when it was stored. Objects of one label get neighbouring
     ticks, so an act's ticks need not rise in the order its objects were given in."""
@@ -326,6 +282,8 @@ class Act:
     marks: tuple[RecallMark, ...] = ()
     told: int = 0
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
+    noticed: str = ""
+    """The recall whose notice these objects are; Outdated when it has one already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +375,8 @@ class Registry:
     revoked: dict[str, RevokedCert]
     collections: tuple[Collection, ...]
     trust_list: TrustListRow | None
+    statements: tuple[Statement, ...] = ()
+    """Those that bind, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,6 +464,10 @@ class Store(Protocol):
 
     async def proposals(self) -> Proposals: ...
 
+    async def statements(self) -> list[Statement]:
+        """All that members ever said, oldest first."""
+        ...
+
     async def labels(self) -> list[LabelRow]: ...
 
     async def samples(self, since_us: int) -> list[Sample]:
@@ -570,6 +534,10 @@ class Store(Protocol):
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         """A member's, or everybody's, oldest first."""
+        ...
+
+    async def unnoticed(self) -> list[RecallRow]:
+        """Those whose notice is still to be made, oldest first, some of them."""
         ...
 
     async def relabelled(self) -> list[Relabelled]:

@@ -14,6 +14,8 @@ import asyncpg
 from exchange.clock import Clock
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.recall import RecallMark
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun
 from exchange.store.contract import (
     Act,
@@ -25,7 +27,6 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     Outdated,
-    RecallMark,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
@@ -60,6 +61,7 @@ _ROWS = (
     " INSERT INTO leaf_private (log, idx, salt, payload)"
     " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])"
 )
+_NOTICED = "UPDATE recall SET noticed = true WHERE id = $1 AND NOT noticed RETURNING 1"
 _COUNTERS = (
     "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
@@ -156,6 +158,8 @@ class _Transaction:
             )
         if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
             raise Outdated
+        if act.noticed and await self.db.fetchval(_NOTICED, act.noticed) is None:
+            raise Outdated
         for mark in act.marks:
             await _mark(self.db, mark, self.time_us)
         late = await self._step(act.view) if act.view is not None else ()
@@ -166,8 +170,9 @@ class _Transaction:
             self.statuses.append(record.status)
         if record.recalls:
             await self.db.executemany(
-                "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
-                " acknowledged_us, account) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+                " seen_us, acknowledged_us, account, noticed)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
                 map(astuple, record.recalls),
             )
         return Done(stamp, leaves)
@@ -188,7 +193,8 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             await self._adopt(change)
             return
-        self.registry += 1
+        if not isinstance(change, Statement) or change.binds:
+            self.registry += 1
         await _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     async def _adopt(self, row: AgreementRow) -> None:
@@ -320,6 +326,13 @@ async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
 
 
+async def _put_statement(db: Connection, row: Statement) -> None:
+    await db.execute(
+        "INSERT INTO statement (id, kind, member, about, words, jws, made_us) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        *astuple(row),
+    )
+
+
 _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -331,4 +344,5 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    Statement: _put_statement,
 }

@@ -15,6 +15,8 @@ from typing import TypeVar
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
+from exchange.model.recall import RecallRow, Relabelled
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
 from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_runs
 from exchange.store.contract import (
@@ -27,9 +29,7 @@ from exchange.store.contract import (
     LabelRow,
     Opening,
     Proposals,
-    RecallRow,
     Registry,
-    Relabelled,
     Sample,
     StatusRow,
     TreeRow,
@@ -191,6 +191,9 @@ class SqliteStore:
     async def proposals(self) -> Proposals:
         return await self._read(sqlite_read.proposals)
 
+    async def statements(self) -> list[Statement]:
+        return await self._read(sqlite_read.statements)
+
     async def labels(self) -> list[LabelRow]:
         return await self._read(sqlite_read.labels)
 
@@ -242,6 +245,9 @@ class SqliteStore:
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: sqlite_late.recalls(db, member))
+
+    async def unnoticed(self) -> list[RecallRow]:
+        return await self._read(sqlite_late.unnoticed)
 
     async def relabelled(self) -> list[Relabelled]:
         return await self._read(sqlite_late.relabelled)

@@ -11,6 +11,8 @@ from typing import Any
 
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.recall import RecallMark
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun
 from exchange.store.contract import (
     Act,
@@ -22,7 +24,6 @@ from exchange.store.contract import (
     EndCredential,
     Halted,
     Outdated,
-    RecallMark,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
@@ -38,6 +39,8 @@ from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 from exchange.store.sqlite_rows import insert_rows
 
+_NOTICED = "UPDATE recall SET noticed = 1 WHERE id = ? AND noticed = 0"
+
 _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
@@ -48,7 +51,9 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
+        writes = bool(
+            act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told or act.noticed
+        )
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()
@@ -104,6 +109,8 @@ class _Transaction:
             )
         if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
             raise Outdated
+        if act.noticed and not self.db.execute(_NOTICED, (act.noticed,)).rowcount:
+            raise Outdated
         for mark in act.marks:
             self.db.execute(*_marked(mark, self.time_us))
         late = self._step(act.view) if act.view is not None else ()
@@ -115,8 +122,8 @@ class _Transaction:
                 "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
             )
         self.db.executemany(
-            "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
-            " acknowledged_us, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+            " seen_us, acknowledged_us, account, noticed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             map(astuple, record.recalls),
         )
         return Done(stamp, leaves)
@@ -137,7 +144,8 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             self._adopt(change)
             return
-        self.registry += 1
+        if not isinstance(change, Statement) or change.binds:
+            self.registry += 1
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
@@ -281,6 +289,13 @@ def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
     db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
 
 
+def _put_statement(db: sqlite3.Connection, row: Statement) -> None:
+    db.execute(
+        "INSERT INTO statement (id, kind, member, about, words, jws, made_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        astuple(row),
+    )
+
+
 _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -292,4 +307,5 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    Statement: _put_statement,
 }

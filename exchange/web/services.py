@@ -6,6 +6,7 @@ from exchange.clock import Clock
 from exchange.edl.lists import Lists
 from exchange.governance.agreements import Agreements
 from exchange.governance.registry import Governance
+from exchange.governance.statements import Statements
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.sequencer import Sequencer
@@ -31,6 +32,7 @@ class Services:
     governance: Governance
     relaying: Relaying
     agreements: Agreements
+    statements: Statements
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""

@@ -85,6 +85,10 @@ CREATE TABLE approval (
 CREATE TABLE schedule (
     sha256 text NOT NULL, impact_sha256 text NOT NULL, scheduled_us bigint NOT NULL, PRIMARY KEY (sha256, impact_sha256)
 );
+CREATE TABLE statement (            -- consents and additions to audiences, as their members said and signed them
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, kind text NOT NULL,
+    member text NOT NULL, about text NOT NULL, words bytea NOT NULL, jws text NOT NULL, made_us bigint NOT NULL
+);
 CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
 
 CREATE TABLE label (                -- numbered by whoever holds the head
@@ -140,10 +144,13 @@ CREATE INDEX late_run_run ON late_run (member, run);
 
 CREATE TABLE recall (               -- what a member is asked to drop
     id text COLLATE "C" PRIMARY KEY, member text COLLATE "C" NOT NULL, collection text NOT NULL, cause text NOT NULL,
-    countries text NOT NULL, what bytea NOT NULL, opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
-    seen_us bigint, acknowledged_us bigint, account text NOT NULL
+    term text NOT NULL, reveals text NOT NULL, countries text NOT NULL, what bytea NOT NULL, scope bytea NOT NULL,
+    opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
+    seen_us bigint, acknowledged_us bigint, account text NOT NULL,
+    noticed boolean NOT NULL        -- whether its notice lies in the collection
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
+CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE NOT noticed;
 
 CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
     tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,

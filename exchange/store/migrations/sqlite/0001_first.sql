@@ -81,6 +81,10 @@ CREATE TABLE approval (
 CREATE TABLE schedule (
     sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL, scheduled_us INTEGER NOT NULL, PRIMARY KEY (sha256, impact_sha256)
 );
+CREATE TABLE statement (            -- consents and additions to audiences, as their members said and signed them
+    position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, member TEXT NOT NULL, about TEXT NOT NULL,
+    words BLOB NOT NULL, jws TEXT NOT NULL, made_us INTEGER NOT NULL
+);
 CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
 
 CREATE TABLE label (
@@ -134,11 +138,14 @@ CREATE TABLE late_run (             -- runs that became visible to a member late
 CREATE INDEX late_run_run ON late_run (member, run);
 
 CREATE TABLE recall (               -- what a member is asked to drop
-    id TEXT PRIMARY KEY, member TEXT NOT NULL, collection TEXT NOT NULL, cause TEXT NOT NULL, countries TEXT NOT NULL,
-    what BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
-    seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL
+    id TEXT PRIMARY KEY, member TEXT NOT NULL, collection TEXT NOT NULL, cause TEXT NOT NULL, term TEXT NOT NULL,
+    reveals TEXT NOT NULL, countries TEXT NOT NULL,
+    what BLOB NOT NULL, scope BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
+    seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL,
+    noticed INTEGER NOT NULL            -- whether its notice lies in the collection
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
+CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE noticed = 0;
 
 CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
