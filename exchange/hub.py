@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from certs.keys import load_secret
+from certs.keys import load_key, load_secret, read_certificate
 from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
@@ -24,6 +24,7 @@ from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
 from exchange.relaying import Relaying
+from exchange.release.notices import NoticeKey, Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -87,6 +88,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
         recalls=Recalls(store, sequencer, rulebook, release, clock),
+        notices=Notices(store, sequencer, rulebook, clock, _notice_key(settings)),
         governance=governance,
         relaying=Relaying(store, release, governance, settings),
         agreements=Agreements(
@@ -101,6 +103,14 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )
+
+
+def _notice_key(settings: Settings) -> NoticeKey | None:
+    """None for a hub that was given none: then nobody has a notice, and recalls are told by the API alone."""
+    key, certificate = settings.keys / "notice.key", settings.keys / "notice.pem"
+    if not key.exists():
+        return None
+    return NoticeKey(load_key(key), read_certificate(certificate.read_bytes()))
 
 
 def _known_good(settings: Settings) -> Warninglists:
@@ -203,6 +213,8 @@ async def _views(services: Services) -> None:
         try:
             await services.release.views.catch_up()
             await services.recalls.follow_markings()
+            await services.recalls.follow_compromises()
+            await services.notices.follow()
         except Unavailable as refusal:
             _log.warning("views wait", reason=refusal.code)
 

@@ -20,7 +20,7 @@ from exchange.clock import Clock
 from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
 from exchange.ledger.entry import Entry, actor, route
-from exchange.model.member import Collection, Member
+from exchange.model.member import Collection, Member, Status
 from exchange.model.product import PLAIN, Product
 from exchange.model.recall import RecallRow
 from exchange.model.statement import added, standing_grants
@@ -31,7 +31,7 @@ from policies.agreement import load as load_agreement
 from policies.consent import Consent
 from policies.decide import Decision, decide, may_submit
 from policies.label import Label, Recipient
-from policies.overlay import Overlay, overlaid, parse_overlay
+from policies.overlay import Overlay, overlaid, parse_overlay, withholding
 from policies.words import seconds
 
 
@@ -91,6 +91,8 @@ class Rules:
     """What originators consented to, and have not taken back."""
     additions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By member, the audiences that their owners have added it to."""
+    withheld: frozenset[str] = frozenset()
+    """Members that are suspended: nobody has what they sent for as long as they are."""
 
     def recipient(self, member: Member) -> Recipient:
         added = self.additions.get(member.slug, ())
@@ -113,7 +115,7 @@ class Rules:
     def under(self, agreed: Agreement, overlays: tuple[Overlay, ...]) -> "Rules":
         """The same with another agreement, as they will be when it comes into force."""
         now = max(self.now, agreed.effective_from)
-        agreement = overlaid(agreed, overlays)
+        agreement = withholding(overlaid(agreed, overlays), self.withheld)
         return replace(self, number=self.number + 1, agreement=agreement, agreed=agreed, overlays=overlays, now=now)
 
     def may_submit(self, label: Label) -> Decision:
@@ -249,6 +251,7 @@ class RuleBook:
         adopted = await self._store.agreement()
         agreed = agreement_of(adopted.document) if adopted else None
         overlays = overlays_of(adopted) if adopted else ()
+        withheld = frozenset(one.slug for one in registry.members.values() if one.status == Status.SUSPENDED)
         now_us = self._clock.now_us()
         crls = self._crls.state() if self._crls is not None else None
         trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
@@ -263,7 +266,7 @@ class RuleBook:
             revocations = self._crls.read(trust.intermediates(), _revocations(registry), at=as_datetime(now_us))
         return Rules(
             number=adopted.number if adopted else 0,
-            agreement=overlaid(agreed, overlays) if agreed else None,
+            agreement=withholding(overlaid(agreed, overlays), withheld) if agreed else None,
             agreed=agreed,
             overlays=overlays,
             registry=registry,
@@ -274,6 +277,7 @@ class RuleBook:
             now=as_text(now_us),
             consents=_consents(registry, agreed),
             additions=_additions(registry, agreed),
+            withheld=withheld,
         )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import orjson
+
 from exchange.clock import Clock
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
@@ -22,9 +24,10 @@ from exchange.rules import Glance, RuleBook, Rules, changing
 from exchange.store.contract import Act, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
-from policies.label import Label
+from policies.label import NOTICE, Label
 
 TRIES = 16
+ALL = Window(0, EVER)
 RUNS_AT_ONCE = 5_000
 """How many runs one step releases: others take the head in between."""
 STEPS_AT_ONCE = 4
@@ -92,6 +95,9 @@ class Views:
             step = _Step(rules, rows, member, view, standing, now_us, history_us)
             ripe = await self._store.ripe(step.delayed) if step.delayed else {}
             change = step.change(ripe, rules.registry.epoch, self.runs_at_once)
+            step.until_us = epochs.last_tick
+            for collection in step.closing if view.last_tick else ():
+                step.late += await self._store.late(member.slug, collection)
             settled = written is not None and not step.behind
             if settled and not change.waiting:
                 until_us = min([step.due_us(*one) for one in ripe.items()], default=EVER)
@@ -154,6 +160,20 @@ class _Step:
         self._now_us = now_us
         self._history_us = max(history_us, view.floor)
         self._turns = {turn.label: turn for turn in self._turned()}
+        self.late: list[LateRun] = []
+        """What was released late to the member in the collections where something closes."""
+        self.until_us = 0
+        """The last tick that there was when this was judged: nothing behind it was ever shown under what closes."""
+
+    @property
+    def closing(self) -> list[str]:
+        """The collections in which a label closes under which something lies."""
+        return sorted({self._rows[turn.label].collection for turn in self._turns.values() if self._withdraws(turn)})
+
+    def _withdraws(self, turn: Turn) -> bool:
+        """Whether a turn takes something from the member. Its own notices, where it may not look any more, are nothing to drop."""
+        row = self._rows[turn.label]
+        return not turn.opens and row.placements > 0 and Label.decode(row.facets).object_class != NOTICE
 
     @property
     def delayed(self) -> list[tuple[int, int]]:
@@ -222,7 +242,7 @@ class _Step:
             late[(*self._place(run.label), cause)].append(run)
         closed: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
         for turn in self._turns.values():
-            if not turn.opens and self._rows[turn.label].placements:
+            if self._withdraws(turn):
                 closed[self._place(turn.label)].append(self._rows[turn.label])
         recalls = {place: self._recall(place[1], rows, stamp.time_us) for place, rows in sorted(closed.items())}
         entries = [
@@ -257,7 +277,30 @@ class _Step:
         what = sorted({(label.originator, label.object_class, label.tlp) for label in labels})
         told = {"labels": [{"originator": who, "class": kind, "tlp": tlp} for who, kind, tlp in what]}
         countries = [row.country for row in rows]
-        return self._rules.recall(self._member.slug, collection, "grant", countries, told, now_us)
+        suspended = self._rules.withheld.issuperset(label.originator for label in labels)
+        cause = "suspension" if suspended else "grant"
+        return self._rules.recall(
+            self._member.slug, collection, cause, countries, told, now_us, scope=self._scope(collection, rows)
+        )
+
+    def _scope(self, collection: str, rows: Sequence[LabelRow]) -> bytes:
+        """Where what closes lay in the view, for its notice to name: native ticks, since what became visible late has them too."""
+        shown = {row.id: self._shown(row.id) for row in rows}
+        before = self._view.states
+        others = [row.id for row in self._rows.values() if row.collection == collection and row.id not in shown]
+        open_then = [label for label in others if label > len(before) or before[label - 1] != CLOSED]
+        return orjson.dumps(
+            {"until": self.until_us, "labels": shown, "open": open_then}, option=orjson.OPT_NON_STR_KEYS
+        )
+
+    def _shown(self, label: int) -> list[list[int]]:
+        windows = [
+            Window(max(one.after, self._view.floor), one.until) for one in self._view.by_label.get(label, (ALL,))
+        ]
+        runs = [run for run in self.late if run.label == label]
+        if runs:  # released in order and without a gap, but for what a window shows
+            windows.append(Window(runs[0].run - 1, runs[-1].run + runs[-1].size - 1))
+        return [list(one) for one in windows if one.after < one.until]
 
     def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: str) -> Entry:
         count = sum(row.placements for row in rows)

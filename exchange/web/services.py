@@ -11,6 +11,7 @@ from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.sequencer import Sequencer
 from exchange.relaying import Relaying
+from exchange.release.notices import Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -29,6 +30,7 @@ class Services:
     intake: Intake
     release: Release
     recalls: Recalls
+    notices: Notices
     governance: Governance
     relaying: Relaying
     agreements: Agreements
