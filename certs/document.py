@@ -12,6 +12,7 @@ from certs.faults import KeyFault
 from certs.keys import der, read_certificate
 
 COUNTRIES: Final = ("US", "MX")
+HUB_CERTIFICATES_AT_MOST: Final = 4
 
 
 def _certificate_text(value: object) -> object:
@@ -64,7 +65,7 @@ class CountryPart(_Part):
 class HubPart(_Part):
     identity: Identity
     """What the hub's notices are by."""
-    certificates: Annotated[list[CertificateText], Field(min_length=1, max_length=4)]
+    certificates: Annotated[list[CertificateText], Field(min_length=1, max_length=HUB_CERTIFICATES_AT_MOST)]
     """By which it signs them; no country's authority vouches for them but this list."""
 
 

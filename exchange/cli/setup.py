@@ -46,6 +46,7 @@ GATEWAY = "gateway"
 """The kind of a member that is its country's gateway: its signing certificate is of the gateway intermediate, and the trust
 list names it."""
 
+NOTICES_NAME = "notices.hub.example"
 APPROVERS = 3
 THRESHOLD = 2
 
@@ -93,9 +94,13 @@ class Home:
         return self.root / "pki" / "hub" / "hub-root.pem"
 
     @property
+    def notice_file(self) -> Path:
+        return self.root / "hub" / "keys" / "notice.pem"
+
+    @property
     def notice_certificate(self) -> x509.Certificate:
         """By which the hub signs its notices."""
-        return x509.load_pem_x509_certificate((self.root / "hub" / "keys" / "notice.pem").read_bytes())
+        return x509.load_pem_x509_certificate(self.notice_file.read_bytes())
 
     def ca_from(self, directory: Path) -> str:
         """The CA file as a profile in that directory names it."""
@@ -148,7 +153,7 @@ def create(
     if issued.key is not None:
         save_key(issued.key, hub / "keys" / "server.key")
     save_secret(token_bytes(32), hub / "keys" / "cursor.key")
-    notices = hub_authority(root / "pki" / "hub", now=now).issue_notices("notices.hub.example", now=now)
+    notices = hub_authority(root / "pki" / "hub", now=now).issue_notices(NOTICES_NAME, now=now)
     notices.save(hub / "keys", "notice")
     _make_logs(home)
     lines = [

@@ -1,20 +1,26 @@
 """Withdrawal on the recipient's own cursor: a signed notice to whoever had the object, once, and to nobody else."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 
 from certs.faults import SignatureFault
 from certs.keys import thumbprint
+from exchange.cli.__main__ import puente
 from exchange.cli.setup import OPERATOR
 from exchange.client import verify_object
 from exchange.clock import FixedClock
 from exchange.model.member import Status
 from exchange.times import as_datetime, as_text
 from tests.contract.test_recall import NOFORN, acknowledge, recalls
+from tests.faults.hubs import write_settings
 from tests.taxii import add, call, collection, get, leaves, times, version
 from tests.world import World, make_world
 
@@ -196,3 +202,39 @@ async def test_who_never_had_it_is_told_nothing(world: World, fresh: str) -> Non
     assert await notices(world, fresh) == []
     assert len(await notices(world, fresh, "us-maritime")) == 1
     assert (await call(world, OTHER, "GET", f"collections/{fresh}/objects/"))[0] in (403, 404)
+
+
+async def test_a_member_sees_verifies_and_acknowledges_with_its_own_commands(
+    world: World, fresh: str, tmp_path: Path
+) -> None:
+    """`pull`, `verify`, `recall list` and `recall acknowledge`, with nothing but its profile."""
+    write_settings(world.home, world.settings)
+    [obj] = await add(world, fresh, 1)
+    await call(world, "us-cyber", "DELETE", f"collections/{fresh}/objects/{obj['id']}/")
+    [notice] = await notices(world, fresh)
+
+    async def run(*words: object, status: int = 0, lang: str = "C.UTF-8") -> str:
+        environment = {"LC_ALL": lang, "PUENTE_TOKEN": world.tokens[HAD]}
+        result = await asyncio.to_thread(CliRunner(env=environment).invoke, puente, [str(one) for one in words])
+        assert result.exit_code == status, (result.output, result.exception)
+        return str(result.output)
+
+    me = ("--home", world.home.root, "--as", HAD)
+    assert "1 of them are the hub's notices" in await run("pull", *me, fresh, "-o", tmp_path / "got")
+    await run("cert", "export", "--home", world.home.root, tmp_path / "public")
+    judge = ("--trust-list", tmp_path / "public" / "trust-list.json", "--certs", tmp_path / "public")
+    at = ("--at", as_text(world.clock.now_us()), "--json")
+    [verdict] = json.loads(await run("verify", tmp_path / "got", *judge, *at))
+    assert (verdict["object"], verdict["verdict"], verdict["signer"]) == (
+        notice["id"],
+        "valid",
+        notice["created_by_ref"],
+    )
+    unsigned = {**notice, "extensions": {}}
+    (tmp_path / "unsigned.json").write_text(json.dumps(unsigned))
+    assert "signature-missing" in await run("verify", tmp_path / "unsigned.json", *judge, *at, status=1)
+
+    assert obj["id"] in await run("recall", "list", *me, "--open")
+    assert "confirmado" in await run("recall", "acknowledge", *me, notice["recall"], lang="es_MX.UTF-8")
+    assert notice["recall"] not in await run("recall", "list", *me, "--open", "--json")
+    assert obj["id"] in await run("recall", "list", *me), "what is acknowledged stays on the list"
