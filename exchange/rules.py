@@ -172,11 +172,19 @@ class Rules:
     @cached_property
     def until_us(self) -> int:
         """When the agreement, or a consent, next begins or ends: from then on it is judged afresh."""
+        return min([turn for turn in self._turns if turn > parse_us(self.now)], default=2**62)
+
+    @cached_property
+    def since_us(self) -> int:
+        """When one of them last did; 0 for never."""
+        return max([turn for turn in self._turns if turn <= parse_us(self.now)], default=0)
+
+    @cached_property
+    def _turns(self) -> list[int]:
         agreement = self.agreement
         turns = [turn for one in self.consents for turn in (one.given, one.until)]
         turns += [agreement.effective_from, agreement.expires] if agreement else []
-        # As numbers: texts of unequal precision do not compare as times do.
-        return min([turn for turn in map(parse_us, turns) if turn > parse_us(self.now)], default=2**62)
+        return list(map(parse_us, turns))  # as numbers: texts of unequal precision do not compare as times do
 
     @cached_property
     def _consented(self) -> frozenset[str]:

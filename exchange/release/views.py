@@ -95,7 +95,7 @@ class Views:
             step = _Step(rules, rows, member, view, standing, now_us, history_us)
             ripe = await self._store.ripe(step.delayed) if step.delayed else {}
             change = step.change(ripe, rules.registry.epoch, self.runs_at_once)
-            step.until_us = epochs.last_tick
+            step.until_us = min(epochs.last_tick, max(epochs.ruled, rules.since_us))
             for collection in step.closing if view.last_tick else ():
                 step.late += await self._store.late(member.slug, collection)
             settled = written is not None and not step.behind
@@ -163,7 +163,7 @@ class _Step:
         self.late: list[LateRun] = []
         """What was released late to the member in the collections where something closes."""
         self.until_us = 0
-        """The last tick that there was when this was judged: nothing behind it was ever shown under what closes."""
+        """The last tick there was when the rules last changed: nothing behind it was ever shown under what closes."""
 
     @property
     def closing(self) -> list[str]:

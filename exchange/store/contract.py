@@ -324,6 +324,8 @@ class Epochs:
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
     views: int
     """Rises with every step of any member's view."""
+    ruled: int = 0
+    """The last tick there was when registry or agreement last changed: what was given by the rules of before lies up to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from exchange.store.sqlite_rows import insert_rows
 
 _NOTICED = "UPDATE recall SET noticed = 1 WHERE id = ? AND noticed = 0"
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -76,21 +76,32 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
         self.db = db
         row = db.execute(
-            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views FROM head"
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, ruled FROM head"
         ).fetchone()
-        state, last_tick, last_time, seq, self.agreement, self.pol, self.registry, self.revision, self.views = row
+        (
+            state,
+            last_tick,
+            last_time,
+            seq,
+            self.agreement,
+            self.pol,
+            self.registry,
+            self.revision,
+            self.views,
+            self.ruled,
+        ) = row
         if state != "open":
             raise Halted(state)
         # The clock may step back; order may not (ledger design, 3.8).
-        self.time_us = max(now_us, last_time)
+        self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)
         self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
 
     def mark(self) -> _Mark:
-        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
+        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views, self.ruled
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, self.views = mark
+        placing, leaves, self.agreement, self.pol, self.registry, self.views, self.ruled = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
 
@@ -131,12 +142,16 @@ class _Transaction:
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
             raise Outdated
-        ahead = max(self.placing.last_tick, self.time_us - 1)
-        given = step(self.db, change, ahead)
+        given = step(self.db, change, self._ahead)
         if given:
             self.placing.last_tick = given[-1].last_tick
         self.views += 1
         return tuple(given)
+
+    @property
+    def _ahead(self) -> int:
+        """What is placed from now on lies behind it."""
+        return max(self.placing.last_tick, self.time_us - 1)
 
     # --- registry and agreements ---
 
@@ -146,6 +161,7 @@ class _Transaction:
             return
         if not isinstance(change, Statement) or change.binds:
             self.registry += 1
+            self.ruled = self._ahead
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
@@ -157,6 +173,7 @@ class _Transaction:
             astuple(replace(row, adopted_us=self.time_us)),
         )
         self.agreement = row.number
+        self.ruled = self._ahead
         self.pol = f"{row.name}@{row.number}"
 
     # --- the end ---
@@ -173,7 +190,7 @@ class _Transaction:
         )
         db.execute(
             "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
-            " views = ?",
+            " views = ?, ruled = ?",
             (
                 self.placing.last_tick,
                 self.time_us,
@@ -183,6 +200,7 @@ class _Transaction:
                 self.registry,
                 self.revision + self.placing.changed,
                 self.views,
+                self.ruled,
             ),
         )
 

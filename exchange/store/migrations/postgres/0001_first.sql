@@ -11,9 +11,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     pol text NOT NULL,              -- its name, as leaves carry it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
-    views bigint NOT NULL           -- rises with every step of any member's view
+    views bigint NOT NULL,          -- rises with every step of any member's view
+    ruled bigint NOT NULL           -- the last tick when registry or agreement last changed
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
 CREATE TABLE tree (
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL

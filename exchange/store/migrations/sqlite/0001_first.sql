@@ -10,9 +10,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     pol TEXT NOT NULL,              -- its name, as leaves carry it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
-    views INTEGER NOT NULL          -- rises with every step of any member's view
+    views INTEGER NOT NULL,         -- rises with every step of any member's view
+    ruled INTEGER NOT NULL          -- the last tick when registry or agreement last changed
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
