@@ -24,7 +24,7 @@ RUN groupadd --gid 10001 puente \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin puente \
  && install -d -o puente -g puente -m 0700 \
         /var/lib/puente /var/lib/puente-keys /var/lib/puente-anchors \
-        /var/lib/witness /var/lib/witness-us /var/lib/witness-mx \
+        /var/lib/witness /var/lib/witness-us-a /var/lib/witness-us-b /var/lib/witness-mx-a /var/lib/witness-mx-b \
  && install -d -o puente -g puente -m 0755 /var/lib/postgres-password
 COPY --from=build /opt/puente /opt/puente
 ENV PATH=/opt/puente/bin:$PATH \

@@ -16,7 +16,7 @@ import click
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import feeds, nginx, peers, policy
+from bench import activation, feeds, nginx, packs, peers, policy
 from bench.corpus import envelopes, indicators
 from bench.growth import SIZES, measure_growth
 from bench.hub import PARTIAL_READER, Hub, prepare
@@ -45,7 +45,7 @@ from exchange.times import as_text
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = ("hub", "nginx", "medallion", "opentaxii")
-FURTHER = ("workers", "postgres", "growth", "feeds", "policy")
+FURTHER = ("workers", "postgres", "growth", "feeds", "policy", "activation", "packs")
 """Only when named: together they take as long as the rest."""
 ROUNDS = 3
 """How often hub and nginx take turns: neighbours on the machine come and go, and a median forgets one visit."""
@@ -155,7 +155,14 @@ def _measure(report: Report, bench: Bench) -> None:
     if "policy" in bench.only:
         bench.say("the agreement's evaluator")
         report.policy = policy.measure(LABELS // 10 if bench.quick else LABELS)
-    if bench.only - {"feeds", "policy"}:
+    if "activation" in bench.only:
+        bench.say("a version that closes and one that opens, under pollers")
+        labels = LABELS // 10 if bench.quick else LABELS
+        report.activation = activation.measure(bench.directory, labels, bench.clock)
+    if "packs" in bench.only:
+        leaves, rounds = (packs.LEAVES // 100, 1) if bench.quick else (packs.LEAVES, packs.ROUNDS)
+        report.packs = packs.measure(bench.directory / "packs", leaves, rounds, bench.say)
+    if bench.only - {"feeds", "policy", "activation", "packs"}:
         _measure_servers(report, bench)
     if "feeds" in bench.only:
         with reported(report, bench.directory, "feeds"):

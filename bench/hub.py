@@ -109,6 +109,7 @@ def prepare(directory: Path, *, url: str = "") -> Hub:
         directory, SystemClock(), ports=(port, mtls_port), database={"database_url": url} if url else None
     )
     _lift_rates(home)
+    setup.fail_open(home.settings().witness_policy)  # none runs here
     members, tokens, collection = asyncio.run(_enrol(home))
     signer = home.signer(WRITER, members[WRITER].identity_id)
     return Hub(home, collection, tokens, signer, f"https://localhost:{port}/")

@@ -46,7 +46,7 @@ class Policy:
 def measure(labels: int) -> Policy:
     data = files("policies").joinpath("agreements/us-mx-trade-cyber.toml").read_bytes()
     agreement = load(data)
-    now, many, whom = agreement.effective_from, list(islice(_labels(), labels)), _recipients()
+    now, many, whom = agreement.effective_from, list(islice(label_range(), labels)), recipient_range()
     alone = asyncio.run(_longest_wait(asyncio.sleep(1)))
     permitted, wall, cpu, held = asyncio.run(_matrix(agreement, many, whom, now))
     pairs = [(one, whom[place % len(whom)]) for place, one in enumerate(many)]
@@ -102,7 +102,7 @@ def _each(agreement: Agreement, pairs: list[tuple[Label, Recipient]], now: str, 
     return (time.process_time() - began) / len(pairs) * 1_000_000
 
 
-def _labels() -> list[Label]:
+def label_range() -> list[Label]:
     """Distinct ones, as twenty members of two countries would give them, in an order that favours nobody."""
     base = Label(
         "indicators", "", "US", (), (), "green", "clear", (), None, "indicator", "high", "originator-signed", "none", ""
@@ -121,7 +121,7 @@ def _labels() -> list[Label]:
     return found
 
 
-def _recipients() -> list[Recipient]:
+def recipient_range() -> list[Recipient]:
     """A hundred classes."""
     pairs = [(one,) for one in SECTORS] + [(one, "trade.crossing") for one in SECTORS] + [()] * 1
     found = [

@@ -11,8 +11,10 @@ from typing import Any
 
 import orjson
 
+from bench.activation import Activation
 from bench.feeds import CASES, Feed
 from bench.growth import Growth
+from bench.packs import Packs
 from bench.policy import Policy
 from bench.suite import ROWS, Run
 
@@ -46,6 +48,8 @@ class Report:
     growth: Growth | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
     policy: Policy | None = None
+    activation: Activation | None = None
+    packs: Packs | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, peer: str, row: str) -> float | None:
@@ -80,6 +84,8 @@ class Report:
             self._growth(),
             self._at_peers_sizes(),
             self._judging(),
+            self._activating(),
+            self._of_packs(),
             self._memory(),
             self._of_feeds(),
         )
@@ -218,6 +224,47 @@ class Report:
             ["with its sentence and what every clause did", f"{found.told_us:.1f}"],
         ]
         yield from table(["one decision", "µs of CPU"], rows)
+
+    def _activating(self) -> Iterator[str]:
+        found = self.activation
+        if found is None:
+            return
+        yield ""
+        yield f"## A new version under pollers, {found.labels:,} labels by {found.members} recipient classes"
+        yield ""
+        yield (
+            "Requests answered in the process of the benchmark, without HTTP: every member asks once a second what is new, and"
+            " four objects a second are placed. The last two columns: the longest that the event loop was kept from its turn by"
+            " the clock, neighbours on the machine included, and the most CPU time that the process took meanwhile."
+        )
+        yield ""
+        rows = [
+            [
+                name, f"{one.pairs:,}", f"{len(one.waits_ms):,}", *(f"{one.at(share):,.1f}" for share in (0.5, 0.99, 1)),
+                f"{one.seconds:.2f}", f"{one.held_ms:.0f}", f"{one.held_cpu_ms:.0f}",
+            ]
+            for name, one in found.phases.items()
+        ]  # fmt: skip
+        head = ["a version that", "pairs", "polls", "p50 ms", "p99 ms", "longest", "all done, s", "held ms", "CPU ms"]
+        yield from table(head, rows)
+
+    def _of_packs(self) -> Iterator[str]:
+        found = self.packs
+        if found is None:
+            return
+        yield ""
+        yield f"## An auditor's pack of {found.leaves:,} entries, {found.openings:,} of them opened: {found.pack_mb:,.0f} MB"
+        yield ""
+        yield (
+            f"Written in {found.write_seconds:.1f} s. A receipt of one entry takes the hub {found.receipt_ms:.2f} ms,"
+            f" {found.receipt_cpu_ms:.2f} ms of CPU, its checkpoint and all."
+        )
+        yield ""
+        rows = [
+            [name, f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}", f"{one.peak_mb:,.0f}"]
+            for name, one in found.verified.items()
+        ]
+        yield from table(["verified offline by", "seconds", "s of CPU", "peak MB"], rows)
 
     def _memory(self) -> Iterator[str]:
         if self.hub is None:

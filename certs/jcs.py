@@ -68,6 +68,24 @@ def load(data: bytes, *, max_bytes: int, max_depth: int = 32) -> Json:
         ) from None
 
 
+def load_canonical(data: bytes, *, max_bytes: int) -> tuple[Json, bool]:
+    """The value of an untrusted text, and whether the text is its canonical form. Raises JsonError as `load` does."""
+    if len(data) <= max_bytes and b"\\u" not in data and data.count(b"[") + data.count(b"{") <= _SHALLOW:
+        try:
+            value = orjson.loads(data)
+            same = orjson.dumps(value, option=_SORTED) == data
+        except (TypeError, ValueError):
+            same, value = False, None
+        if same and (_plain_ascii(value) if data.isascii() else _plain(value)):
+            return value, True  # written back as it stands, and without what orjson writes otherwise than RFC 8785
+    value = load(data, max_bytes=max_bytes)
+    return value, canonical(value) == data
+
+
+_SHALLOW = 32
+"""Fewer brackets than this cannot be nested too deep."""
+
+
 def _as_it_stands(data: bytes) -> Json | None:
     """The value of a text that is written back as the very same bytes, as members' clients write; None for any other.
 

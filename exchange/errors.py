@@ -36,6 +36,8 @@ class Refusal(Exception):
     """The caller may fix it. `code` is stable; `field` names the offending part, when there is one."""
 
     code = "refused"
+    denies = False
+    """Whether the log says that it was refused: what was asked for is there for others, or was meant to be taken."""
 
     def __init__(self, en: str, es: str, *, code: str | None = None, field: str | None = None) -> None:
         super().__init__(en)
@@ -63,10 +65,12 @@ class NotAuthenticated(Refusal):
 
 class NotPermitted(Refusal):
     code = "not-permitted"
+    denies = True
 
 
 class NotFound(Refusal):
     code = "not-found"
+    denies = True
 
 
 class NotAcceptable(Refusal):

@@ -15,6 +15,7 @@ from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
+from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.governance.statements import Statements
 from exchange.intake.submit import Intake
@@ -30,6 +31,7 @@ from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Store
+from exchange.store.scan import Scan, sqlite_scan
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
 from exchange.web.server import Server
@@ -38,6 +40,9 @@ from exchange.web.services import Services
 _log = structlog.get_logger("puente.hub")
 
 SOFTWARE = "puente/0.1.0"
+
+HALTING = frozenset({"rollback", "fork", "rows-changed", "rows-missing"})
+"""What only a recovery mends. An anchor that cannot be read is none of it: its volume may just not be there yet."""
 
 
 async def open_store(settings: Settings, clock: Clock) -> Store:
@@ -54,26 +59,41 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
             code="settings",
             field="database_url",
         ) from None
-    secret = settings.database_password_file
-    password = load_secret(secret).decode().strip() if secret is not None else None
+    password = _password(settings)
     standby = Server(settings.database_read_url, password) if settings.database_read_url else None
     # Machines' clocks differ, the server's is one for all of them; a clock that somebody set in a test is obeyed.
     own = None if isinstance(clock, SystemClock) else clock
     return await PostgresStore.open(Server(settings.database_url, password), own, standby=standby)
 
 
+def open_scan(settings: Settings) -> contextlib.AbstractAsyncContextManager[Scan]:
+    """All that the database holds at this moment, to read only; nothing is migrated, nothing made."""
+    if not settings.database_url:
+        return sqlite_scan(settings.database)
+    from exchange.store.postgres_scan import postgres_scan
+    from exchange.store.postgres_session import Server
+
+    return postgres_scan(Server(settings.database_url, _password(settings)))
+
+
+def _password(settings: Settings) -> str | None:
+    secret = settings.database_password_file
+    return load_secret(secret).decode().strip() if secret is not None else None
+
+
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     """Put the parts together. Nothing runs yet."""
-    sequencer = Sequencer(store)
+    sequencer = Sequencer(store, clock)
     rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
         keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
-        policies={log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS},
+        policies=witness_policies(settings),
         anchors=Anchors(settings.anchors),
         witnesses=settings.witnesses,
         interval_seconds=settings.checkpoint_interval_seconds,
         witness_interval_seconds=settings.witness_interval_seconds,
         witness_timeout_seconds=settings.witness_timeout_seconds,
+        witness_silence_seconds=settings.witness_silence_seconds,
     )
     known = _known_good(settings)
     release = Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes)
@@ -90,6 +110,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         recalls=Recalls(store, sequencer, rulebook, release, clock),
         notices=Notices(store, sequencer, rulebook, clock, _notice_key(settings)),
         governance=governance,
+        records=Records(store, sequencer),
         relaying=Relaying(store, release, governance, settings),
         agreements=Agreements(
             store,
@@ -113,6 +134,11 @@ def _notice_key(settings: Settings) -> NoticeKey | None:
     return NoticeKey(load_key(key), read_certificate(certificate.read_bytes()))
 
 
+def witness_policies(settings: Settings) -> dict[str, Policy]:
+    """Whose cosignatures count, for each log."""
+    return {log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS}
+
+
 def _known_good(settings: Settings) -> Warninglists:
     try:
         return Warninglists.packaged(settings.assets)
@@ -129,12 +155,18 @@ def _known_good(settings: Settings) -> Warninglists:
 async def working(settings: Settings, clock: Clock, *, ask_witnesses: bool = False) -> AsyncIterator[Services]:
     """The hub without its doors: for commands that act on the hub's own files, and under `running`.
 
-    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen.
+    Raises LedgerFault when the database does not agree with its anchors, or with what the witnesses have seen. It stays halted
+    then: the witness that told may be away at the next start.
     """
     store = await open_store(settings, clock)
     services = build_services(settings, clock, store)
     try:
-        await services.publisher.start(ask_witnesses=ask_witnesses)
+        try:
+            await services.publisher.start(ask_witnesses=ask_witnesses)
+        except LedgerFault as fault:
+            if fault.code in HALTING:
+                await store.halt(fault.code)
+            raise
         sequencing = asyncio.get_running_loop().create_task(services.sequencer.run())
         try:
             yield services
@@ -192,17 +224,25 @@ async def _beginning(services: Services) -> dict[str, Any]:
 async def _background(services: Services, server: Server) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(services.publisher.run())
-        tasks.create_task(_poll_sums(services))
+        tasks.create_task(_sums(services))
+        tasks.create_task(_anchors(services))
         tasks.create_task(_views(services))
         tasks.create_task(services.agreements.run())
         tasks.create_task(server.watch())
 
 
-async def _poll_sums(services: Services) -> None:
+async def _sums(services: Services) -> None:
     while True:
         await asyncio.sleep(services.settings.poll_sum_interval_seconds)
         with contextlib.suppress(Unavailable):
-            await services.release.flush_polls()
+            await services.release.flush_sums()
+
+
+async def _anchors(services: Services) -> None:
+    while True:
+        await asyncio.sleep(services.settings.anchor_interval_seconds)
+        with contextlib.suppress(Unavailable):
+            await services.records.anchor()
 
 
 async def _views(services: Services) -> None:
@@ -221,7 +261,8 @@ async def _views(services: Services) -> None:
 
 async def _last_words(services: Services) -> None:
     try:
-        await services.release.flush_polls()
+        await services.release.flush_sums()
+        await services.records.anchor()  # a hub that is often started again may never see the hour end
         await services.governance.note(HUB, "log.stop", "hub", {})
         await services.publisher.publish_once()
     except (Unavailable, LedgerFault) as fault:

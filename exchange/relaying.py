@@ -74,7 +74,7 @@ class Relaying:
         agreed = agreement.document.anonymity
         if self._rules is not rules:
             self._rules, self._verdicts, self._shared = rules, {}, {}
-        rows = {row.id: row for row in await self._release.grants.rows(epochs)}
+        rows = await self._release.grants.rows(epochs)
         told = []
         for one in asked:
             told.append(await self._answer(caller.member, rules, agreed, rows, one))

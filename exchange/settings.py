@@ -90,7 +90,11 @@ class Settings(BaseModel):
     checkpoint_interval_seconds: float = Field(default=1.0, gt=0)
     witness_interval_seconds: float = Field(default=10.0, gt=0)
     witness_timeout_seconds: float = Field(default=5.0, gt=0)
+    witness_silence_seconds: float = Field(default=900.0, gt=0)
+    """After so long without cosignatures of both countries nothing crosses the border until they come again."""
     poll_sum_interval_seconds: float = Field(default=60.0, gt=0)
+    anchor_interval_seconds: float = Field(default=3600.0, gt=0)
+    """How often a salted digest of each national log goes into the one that both countries have."""
     view_interval_seconds: float = Field(default=5.0, gt=0)
     """How often it is looked for what became visible to members that have not asked since."""
 

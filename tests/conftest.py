@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tests.packs import Packs, make_packs
 from tests.places import Place
 from tests.postgres import Cluster, Databases, NoPostgres, cluster
 
@@ -60,3 +61,9 @@ def database(request: pytest.FixtureRequest) -> dict[str, Any]:
 def _fresh(request: pytest.FixtureRequest) -> str:
     made: Databases = request.getfixturevalue("databases")
     return asyncio.run(made.fresh())
+
+
+@pytest.fixture(scope="session")
+def packs(tmp_path_factory: pytest.TempPathFactory) -> Packs:
+    """What the auditors of both countries took home."""
+    return asyncio.run(make_packs(tmp_path_factory.mktemp("packs")))

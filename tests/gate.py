@@ -11,7 +11,9 @@ from aiohttp.test_utils import BaseTestServer, TestClient
 
 from exchange.clock import FixedClock
 from exchange.governance.credentials import new_token
+from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Country, Credential, Member, Status
+from exchange.release.page import Release
 from exchange.rules import RuleBook
 from exchange.settings import Settings
 from exchange.store.contract import Epochs, Registry, Store
@@ -51,7 +53,10 @@ class Register:
 
 def services(settings: Settings) -> Services:
     store = cast(Store, Register())
-    found = SimpleNamespace(settings=settings, clock=CLOCK, store=store, rulebook=RuleBook(store, CLOCK))
+    rulebook, sequencer = RuleBook(store, CLOCK), Sequencer(store)
+    sequencer.close()  # nothing can be written: refusals are counted
+    release = Release(store, sequencer, rulebook, CLOCK, cache_bytes=0)
+    found = SimpleNamespace(settings=settings, clock=CLOCK, store=store, rulebook=rulebook, release=release)
     return cast(Services, found)
 
 

@@ -19,12 +19,12 @@ ASSET = "tos.costabrava.example"
 
 
 @contextlib.asynccontextmanager
-async def gateway_world(directory: Path) -> AsyncIterator[World]:
+async def gateway_world(directory: Path, **more: Any) -> AsyncIterator[World]:
     """The world of the other tests with a gateway and a second port in each country, and a clock that is moved by hand."""
     clock = FixedClock(as_text(SystemClock().now_us()))
     assets = {"mx-puerto-pac": [ASSET, "203.0.113.0/24"]}
     knobs = {"witness_interval_seconds": 0.2, "checkpoint_interval_seconds": 0.05, "assets": assets}
-    async with make_world(directory, clock=clock, **knobs) as made:
+    async with make_world(directory, clock=clock, **knobs, **more) as made:
         services = made.hub.services
         second = replace(made.members["mx-puerto-pac"], slug="mx-puerto-sur", identity_id=identity(1), name_en="Port of Sur Azul", name_es="Puerto Sur Azul")  # fmt: skip
         second_us = replace(made.members["us-port-gulf"], slug="us-port-pine", identity_id=identity(2), name_en="Port of Pine", name_es="Puerto Pine")  # fmt: skip

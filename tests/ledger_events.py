@@ -16,7 +16,8 @@ and `tests/vectors/ledger/leaves.jsonl` has one leaf of each. An audit pack carr
 
 Every leaf is canonical JSON (RFC 8785) with `v`, `log`, `t` (the kind), `time`, `req` (shared by the entries of one act), `actor` (an account of
 an organisation, never a person), `on` (what it is about), `out` (`ok` or `refused`), `pol` (the agreement in force and the number of its
-adoption) and `pub`, whose fields depend on the kind; a `?` marks those that may be absent. `seq`, the hub-wide number, is in national logs only.
+adoption) and `pub`, whose fields depend on the kind; a `?` marks those that may be absent. `seq`, in national logs only, counts the entries of `both` and of
+that log up to it: their common order, and nothing of the other country's number.
 `c` commits, with a salt, to a private part that can be erased while the leaf stays.
 
 What the list leaves to be understood:
@@ -31,7 +32,7 @@ What the list leaves to be understood:
 - **Refusals.** The first of a kind in a minute is written at once, repeats as a sum. They go to the log of the caller's country. A
   credential that names an account goes to that account's country; one that names none is nobody's, and its count goes to `both`.
 - **Releases are written before the bytes leave.** A connection that broke counts as released.
-- **Anchors.** `both` has the salted digest `SHA-256("hub-anchor-v1\\0" ‖ salt ‖ size as decimal ‖ ":" ‖ root)` of a national checkpoint; salt, size and root
+- **Anchors.** `both` has the salted digest `SHA-256("hub-anchor-v1\\0" ‖ salt ‖ size in decimal ‖ ":" ‖ root)` of a national checkpoint; salt, size and root
   are in an `anchor` entry of that national log, under the same `req`. The other country learns neither size nor rate, and yet a country
   cannot rewrite its own log later.
 """

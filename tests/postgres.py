@@ -135,6 +135,12 @@ class Databases:
         await self._order(f'CREATE DATABASE "{self._prefix}_{_TEMPLATE}"')
         await prepare(Server(self.at(f"{self._prefix}_{_TEMPLATE}")))
 
+    async def copy(self, url: str) -> str:
+        """The URL of a copy of a database of ours to which nobody is connected."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        await self._order(f'CREATE DATABASE "{name}" TEMPLATE "{urlsplit(url).path[1:]}"')
+        return self.at(name)
+
     async def fresh(self, *, empty: bool = False) -> str:
         """The URL of a new database, with the schema or `empty`."""
         name = f"{self._prefix}_{next(self._numbers)}"

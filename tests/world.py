@@ -1,4 +1,4 @@
-"""A whole exchange for tests: two countries, ten members, a hub on loopback with TLS, a witness in each country."""
+"""A whole exchange for tests: two countries, ten members, a hub on loopback with TLS, two witnesses in each country."""
 
 import asyncio
 import contextlib
@@ -134,12 +134,12 @@ async def found(
     home = setup.create(directory, clock)
     async with contextlib.AsyncExitStack() as stack:
         urls = {}
-        for country in ("us", "mx"):
-            witness = Witness(home.witness(country), clock)
+        for name in setup.WITNESSES:
+            witness = Witness(home.witness(name), clock)
             stack.callback(witness.close)
             runner = await serve(witness, witnesses_at, 0)
             stack.push_async_callback(runner.cleanup)
-            urls[f"{country}-a"] = f"http://{witnesses_at}:{runner.addresses[0][1]}"
+            urls[name] = f"http://{witnesses_at}:{runner.addresses[0][1]}"
         port = free_port()
         ports = {"port": port, "mtls_port": 0, "public_url": f"https://localhost:{port}"}
         values = home.settings().model_dump() | ports | {"witnesses": urls} | knobs

@@ -14,6 +14,9 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO puente_hub;
 GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, draft, approval, schedule, trust_list, statement,
     status TO puente_hub;
 
+-- The openings of what the log only commits to: blocked, then erased, by both countries' approvals and with an entry.
+GRANT UPDATE (blocked), DELETE ON leaf_private TO puente_hub;
+
 -- Counters and states that move on.
 GRANT UPDATE ON head, tree TO puente_hub;
 GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collection, label, run, list_size, recall TO puente_hub;

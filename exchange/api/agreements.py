@@ -54,7 +54,7 @@ async def get_pending(request: Request, caller: Caller) -> web.Response:
     """Versions on their way. Those that both countries approved are shown to every member; before that, and with their
     impact, to auditors and to each country's authority."""
     rules = request.glance.rules
-    shown = [one for one in await request.services.agreements.drafts() if one.follows(rules)]
+    shown = await request.services.agreements.pending()
     if not oversees(rules, caller.member):
         shown = [one for one in shown if one.scheduled]
     return _json({"pending": [pending(one, rules, caller.member) for one in shown]}, request)

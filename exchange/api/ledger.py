@@ -1,11 +1,13 @@
 """The ledger as C2SP tlog-tiles files and receipts, each shown to those whose log or event it is, and to no others."""
 
 import re
+from base64 import b64encode
 
 import orjson
+import structlog
 from aiohttp import hdrs, web
 
-from exchange.errors import NotFound, NotPermitted
+from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
 from exchange.ledger.entry import LOGS, national
 from exchange.ledger.tiles import WIDTH, Tile, bundle, parse_path
 from exchange.model.member import Access, Member
@@ -15,6 +17,8 @@ from exchange.web.negotiate import JSON
 from exchange.web.problems import problem
 from exchange.web.routes import Request, Route
 from exchange.web.services import Services
+
+_log = structlog.get_logger("puente.ledger")
 
 WAIT_SECONDS = 20
 """The longest that `Prefer: wait` holds a request: under every proxy's and client's time-out."""
@@ -26,16 +30,47 @@ _BYTES = "application/octet-stream"
 _TEXT = "text/plain; charset=utf-8"
 _INDEX = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _WAIT = re.compile(r"\bwait=([0-9]{1,6})(?![0-9])", re.ASCII | re.IGNORECASE)
+AUDIT_SEEN = "X-Audit-Seen"
+AUDIT_PROOF = "X-Audit-Proof"
+_SEEN = re.compile(r"(0|[1-9][0-9]{0,15}):([0-9a-f]{64})", re.ASCII)
 _FOREVER = "private, max-age=31536000, immutable"
 
 
 async def get_checkpoint(request: Request, caller: Caller) -> web.Response:
-    """The newest signed checkpoint of a log with the cosignatures it has (C2SP tlog-checkpoint)."""
+    """The newest signed checkpoint of a log with the cosignatures it has (C2SP tlog-checkpoint).
+
+    To a client that says in X-Audit-Seen what it saw before, the newest one cosigned by both countries, and in X-Audit-Proof
+    that it grew out of that.
+    """
     log = _log_of(request, caller.member)
+    told = request.headers.get(AUDIT_SEEN)
+    if told is not None:
+        return await _grown(request, caller, log, told)
     note = await request.services.publisher.newest_note(log)
     if note is None:
         raise _absent()
     return web.Response(body=note, headers={hdrs.CONTENT_TYPE: _TEXT})
+
+
+async def _grown(request: Request, caller: Caller, log: str, told: str) -> web.Response:
+    size, root = _seen(told)
+    found = await request.services.publisher.grown(log, size, root)
+    if found is None:
+        raise _absent()
+    if isinstance(found, bytes):
+        # No halt: what a member says of an unsigned number must not stop two countries. Its own note convicts the hub.
+        _log.critical("a member saw another history", member=caller.member.slug, log=log, size=size, root=root.hex())
+        raise Conflict(
+            f"This log does not contain what you saw at {size} entries. Keep it: it is signed evidence.",
+            f"Este registro no contiene lo que usted vio con {size} asientos. Consérvelo: es evidencia firmada.",
+            code="history-other",
+            field=AUDIT_SEEN,
+        )
+    note, proof = found
+    words = ",".join(b64encode(digest).decode() for digest in proof)  # at most 63: under 3 kB
+    return web.Response(
+        body=note, headers={hdrs.CONTENT_TYPE: _TEXT, AUDIT_PROOF: words, hdrs.CACHE_CONTROL: "no-store"}
+    )
 
 
 async def get_tile(request: Request, caller: Caller) -> web.Response:
@@ -134,6 +169,15 @@ def _index_of(request: Request) -> int:
     if _INDEX.fullmatch(text) is None:
         raise _absent()
     return int(text)
+
+
+def _seen(told: str) -> tuple[int, bytes]:
+    match = _SEEN.fullmatch(told)
+    if match is None:
+        raise Malformed(
+            "X-Audit-Seen is <size>:<root in hex>.", "X-Audit-Seen es <tamaño>:<raíz en hex>.", field=AUDIT_SEEN
+        )
+    return int(match[1]), bytes.fromhex(match[2])
 
 
 def _wait_of(request: Request) -> int:

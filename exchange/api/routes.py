@@ -4,6 +4,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from exchange.api.agreements import ROUTES as AGREEMENT_ROUTES
+from exchange.api.auditing import ROUTES as AUDIT_ROUTES
 from exchange.api.consents import ROUTES as CONSENT_ROUTES
 from exchange.api.edl import ROUTES as EDL_ROUTES
 from exchange.api.gateway import ROUTES as GATEWAY_ROUTES
@@ -14,6 +15,7 @@ from exchange.governance.credentials import warning_days
 from exchange.model.member import Access, Collection, Member
 from exchange.release.explain import explain
 from exchange.rules import Caller
+from exchange.store.contract import WRITABLE
 from exchange.times import as_text
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.finish import REVALIDATE
@@ -29,17 +31,20 @@ async def get_alive(request: Request, caller: Caller) -> web.Response:
 
 
 async def get_ready(request: Request, caller: Caller) -> web.Response:
-    """The hub can serve: its store is readable and its ledger open. 503 otherwise."""
+    """The hub can serve: its store is readable and its ledger grows. 503 otherwise.
+
+    `state` is `degraded` while nothing crosses the border, because a country's witnesses are silent; all else goes on.
+    """
     services = request.services
     epochs = await services.store.epochs()
-    if epochs.state != "open" or services.publisher.halted is not None:
+    if epochs.state not in WRITABLE or services.publisher.halted is not None:
         raise Unavailable(
             "The exchange log has halted.",
             "El registro del intercambio está detenido.",
             code="ledger-halted",
             retry_after_seconds=60,
         )
-    return _json({"ready": True})
+    return _json({"ready": True, "state": epochs.state})
 
 
 async def get_openapi(request: Request, caller: Caller) -> web.Response:
@@ -248,6 +253,7 @@ ROUTES: tuple[Route, ...] = (
         success=202,
     ),
     *AGREEMENT_ROUTES,
+    *AUDIT_ROUTES,
     *CONSENT_ROUTES,
     *EDL_ROUTES,
     *GATEWAY_ROUTES,

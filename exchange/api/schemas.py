@@ -91,7 +91,7 @@ SCHEMAS: dict[str, Schema] = {
         details=_object(field=_TEXT),
     ),
     "Alive": _object("alive", alive=_FLAG),
-    "Ready": _object("ready", ready=_FLAG),
+    "Ready": _object("ready", ready=_FLAG, state=_TEXT),
     "Document": {"type": "object", "description": "An OpenAPI 3.1 document."},
     "Discovery": _object("title", title=_TEXT, description=_TEXT, default=_TEXT, api_roots=_list(_TEXT)),
     "ApiRoot": _object(
@@ -340,4 +340,21 @@ SCHEMAS: dict[str, Schema] = {
         ),
     ),
     "Leaf": {"type": "object", "description": "A ledger entry, byte for byte as it was hashed."},
+    "AuditAnswer": {
+        "description": "One line of a JSON Lines answer: its head, a row, its end, or the hub's seal on the lines before it.",
+        "anyOf": [
+            _object(
+                "question number asked logs columns",
+                question=_TEXT, number=_COUNT, asked={"type": "object"}, columns=_list(_TEXT),
+                logs=_list(_object("log origin size root", log=_TEXT, origin=_TEXT, size=_COUNT, root=_TEXT)),
+            ),
+            _object("time log entry", time=_TIME, log={"enum": ["both", "us", "mx"]}, entry=_COUNT),
+            _object(
+                "rows matched totals remarks more next",
+                rows=_COUNT, matched=_COUNT, totals=_list({"type": "object"}), more=_FLAG, next={"type": ["string", "null"]},
+                remarks=_list(_object("code en es", code=_TEXT, en=_TEXT, es=_TEXT)), judgement={"type": ["object", "null"]},
+            ),
+            _object("note", note=_TEXT),
+        ],
+    },
 }  # fmt: skip

@@ -14,6 +14,7 @@ from exchange.cli import (
     certificates,
     consenting,
     demo,
+    desk,
     feeding,
     gateway,
     giving,
@@ -25,7 +26,7 @@ from exchange.cli import (
 )  # fmt: skip
 from exchange.cli.output import language, plain, spanish
 from exchange.cli.words import Option, group
-from exchange.client import EvidenceFault
+from exchange.client import Alarm, EvidenceFault
 from exchange.errors import LedgerFault, Refusal
 from exchange.ledger.note import NoteFault
 from exchange.ledger.receipt import ReceiptFault
@@ -50,6 +51,7 @@ for module in (
     certificates,
     consenting,
     demo,
+    desk,
     feeding,
     gateway,
     giving,
@@ -76,6 +78,9 @@ def main() -> None:
         field = f" [{refusal.field}]" if refusal.field else ""
         click.echo(plain(f"{refusal.code}{field}: {refusal.text.in_language(language())}"), err=True)
         sys.exit(1)
+    except Alarm as alarm:
+        click.echo(plain(f"{alarm.code}: {alarm.es if spanish() else alarm.en}"), err=True)
+        sys.exit(4)
     except (Fault, JsonError, NoteFault, ReceiptFault, EvidenceFault) as fault:
         click.echo(plain(f"{fault.code}: {fault.es if spanish() else fault.en}"), err=True)
         sys.exit(1)

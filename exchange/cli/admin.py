@@ -51,7 +51,7 @@ def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:
 
 
 @command(
-    es="Crea las claves, la PKI de desarrollo de ambos países, dos testigos, el acuerdo de muestra y las colecciones."
+    es="Crea las claves, la PKI de desarrollo de ambos países, cuatro testigos, el acuerdo de muestra y las colecciones."
 )
 @in_home
 @option("--port", default=8443, show_default=True, help="For clients with tokens.", es="Para clientes con token.")
@@ -75,7 +75,7 @@ def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:
     es="Archivo con la contraseña de la base de datos, modo 0600; si falta, vale PGPASSFILE.",
 )
 def init(home: Path, port: int, mtls_port: int, database_url: str, database_password_file: Path | None) -> None:
-    """Make keys, both countries' development PKI, two witnesses, the sample agreement and collections."""
+    """Make keys, both countries' development PKI, four witnesses, the sample agreement and collections."""
     database: dict[str, Any] = {"database_url": database_url} if database_url else {}
     if database_url and database_password_file is not None:
         database["database_password_file"] = database_password_file.absolute()

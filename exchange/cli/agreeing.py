@@ -234,7 +234,7 @@ def pending(home: Path, as_json: bool) -> None:
 
     async def ask(services: Services) -> list[dict[str, Any]]:
         rules = await services.rulebook.current()
-        return [as_told(one, rules, None) for one in await services.agreements.drafts() if one.follows(rules)]
+        return [as_told(one, rules, None) for one in await services.agreements.pending()]
 
     found = at_hub(home, ask)
     if as_json:

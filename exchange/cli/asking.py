@@ -54,6 +54,13 @@ def at_network(me: Profile, work: Callable[[Client], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
+async def hold_to_it(me: Profile, client: Client) -> None:
+    """See that the hub's logs grew out of what the member saw of them before. Raises Alarm."""
+    memory = me.memory(SystemClock())
+    if memory is not None:
+        await memory.compare(client)
+
+
 @command("me", es="Quién soy en el centro y hasta cuándo vale mi credencial.")
 @as_member
 @as_json

@@ -73,8 +73,8 @@ def diff(home: Path, who: str | None, old: str, new: str, as_json: bool) -> None
 @as_json
 def simulate(home: Path, new: str, since: str, as_json: bool) -> None:
     """What of that which came since then would have been released or withheld under another agreement."""
-    back_us, after = _back_us(since), ref(new)
-    _show(at_hub(home, lambda services: _compared(services, IN_FORCE, after, back_us)), as_json=as_json)
+    past_us, after = back_us(since), ref(new)
+    _show(at_hub(home, lambda services: _compared(services, IN_FORCE, after, past_us)), as_json=as_json)
 
 
 @command("coverage", es="Qué cláusulas no ejercita ninguna prueba ni ningún objeto del centro.")
@@ -124,7 +124,8 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     )
 
 
-def _back_us(text: str) -> int:
+def back_us(text: str) -> int:
+    """`36h` or `30d`, as microseconds."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", text, re.ASCII)
     if match is None:
         raise Malformed(

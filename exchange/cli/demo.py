@@ -26,9 +26,11 @@ from taxii2client.v21 import as_pages
 
 from certs.faults import Fault
 from exchange import observe
+from exchange.cli import setup
 from exchange.cli.feeding import STANDING, standing
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
 from exchange.cli.output import advance, plain, progress, say, spoken, table
+from exchange.cli.packing import HubCopy
 from exchange.cli.stage import Stage, free_ports, stage, write_for_machines
 from exchange.cli.upstream import Upstream, run_medallion
 from exchange.cli.words import command, new_folder, option
@@ -50,7 +52,7 @@ TLP = {word: marking for marking, word in TLP_DEFINITIONS.items()}
 NOFORN = next(marking for marking, one in CAVEAT_MARKINGS.items() if one["name"] == "NOFORN")
 
 COSIGN_SECONDS = 30.0
-"""Both witnesses answer in a tenth of a second; by then something is wrong with one."""
+"""The witnesses answer in a tenth of a second; by then something is wrong with one."""
 
 SOCS = ("us-maritime", "mx-aduanas")
 """Who pulls: one of each country."""
@@ -65,7 +67,7 @@ class Plan:
     sources: tuple[tuple[str, Source], ...] = ()
     """The importing member, and what it imports."""
     ports: tuple[int, ...] = ()
-    """The hub's two and the two witnesses'; by default any that are free."""
+    """The hub's two and the four witnesses'; by default any that are free."""
     upstream: Callable[[Sequence[dict[str, Any]]], AbstractContextManager[Upstream]] = run_medallion
 
     @property
@@ -155,12 +157,12 @@ async def _play(plan: Plan, log: TextIO) -> int:
     async with contextlib.AsyncExitStack() as stack:
         say("Making keys, members, witnesses and a hub …", "Preparando claves, miembros, testigos y un centro …")
         with _step("starting the hub and its witnesses", "al arrancar el centro y sus testigos"):
-            ports = plan.ports or free_ports(4)
+            ports = plan.ports or free_ports(2 + len(setup.WITNESSES))
             on = await stack.enter_async_context(stage(plan.home, SystemClock(), ports, log))
             write_for_machines(plan.card, on)
         say(
-            f"A hub at {on.hub.url}/taxii2/, a witness in each country, {len(on.members)} fictional members.",
-            f"Un centro en {on.hub.url}/taxii2/, un testigo en cada país, {len(on.members)} miembros ficticios.",
+            f"A hub at {on.hub.url}/taxii2/, two witnesses in each country, {len(on.members)} fictional members.",
+            f"Un centro en {on.hub.url}/taxii2/, dos testigos en cada país, {len(on.members)} miembros ficticios.",
         )
         with _step("loading the feeds", "al cargar las fuentes"):
             runs = await _load_feeds(on, plan)
@@ -481,6 +483,10 @@ def _summary(on: Stage, runs: Sequence[Run], pulled: Mapping[str, set[str]], rep
             f"\N{CHECK MARK} The copy of the ledger verifies offline. {seconds:.0f} seconds in all.",
             f"\N{CHECK MARK} La copia del registro se verifica sin conexión. {seconds:.0f} segundos en total.",
         )
+        asked = (
+            f"puente audit refused --copy {on.home.root / 'copy'} --policy {on.home.root / 'hub' / 'witness-policy'}"
+        )
+        say(f"  An auditor's question of it: {asked}", f"  Una consulta de auditoría: {asked}")
 
 
 def _most(run: Run) -> str:

@@ -3,7 +3,7 @@
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,17 @@ from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.keys import replace_file
 from exchange.cli.admin import as_json
-from exchange.cli.asking import as_member, at_network
+from exchange.cli.asking import as_member, at_network, hold_to_it
 from exchange.cli.output import advance, language, machine, progress, say, table
 from exchange.cli.profile import Profile
 from exchange.cli.words import a_file, argument, command, new_file, new_folder, option
-from exchange.client import Client, Packed, Refused, SubmitResult, claims, pair, prepare
+from exchange.client import Client, Packed, Refused, SubmitResult, claims, pair, prepare, verify_receipt
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
 from exchange.errors import Malformed, NotStix, Text, Unavailable
 from exchange.ledger.merkle import leaf_hash
+from exchange.ledger.note import Policy
+from exchange.ledger.receipt import ReceiptFault
 from exchange.times import as_millis_text
 from feeds.bundles import SUFFIXES, objects_in, read_values
 from feeds.fetch import read_local
@@ -152,8 +154,9 @@ def _with_tearline(values: list[Any], tearline: Path, identity: str) -> list[Any
 @option("--to", "collection", required=True, help="Alias or id of the collection.", es="Alias o id de la colección.")
 @option("--batch", default=1_000, show_default=True, type=click.IntRange(1, 5_000), help="Objects in an envelope.", es="Objetos por sobre.")  # fmt: skip
 @option(
-    "--receipts", type=new_folder, help="Wait for both countries' cosignatures and keep the proofs here.",
-    es="Espera las cofirmas de ambos países y guarda aquí las pruebas.",
+    "--receipts", type=new_folder,
+    help="Wait for both countries' cosignatures, check the proofs under one's own policy and keep them here.",
+    es="Espera las cofirmas de ambos países, comprueba las pruebas con la política propia y las guarda aquí.",
 )  # fmt: skip
 @as_json
 def submit(me: Profile, source: Path, collection: str, batch: int, receipts: Path | None, as_json: bool) -> None:
@@ -166,8 +169,11 @@ def submit(me: Profile, source: Path, collection: str, batch: int, receipts: Pat
     objects, bad = completed(values, me.identity)
     results: list[SubmitResult] = []
     kept: list[str] = []
+    pending: list[str] = []
+    policies = me.policies() if receipts is not None else {}
 
     async def work(client: Client) -> None:
+        await hold_to_it(me, client)
         with progress("submit", len(objects)) as bar:
 
             def step(result: SubmitResult) -> None:
@@ -176,19 +182,23 @@ def submit(me: Profile, source: Path, collection: str, batch: int, receipts: Pat
 
             await client.submit(objects, collection, batch=batch, on_progress=step)
         if receipts is not None:
-            kept.extend([path.name for path in await keep_receipts(client, results, receipts)])
+            kept.extend([path.name for path in await keep_receipts(client, results, receipts, policies)])
+            pending.extend(waiting(receipts))
+            await hold_to_it(me, client)
 
     try:
         at_network(me, work)
     finally:  # what was taken before a fault stays taken, and has to be told
         refused = bad + [one for result in results for one in result.refused]
-        _report([one for result in results for one in result.accepted], refused, results, kept, as_json=as_json)
+        _report(
+            [one for result in results for one in result.accepted], refused, results, kept, pending, as_json=as_json
+        )
     sys.exit(1 if refused else 0)
 
 
 def _report(
     accepted: Sequence[Packed], refused: Sequence[Refused], results: Sequence[SubmitResult], kept: Sequence[str],
-    *, as_json: bool,
+    pending: Sequence[str], *, as_json: bool,
 ) -> None:  # fmt: skip
     if as_json:
         machine({
@@ -196,6 +206,7 @@ def _report(
             "refused": [dict(zip(REFUSALS, _refusal(one), strict=True)) for one in refused],
             "statuses": [one.id for one in results if one.id],
             "receipts": list(kept),
+            "pending": list(pending),
         })  # fmt: skip
         return
     kinds = Counter(one.id.partition("--")[0] for one in accepted)
@@ -207,6 +218,7 @@ def _report(
     say(f"{len(accepted)} accepted, {len(refused)} refused.", f"{len(accepted)} aceptados, {len(refused)} rechazados.")
     if kept:
         say(f"{len(kept)} receipts kept.", f"{len(kept)} comprobantes guardados.")
+    say_pending(pending)
 
 
 def _refusal(one: Refused) -> tuple[str, str, str, str, str]:
@@ -216,9 +228,10 @@ def _refusal(one: Refused) -> tuple[str, str, str, str, str]:
 # --- receipts ---
 
 
-async def keep_receipts(client: Client, results: Sequence[SubmitResult], directory: Path) -> list[Path]:
+async def keep_receipts(
+    client: Client, results: Sequence[SubmitResult], directory: Path, policies: Mapping[str, Policy]
+) -> list[Path]:
     """Each submission's entries with the proofs that they are in the log, as `puente ledger receipt` reads them."""
-    paths = []
     for leaf in {(one.log, one.index): one for result in results for one in result.leaves}.values():
         data = await client.leaf(leaf.log, leaf.index)
         if leaf_hash(data) != leaf.hash:
@@ -227,31 +240,50 @@ async def keep_receipts(client: Client, results: Sequence[SubmitResult], directo
                 f"El centro muestra un asiento {leaf.log}/{leaf.index} distinto del que prometió al aceptar los objetos.",
                 code="hub-answer",
             )
-        paths.append(
-            keep_receipt(directory, f"{leaf.log}-{leaf.index}", data, await proof(client, leaf.log, leaf.index))
-        )
+        keep_entry(directory, leaf.log, leaf.index, data)
+    return await collect(client, directory, policies)
+
+
+def keep_entry(directory: Path, log: str, index: int, leaf: bytes) -> None:
+    """The entry itself: whoever holds it can ask for its proof until there is one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    replace_file(directory / f"{log}-{index}.leaf", leaf)
+
+
+def waiting(directory: Path) -> list[str]:
+    """The entries whose proofs are still to come, by name."""
+    return sorted(path.stem for path in directory.glob("*-*.leaf") if not path.with_suffix(".tlog-proof").exists())
+
+
+async def collect(client: Client, directory: Path, policies: Mapping[str, Policy]) -> list[Path]:
+    """Fetch the proofs of the entries that lack one, those of earlier runs too, and check each under the member's own policy
+    before it is kept. Raises ReceiptFault. What the witnesses have not cosigned in time is left for the next run."""
+    paths, patience = [], RECEIPT_WAITS
+    for name in waiting(directory):
+        log, _, index = name.rpartition("-")
+        if log not in policies or not index.isdecimal():
+            continue
+        found = await client.receipt(log, int(index), wait_seconds=20 if patience else 0)
+        while found is None and patience:
+            patience -= 1
+            found = await client.receipt(log, int(index), wait_seconds=20)
+        if found is None:
+            continue
+        proven = verify_receipt(found, (directory / f"{name}.leaf").read_bytes(), policies[log])
+        if proven.index != int(index):
+            raise ReceiptFault("receipt-index", f"{name}: it proves another entry.", f"{name}: prueba otro asiento.")
+        replace_file(directory / f"{name}.tlog-proof", found)
+        paths.append(directory / f"{name}.tlog-proof")
     return paths
 
 
-async def proof(client: Client, log: str, index: int) -> bytes:
-    """The receipt of an entry, once the witnesses cosigned. Raises Unavailable when they do not."""
-    for _ in range(RECEIPT_WAITS):
-        found = await client.receipt(log, index, wait_seconds=20)
-        if found is not None:
-            return found
-    raise Unavailable(
-        f"Entry {log}/{index} is not cosigned by both countries yet; ask for its receipt later.",
-        f"El asiento {log}/{index} aún no está cofirmado por ambos países; pida su comprobante más tarde.",
-        code="receipt-pending",
-    )
-
-
-def keep_receipt(directory: Path, name: str, leaf: bytes, receipt: bytes) -> Path:
-    """Two files: the proof, and the entry it proves."""
-    directory.mkdir(parents=True, exist_ok=True)
-    replace_file(directory / f"{name}.leaf", leaf)
-    replace_file(directory / f"{name}.tlog-proof", receipt)
-    return directory / f"{name}.tlog-proof"
+def say_pending(pending: Sequence[str]) -> None:
+    if pending:
+        say(
+            f"{len(pending)} receipts wait for both countries' cosignatures; the next run with --receipts fetches them.",
+            f"{len(pending)} comprobantes esperan las cofirmas de ambos países; la próxima ejecución con --receipts los trae.",
+            err=True,
+        )
 
 
 COMMANDS: tuple[click.Command, ...] = (sign, submit)

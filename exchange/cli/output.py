@@ -14,16 +14,16 @@ from exchange.errors import Text
 COLUMNS = {
     "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "agreement": "acuerdo", "alias": "alias", "applies": "se aplica",
     "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
-    "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
+    "cosigned": "cofirmado", "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
     "denied": "denegados", "held": "retenidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
     "to judge": "por evaluar", "under way": "en camino", "waiting": "en espera",
-    "expires": "vence", "fault": "falla", "lag": "retraso", "last good": "última buena", "field": "campo", "id": "id", "kind": "clase",
+    "expires": "vence", "fault": "falla", "lag": "retraso", "last good": "última buena", "field": "campo", "file": "archivo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
-    "member": "miembro", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "opened": "abierto",
+    "member": "miembro", "mirror": "copia", "name": "nombre", "note": "nota", "object": "objeto", "objects": "objetos", "opened": "abierto",
     "product": "producto", "publisher": "publica", "read": "lee", "readers": "lectores", "reason": "motivo", "recall": "retiro", "records": "registros",
     "refused": "rechazados", "revoked": "revocados", "roles": "funciones", "root": "raíz", "sectors": "sectores",
     "seen": "visto", "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
-    "status": "situación", "thumbprint": "huella", "title": "título", "tlp": "tlp", "token": "token", "type": "tipo",
+    "status": "situación", "thumbprint": "huella", "title": "título", "time": "hora", "tlp": "tlp", "token": "token", "type": "tipo",
     "unchanged": "sin cambios", "use": "uso", "value": "valor", "verdict": "dictamen", "version": "versión",
     "what": "qué", "what it said": "qué dijo", "write": "escribe", "writers": "autores",
     "approved by": "aprobado por", "direction": "sentido", "effect": "efecto",
@@ -33,6 +33,12 @@ COLUMNS = {
     "members": "miembros", "originator": "remitente", "owner": "titular", "request": "solicitud", "until": "hasta",
     "signed indicator": "indicador firmado", "us-maritime has it": "us-maritime lo tiene",
     "mx-aduanas has it": "mx-aduanas lo tiene",
+    "activated": "activado", "approver": "aprobador", "assurance": "garantía", "available": "disponible",
+    "basis": "fundamento", "by": "por", "decision": "decisión", "detail": "detalle", "entry": "asiento", "event": "evento",
+    "evidence": "evidencia", "feed": "fuente", "finding": "hallazgo", "first difference": "primera diferencia", "had": "lo tenía",
+    "in force": "en vigor", "items_root": "raíz de la página", "key": "clave", "on": "sobre", "other entries": "asientos de la otra",
+    "outcome": "resultado", "page": "página", "published": "publicado", "complete": "completa", "fetched": "obtenidos", "seconds": "segundos",
+    "silent": "silencio", "since before": "desde la anterior", "times": "veces", "transform": "transformación",
 }  # fmt: skip
 """Every head of a table, in Spanish. JSON keeps the English word as its name."""
 

@@ -6,6 +6,8 @@
     identity = "identity--…"
     signing_key = "signing.key"                 mode 0600, as tls_key and token_file
     signing_certificate = "signing.pem"
+    policy = "policy"                           the witness policies (both, us, mx) that both countries gave the member
+    seen = "seen"                               what it remembers of the hub's logs, to hold the hub to it
 
 Paths are relative to the profile. Nothing here needs the hub's directory: with the files it names, a profile can be
 carried to the member's own machine.
@@ -20,15 +22,18 @@ from pydantic import BaseModel, ConfigDict
 
 from certs.keys import load_key, load_secret, read_certificate, save_secret
 from certs.signature import Signer
-from exchange.client import Client
+from exchange.client import Client, Memory, read_policy
 from exchange.clock import Clock
 from exchange.errors import Malformed, NotFound, Text
+from exchange.ledger.entry import LOGS
+from exchange.ledger.note import Policy
 from exchange.settings import read_toml
 
 NAME: Final = "client.toml"
 TOKEN: Final = "PUENTE_TOKEN"  # noqa: S105  # the variable's name
 _PATHS: Final = (
-    "ca_file", "signing_key", "signing_certificate", "tls_key", "tls_certificate", "token_file",
+    "ca_file", "signing_key", "signing_certificate", "tls_key", "tls_certificate", "token_file", "policy",
+    "seen",
 )  # fmt: skip
 
 
@@ -49,6 +54,8 @@ class Profile(BaseModel):
     tls_key: Path = Path("tls.key")
     tls_certificate: Path = Path("tls.pem")
     token_file: Path = Path("token")
+    policy: Path = Path("policy")
+    seen: Path = Path("seen")
 
     @classmethod
     def load(cls, path: Path) -> "Profile":
@@ -75,6 +82,22 @@ class Profile(BaseModel):
             )
         load_secret(self.tls_key)  # raises when others can read it; the TLS library would not ask
         return Client(self.mtls_hub, client_cert=(self.tls_certificate, self.tls_key), **more)
+
+    def policies(self) -> dict[str, Policy]:
+        """The member's own witness policies. Raises PolicyFault naming the line; NotFound when it has none."""
+        found = {log: read_policy(self.policy / log) for log in LOGS if (self.policy / log).is_file()}
+        if not found:
+            raise NotFound(
+                f"There is no witness policy in {self.policy}: without one, no receipt can be checked.",
+                f"No hay política de testigos en {self.policy}: sin ella no puede comprobarse ningún comprobante.",
+                code="no-policy",
+                field="policy",
+            )
+        return found
+
+    def memory(self, clock: Clock) -> Memory | None:
+        """What the member saw of the hub's logs, None for one that was given no policy to judge them by."""
+        return Memory(self.seen, self.policies(), clock) if self.policy.is_dir() else None
 
     def signer(self) -> Signer | None:
         """None for a member that keeps no signing key here, as auditors do."""

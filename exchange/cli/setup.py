@@ -1,10 +1,10 @@
-"""What `puente init` makes: two countries' development PKI, the hub's keys and settings, two witnesses, the first agreement.
+"""What `puente init` makes: two countries' development PKI, the hub's keys and settings, four witnesses, the first agreement.
 
 A directory holds all of it:
 
     pki/us  pki/mx  pki/hub     authorities; in production each country keeps its own, offline
     hub/puente.toml             settings; beside it database, keys (0600), anchors, TLS, witness policies
-    witness-us  witness-mx      what each country runs
+    witness-us-a -us-b -mx-a …  what each country runs: two each, because one that is away would stop both countries' receipts
     members/<slug>/             TLS and signing keys of each member (0600), and its profile, client.toml
 """
 
@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_bytes
@@ -23,14 +24,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import Authority, Issued, hub_authority, server_certificate
-from certs.keys import PrivateKey, load_key, save_key, save_secret
+from certs.keys import PrivateKey, load_key, replace_file, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
 from exchange.cli import profile
 from exchange.clock import Clock
 from exchange.errors import Conflict, NotFound
 from exchange.governance.approvals import of_agreement, sign
-from exchange.ledger.entry import LOGS
+from exchange.ledger.entry import LOGS, national
 from exchange.ledger.note import LogKey, new_log_key
 from exchange.ledger.publisher import Anchors
 from exchange.ledger.witness import Witness
@@ -45,6 +46,8 @@ OPERATOR = "hub:puente:acct:operator"
 GATEWAY = "gateway"
 """The kind of a member that is its country's gateway: its signing certificate is of the gateway intermediate, and the trust
 list names it."""
+
+WITNESSES = ("us-a", "us-b", "mx-a", "mx-b")
 
 NOTICES_NAME = "notices.hub.example"
 APPROVERS = 3
@@ -109,8 +112,8 @@ class Home:
     def authority(self, country: str) -> Authority:
         return Authority.load(self.root / "pki" / country.lower())
 
-    def witness(self, country: str) -> Path:
-        return self.root / f"witness-{country.lower()}"
+    def witness(self, name: str) -> Path:
+        return self.root / f"witness-{name}"
 
     def member(self, slug: str) -> Path:
         return self.root / "members" / slug
@@ -164,7 +167,7 @@ def create(
         "",
         "[witnesses]",
     ]
-    witness_urls = witness_urls or {"us-a": "http://127.0.0.1:8451", "mx-a": "http://127.0.0.1:8452"}
+    witness_urls = witness_urls or {name: f"http://127.0.0.1:{8451 + n}" for n, name in enumerate(WITNESSES)}
     lines += [f'{witness} = "{url}"' for witness, url in witness_urls.items()]
     home.settings_file.write_text("\n".join([*lines, ""]))
     return home
@@ -178,29 +181,43 @@ def _make_logs(home: Home) -> None:
         keys[log] = new_log_key(f"{name}/audit/{log}")
         save_secret(keys[log].encode().encode() + b"\n", hub / "keys" / f"log-{log}.key")
         Anchors(hub / "anchors").create(log)
-    seen = {"US": ("both", "us"), "MX": ("both", "mx")}
     vkeys = {
-        country: Witness.create(
-            home.witness(country), f"{country.lower()}-a.witness.example", [keys[log].vkey for log in logs]
+        name: Witness.create(
+            home.witness(name), f"{name}.witness.example", [keys[log].vkey for log in ("both", name[:2])], mirror=True
         )
-        for country, logs in seen.items()
+        for name in WITNESSES
     }
     for log in LOGS:
         (hub / "witness-policy" / log).write_text(witness_policy(log, keys[log].vkey, vkeys))
 
 
 def witness_policy(log: str, vkey: str, witnesses: Mapping[str, str]) -> str:
-    """The C2SP policy of one log: both countries' witnesses for `both`, a country's own for its log."""
-    mine = list(witnesses) if log == "both" else [log.upper()]
-    lines = [f"log {vkey}", *(f"witness {country.lower()}-a {witnesses[country]}" for country in mine)]
-    lines += [f"group {country} any {country.lower()}-a" for country in mine]
+    """The C2SP policy of one log: one witness of each country for `both`, one of its own for a country's log."""
+    mine = {country: [name for name in witnesses if name.startswith(country.lower())] for country in ("US", "MX")}
+    if log != "both":
+        mine = {log.upper(): mine[log.upper()]}
+    lines = [f"log {vkey}", *(f"witness {name} {witnesses[name]}" for names in mine.values() for name in names)]
+    lines += [f"group {country} any {' '.join(names)}" for country, names in mine.items()]
     if log == "both":
         lines.append("group BOTH all US MX")
-    return "\n".join([*lines, f"quorum {'BOTH' if log == 'both' else mine[0]}", ""])
+    return "\n".join([*lines, f"quorum {'BOTH' if log == 'both' else log.upper()}", ""])
+
+
+def fail_open(policies: Path) -> None:
+    """Have release go on without any witness: a choice that is both countries' to make (ledger design, 2.6)."""
+    for file in policies.iterdir():
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("quorum ")]
+        file.write_text("\n".join([*lines, "quorum none", ""]))
 
 
 async def establish(services: Services, home: Home) -> None:
     """Put the trust list, the sample agreement and the sample collections into force, approved by both countries."""
+    policies = {log: (services.settings.witness_policy / log).read_bytes() for log in LOGS}
+    await services.records.opened(
+        OPERATOR,
+        {log: (origin, services.publisher.vkeys[log], sha256(policies[log]).hexdigest())
+         for log, origin in services.publisher.origins.items()},
+    )  # fmt: skip
     now = as_datetime(services.clock.now_us())
     approvers = {country.value: _approvers(home, country.value, now) for country in Country}
     trust = TrustList.draft(
@@ -277,6 +294,7 @@ async def add_member(services: Services, home: Home, member: Member, *, tls_days
         issued = authority.issue(kind, member.slug, now=now, days=days)
         issued.save(directory, name)
         await enrol(services, member.slug, kind, issued.certificate)
+    _hand_policies(services.settings.witness_policy, directory / "policy", member.country)
     public, mtls_port = services.settings.public_url, services.settings.mtls_port
     profile.write(
         directory,
@@ -286,6 +304,13 @@ async def add_member(services: Services, home: Home, member: Member, *, tls_days
         identity=member.identity_id,
         ca_file=home.ca_from(directory),
     )
+
+
+def _hand_policies(source: Path, to: Path, country: str) -> None:
+    """In production both countries hand these to the member, and the hub has no part in it."""
+    to.mkdir(mode=0o700, exist_ok=True)
+    for log in ("both", national(country)):
+        replace_file(to / log, (source / log).read_bytes())
 
 
 async def enrol(services: Services, slug: str, kind: str, certificate: x509.Certificate) -> None:

@@ -1,4 +1,4 @@
-"""Where the demo plays: both countries' PKI, ten members, two witness processes and a hub, begun and ended in order."""
+"""Where the demo plays: both countries' PKI, ten members, four witness processes and a hub, begun and ended in order."""
 
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ async def stage(directory: Path, clock: Clock, ports: Sequence[int], log: TextIO
     `ports`: the hub's two and one for each witness. Raises Unavailable when a process does not come up.
     """
     tls, mtls, *witness_ports = ports
-    urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(("us-a", "mx-a"), witness_ports, strict=True)}
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(setup.WITNESSES, witness_ports, strict=True)}
     home = setup.create(directory, clock, ports=(tls, mtls), witness_urls=urls)
     settings = home.settings().model_copy(update={"witness_interval_seconds": 1.0, "shutdown_seconds": 5})
     members = {row[0]: setup.sample_member(row[0]) for row in setup.SAMPLE_MEMBERS}
@@ -71,7 +71,7 @@ async def stage(directory: Path, clock: Clock, ports: Sequence[int], log: TextIO
     tokens: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         witnesses = {
-            name: await stack.enter_async_context(_witness(home.witness(name[:2]), port, log))
+            name: await stack.enter_async_context(_witness(home.witness(name), port, log))
             for name, port in zip(urls, witness_ports, strict=True)
         }
         async with working(settings, clock) as services:

@@ -1,7 +1,8 @@
 """What a member takes, and proves without trusting anybody: `puente pull` and `puente verify`."""
 
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,15 +19,16 @@ from certs.profiles import GATEWAY, SIGNING
 from certs.signature import ATTESTATION, NOTICE, KeyringEntry
 from certs.trust import COUNTRIES, TrustList
 from exchange.cli.admin import as_json
-from exchange.cli.asking import as_member, at_network
-from exchange.cli.giving import keep_receipt, proof, read_objects, the_input
+from exchange.cli.asking import as_member, at_network, hold_to_it
+from exchange.cli.giving import collect, keep_entry, read_objects, say_pending, the_input, waiting
 from exchange.cli.output import machine, progress, say, spanish, spoken, table
 from exchange.cli.profile import Profile
 from exchange.cli.words import a_file, a_folder, argument, command, new_file, new_folder, option
 from exchange.client import Client, Page, divide, keyring, verify_object
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
-from exchange.errors import Malformed, Text
+from exchange.errors import Malformed, Text, TooFast, Unavailable
+from exchange.ledger.note import Policy
 from exchange.times import as_datetime, parse_us
 
 STATE = ".cursor.json"
@@ -82,8 +84,8 @@ STATE = ".cursor.json"
 @option(
     "--receipts",
     type=new_folder,
-    help="Keep each page's release entry with its proof, and verify the page against it.",
-    es="Guarda el asiento de entrega de cada página con su prueba, y verifica la página contra él.",
+    help="Keep each page's release entry with its proof, verify the page against it, and the proof under one's own policy.",
+    es="Guarda el asiento de entrega de cada página con su prueba; verifica la página contra él y la prueba con la política propia.",
 )
 @as_json
 def pull(
@@ -99,9 +101,13 @@ def pull(
         output.mkdir(parents=True, exist_ok=True)
         state = state or output / STATE
     filters = _filters(matches)
-    totals = {"pages": 0, "objects": 0, "receipts": 0, "notices": 0}
+    totals = {"pages": 0, "objects": 0, "receipts": 0, "notices": 0, "pending": 0}
+    policies = me.policies() if receipts is not None else {}
 
     async def work(client: Client) -> None:
+        await hold_to_it(me, client)
+        if receipts is not None:  # what an earlier run had to leave
+            totals["receipts"] += len(await collect(client, receipts, policies))
         with progress("pull") as bar:
             async for page in client.pages(
                 collection, added_after=added_after, match=filters, limit=limit, state=state, follow=follow,
@@ -110,15 +116,22 @@ def pull(
                 if not page.objects:
                     continue
                 if receipts is not None:  # before the page is shown to anybody
-                    totals["receipts"] += await _prove(client, page, receipts)
+                    totals["receipts"] += await _prove(client, page, receipts, policies)
                 _write(page, None if to_stdout else output)
                 totals["pages"] += 1
                 totals["objects"] += len(page.objects)
                 totals["notices"] += sum(_type(one) == NOTICE for one in page.objects)
                 bar.length = totals["objects"] + page.more
                 bar.update(len(page.objects))
+                if follow:
+                    with contextlib.suppress(TooFast, Unavailable):  # the next page asks again
+                        await hold_to_it(me, client)
+        await hold_to_it(me, client)
 
     at_network(me, work)
+    pending = waiting(receipts) if receipts is not None else []
+    totals["pending"] = len(pending)
+    say_pending(pending)
     if as_json and not to_stdout:
         machine(totals)
     else:
@@ -157,14 +170,17 @@ def _write(page: Page, folder: Path | None) -> None:
     replace_file(folder / f"{page.first.replace(':', '')}.ndjson", lines)
 
 
-async def _prove(client: Client, page: Page, directory: Path) -> int:
-    """Keep the entries that record this release, and hold the page against them. Raises EvidenceFault."""
+async def _prove(client: Client, page: Page, directory: Path, policies: Mapping[str, Policy]) -> int:
+    """Hold the page against the entries that record its release, keep those, and fetch the proofs that are to be had.
+
+    Raises EvidenceFault for a page that is not what was logged, ReceiptFault for a proof that proves nothing.
+    """
     places = [(place.log, index) for place in page.leaves for index in range(place.first, place.last + 1)]
     entries = {place: await client.leaf(*place) for place in places}
     divide(page.objects, list(entries.values()))
-    for (log, index), leaf in entries.items():
-        keep_receipt(directory, f"{log}-{index}", leaf, await proof(client, log, index))
-    return len(entries)
+    for place, leaf in entries.items():
+        keep_entry(directory, *place, leaf)
+    return len(await collect(client, directory, policies))
 
 
 # --- verify ---

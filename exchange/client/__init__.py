@@ -3,6 +3,7 @@
 from exchange.client.client import Client
 from exchange.client.connection import Connection
 from exchange.client.envelopes import Envelope, Packed, Provenance, Refused, claims, pack, prepare
+from exchange.client.gossip import Alarm, Memory
 from exchange.client.reading import Page, Place, places
 from exchange.client.submitting import Leaf, SubmitResult, read_result
 from exchange.client.tearline import pair
@@ -17,11 +18,13 @@ from exchange.client.verify import (
 )
 
 __all__ = [
+    "Alarm",
     "Client",
     "Connection",
     "Envelope",
     "EvidenceFault",
     "Leaf",
+    "Memory",
     "Packed",
     "Page",
     "Place",

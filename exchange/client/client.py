@@ -11,10 +11,12 @@ from certs.jcs import canonical
 from certs.signature import Signer
 from exchange.client.connection import TAXII, Connection, Pause
 from exchange.client.envelopes import BATCH_OBJECTS, BODY_LIMIT_BYTES, Envelope, Provenance, pack, prepare
+from exchange.client.gossip import PROOF, SEEN, Shown
 from exchange.client.reading import CursorFile, Match, Page, read_page
 from exchange.client.submitting import SubmitResult, nothing_sent, read_result
 from exchange.clock import Clock
 from exchange.errors import Malformed, NotFound, TooFast, Unavailable
+from exchange.ledger.note import Checkpoint
 from exchange.times import as_millis_text
 
 PENDING_POLLS = 60
@@ -289,6 +291,11 @@ class Client:
         about = "audiences" if str(statement["statement"]["kind"]).startswith("audience.") else "consents"
         return await self._post(f"/api/v1/{about}", statement)
 
+    async def audit(self, question: str, query: Mapping[str, str]) -> bytes:
+        """For auditors: an answer from the logs, as JSON Lines with the hub's seal as the last. The seal is not checked here."""
+        answer = await self._connection.request("GET", f"/api/v1/audit/{question}", query=query, json=False)
+        return answer.body
+
     async def access(self) -> dict[str, Any]:
         """What this member may see now, and by which clause."""
         return await self._json("/api/v1/access")
@@ -314,6 +321,15 @@ class Client:
     async def leaf(self, log: str, index: int) -> bytes:
         """The bytes of one entry about this member's own acts, as they were hashed."""
         return (await self._connection.request("GET", f"/ledger/{log}/leaf/{index}", json=False)).body
+
+    async def checkpoint(self, log: str, seen: Checkpoint) -> Shown:
+        """The newest checkpoint that is cosigned, with the proof that it grew out of the one seen. Nothing is verified here.
+
+        Raises Conflict when the hub says that it did not, NotFound when none is cosigned.
+        """
+        headers = {SEEN: f"{seen.size}:{seen.root.hex()}"}
+        answer = await self._connection.request("GET", f"/ledger/{log}/checkpoint", headers=headers, json=False)
+        return Shown(answer.body, answer.headers.get(PROOF, ""))
 
     async def receipt(self, log: str, index: int, *, wait_seconds: int = 0) -> bytes | None:
         """The proof that an entry is in a log both countries cosigned; None when they have not done so yet."""

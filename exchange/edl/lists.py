@@ -28,12 +28,12 @@ from exchange.ledger.entry import national
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member
 from exchange.model.stix import item_hash
-from exchange.release.disclosure import Part, Piece, parts, release_entries
+from exchange.release.disclosure import Part, Piece, border_closed, first_abroad, parts, release_entries
 from exchange.release.grants import Allowed
 from exchange.release.page import DECISIONS_AT_MOST, Release
 from exchange.rules import Caller, RuleBook, changing
 from exchange.settings import Settings
-from exchange.store.contract import Act, Epochs, LeafRef, ListSize, Outdated, Record, Store
+from exchange.store.contract import DEGRADED, Act, Epochs, LeafRef, ListSize, Outdated, Record, Store
 
 _log = structlog.get_logger("puente.edl")
 
@@ -161,6 +161,8 @@ class Lists:
             file = await self._file(shown, wanted, collection, allowed)
             modified_s = self._modified_s((caller.member.slug, collection.id, wanted), file.digest)
             fresh = has(file.digest, modified_s)
+            if not fresh and epochs.state == DEGRADED and first_abroad(caller, file.parts) is not None:
+                raise border_closed()  # devices keep the list they have
             content = None if fresh else await self._content(file, allowed)
             told = self._told.get((caller.account, collection.id, wanted))
             leaves = told[1] if told is not None and told[0] == file.digest else ()
@@ -170,7 +172,7 @@ class Lists:
                 if any(state.sizes.get(one.kind, 0) != one.count for one in sizes):
                     await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(()), sizes=sizes))
                 state.deliver(shown, wanted, sizes)
-                self._release.polls.count(caller, collection, self._clock.now_us())
+                self._release.sums.poll(caller, collection, self._clock.now_us())
                 return Given(file, modified_s, content, leaves)
             entries = release_entries(caller, collection, "edl", file.parts, file=wanted.file, sha256=file.digest)
             record = Record(entries)
@@ -179,6 +181,7 @@ class Lists:
                 done = await self._sequencer.append(act)
             except Outdated:
                 continue  # as for pages: decide again (invariant I8)
+            self._release.sums.given(caller, collection, file.parts, self._clock.now_us())
             state.deliver(shown, wanted, sizes)
             _keep(self._told, (caller.account, collection.id, wanted), (file.digest, done.leaves))
             return Given(file, modified_s, content, done.leaves)

@@ -86,11 +86,13 @@ def of_overlay(overlay: Overlay) -> dict[str, Any]:
     }
 
 
-def sign(words: Words, *, decision: str, key: PrivateKey, certificate: x509.Certificate) -> Approval:
+def sign(
+    words: Words, *, decision: str, key: PrivateKey, certificate: x509.Certificate, typ: str = APPROVAL_TYPE
+) -> Approval:
     """An approval under an approver's certificate, which says who that is and for which country."""
     country, approver = named(certificate)
     said = {**words, "approver": approver, "country": country, "decision": decision}
-    return Approval(said, sign_document(said, typ=APPROVAL_TYPE, key=key, certificate=certificate))
+    return Approval(said, sign_document(said, typ=typ, key=key, certificate=certificate))
 
 
 def named(certificate: x509.Certificate) -> tuple[str, str]:
@@ -122,6 +124,7 @@ def heard(
     *,
     at: datetime,
     field: str = "approval",
+    typ: str = APPROVAL_TYPE,
 ) -> Voice:
     """Whose approval it is, if it says one of these decisions about these words. `at` is when it was given.
 
@@ -129,7 +132,7 @@ def heard(
     approval-impact, approval-decision.
     """
     try:
-        header = split_detached(approval.jws, typ=APPROVAL_TYPE)[1]
+        header = split_detached(approval.jws, typ=typ)[1]
     except SignatureFault as fault:
         raise _refused("form", fault.en, fault.es, field) from None
     found = trust.approver(header.thumbprint, at=at)
@@ -143,7 +146,7 @@ def heard(
     country, certificate = found
     try:
         verify_document(
-            dict(approval.words), approval.jws, typ=APPROVAL_TYPE,
+            dict(approval.words), approval.jws, typ=typ,
             certificate_lookup=lambda name: certificate if name == header.thumbprint else None,
         )  # fmt: skip
     except SignatureFault:
@@ -182,6 +185,13 @@ def _must_be_about(said: dict[str, Any], about: Words, field: str) -> None:
             "impact",
             "It approves this document with another impact than the one attached.",
             "Aprueba este documento con otro impacto que el adjunto.",
+            field,
+        )
+    if "act" in about:
+        raise _refused(
+            "replayed",
+            "It is about another act, or about the same one in another state of the log.",
+            "Se refiere a otro acto, o al mismo en otro estado del registro.",
             field,
         )
     raise _refused(
@@ -257,6 +267,14 @@ def must_be_threshold(voices: Sequence[Voice], country: CountryCode, agreement: 
     needed = max(party.threshold, trust.threshold(country))
     if given < needed:
         raise _missing(country, given, needed)
+
+
+def must_be_enough(voices: Sequence[Voice], countries: Iterable[str], trust: TrustList) -> None:
+    """Raise NotPermitted (approval-missing) unless enough approvers of each country speak, as the trust list counts them."""
+    for country in countries:
+        given = len(_counted(voices, country))
+        if given < trust.threshold(country):
+            raise _missing(country, given, trust.threshold(country))
 
 
 def _missing(country: str, given: int, needed: int) -> NotPermitted:

@@ -33,6 +33,16 @@ def new_token(member: str, *, now_us: int, days: int, note: str, product: str = 
     return credential, f"{_PREFIX}_{account}_{secret}"
 
 
+def account_in(text: str) -> str:
+    """The account that a token's text names, rightly or not."""
+    return text.partition("_")[2].partition("_")[0]
+
+
+def account_of(der: bytes) -> str:
+    """The account of a TLS client certificate."""
+    return sha256(der).hexdigest()[:16]
+
+
 def authenticate_token(rules: Rules, text: str, now_us: int) -> tuple[Member, Credential] | None:
     """The member a token speaks for, or None: unknown, wrong, ended and expired look alike."""
     prefix, _, rest = text.partition("_")
@@ -56,7 +66,7 @@ def certificate_credential(member: str, certificate: x509.Certificate, *, now_us
     """A credential for a TLS client certificate; it ends when the certificate does."""
     der = certificate.public_bytes(Encoding.DER)
     return Credential(
-        id=sha256(der).hexdigest()[:16],
+        id=account_of(der),
         member=member,
         kind="certificate",
         digest=sha256(der).digest(),
@@ -75,7 +85,7 @@ def authenticate_certificate(rules: Rules, der: bytes, now_us: int) -> tuple[Mem
     never used. Raises NotAuthenticated with a code of its own for each reason.
     """
     digest = sha256(der).digest()
-    credential = rules.registry.credentials.get(digest.hex()[:16])
+    credential = rules.registry.credentials.get(account_of(der))
     if credential is None or not hmac.compare_digest(credential.digest, digest):
         raise _refused("certificate-unknown", "is not enrolled with any member", "no está inscrito con ningún miembro")
     if not _live(credential, now_us):

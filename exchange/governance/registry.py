@@ -4,7 +4,7 @@
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -18,7 +18,7 @@ from certs.trust import TrustList
 from exchange.clock import Clock
 from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
 from exchange.governance.credentials import certificate_credential, new_token
-from exchange.ledger.entry import Entry
+from exchange.ledger.entry import Entry, national
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Credential, Member, SigningCert, Status
 from exchange.model.product import PRODUCTS
@@ -62,7 +62,7 @@ class Governance:
         pub: dict[str, object] = {"account": credential.id, "member": member, "kind": "token", "days": days}
         if product:
             pub["product"] = product
-        await self._act(actor, "acct.add", f"member:{member}", pub, credential)
+        await self._give(actor, credential, pub)
         return credential, text
 
     async def enrol_certificate(
@@ -85,8 +85,19 @@ class Governance:
             ) from None
         credential = certificate_credential(member, certificate, now_us=now_us, note=note)
         pub = {"account": credential.id, "member": member, "kind": "certificate", "sha256": credential.digest.hex()}
-        await self._act(actor, "acct.add", f"member:{member}", pub, credential)
+        await self._give(actor, credential, pub)
         return credential
+
+    async def _give(self, actor: str, credential: Credential, pub: Mapping[str, object]) -> None:
+        """With it goes, into its own country's log, a commitment to whose account it is: `both` names no person."""
+        on = f"member:{credential.member}"
+        entries = [Entry("both", "acct.add", actor, on, pub)]
+        if credential.note:
+            log = national((await self._member(credential.member)).country)
+            entries.append(
+                Entry(log, "acct.bind", actor, on, {"account": credential.id}, private={"note": credential.note})
+            )
+        await self._write(entries, credential)
 
     async def end_credential(self, actor: str, credential_id: str) -> None:
         """Revoke a token or certificate: refused from the next request on."""
@@ -210,8 +221,10 @@ class Governance:
         return member
 
     async def _act(self, actor: str, t: str, on: str, pub: Mapping[str, object], *changes: Change) -> Done:
-        entry = Entry("both", t, actor, on, pub)
-        return await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=tuple(changes)))
+        return await self._write([Entry("both", t, actor, on, pub)], *changes)
+
+    async def _write(self, entries: Sequence[Entry], *changes: Change) -> Done:
+        return await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(tuple(entries)), changes=changes))
 
 
 def _same_title(one: Collection, other: Collection) -> bool:

@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -16,11 +14,12 @@ import structlog
 from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, NotStix, Text
 from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
-from exchange.intake.labelling import FIXED_MARKINGS, Labeller, cited_markings
+from exchange.intake.judgements import Judgements
+from exchange.intake.labelling import FIXED_MARKINGS, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
-from exchange.ledger.entry import Entry, national
+from exchange.ledger.entry import Entry, label_name, national
 from exchange.ledger.merkle import root
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
@@ -41,7 +40,7 @@ from exchange.store.contract import (
     Store,
 )
 from exchange.times import as_datetime, as_text
-from policies.label import CAVEAT_MARKINGS, Label
+from policies.label import CAVEAT_MARKINGS
 
 SLICE_OBJECTS = 100
 """Objects examined in one go off the event loop: some 15 ms, the longest that another envelope, or the writer, waits."""
@@ -145,6 +144,7 @@ class Intake:
                 )
             except Outdated:
                 continue
+            judgements.recorded |= draft.decided
             draft.alarm()
             return Submitted(draft.req, draft.status, done.leaves)
         raise changing()
@@ -215,7 +215,7 @@ class Intake:
         return row.body
 
     async def _examine(
-        self, caller: Caller, collection: Collection, objects: list[Any], judgements: "Judgements", budget: Budget
+        self, caller: Caller, collection: Collection, objects: list[Any], judgements: Judgements, budget: Budget
     ) -> list[Examined | Failure]:
         rules, now_us = judgements.rules, self._clock.now_us()
         known, offered = await self._definitions(objects)
@@ -268,7 +268,7 @@ class Intake:
         cited -= known.keys()
         return known, [value for value in objects if _defines(value) and value["id"] in cited] if cited else []
 
-    def _judgements_under(self, rules: Rules) -> "Judgements":
+    def _judgements_under(self, rules: Rules) -> Judgements:
         if self._judgements is None or self._judgements.rules is not rules:
             self._judgements = Judgements(rules)
         return self._judgements
@@ -279,30 +279,6 @@ class Intake:
 
 def _defines(value: Any) -> bool:
     return isinstance(value, dict) and value.get("type") == "marking-definition" and isinstance(value.get("id"), str)
-
-
-class Judgements:
-    """What one snapshot of the rules makes of labels: kept between envelopes, dropped with the snapshot."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self.labeller = Labeller(rules)
-        self._crosses: dict[str, bool] = {}
-
-    def log(self, encoded: str, country: str) -> str:
-        """In which log objects of a label are published, and withdrawn: `both` when anybody of the other country may
-        have them as they are. Where only an anonymous view may cross, the other country's auditors must not learn by whom
-        and when the original came."""
-        crosses = self._crosses.get(encoded)
-        if crosses is None:
-            label = Label.decode(encoded)
-            crosses = self._crosses[encoded] = any(
-                member.country != country
-                and (found := self.rules.decide(label, member)).effect == "permit"
-                and found.view == "full"
-                for member in self.rules.registry.members.values()
-            )
-        return "both" if crosses else national(country)
 
 
 class _Draft:
@@ -324,6 +300,9 @@ class _Draft:
         self.objects = tuple(one.new for one in judged if isinstance(one, Examined) and one.new is not None)
         # Decided before the lock is taken: a label's first judgement asks for every member.
         self.logs = [judgements.log(new.label, new.country) for new in self.objects]
+        self._judgements = judgements
+        self.decided: set[tuple[str, str]] = set()
+        """Labels that the first object came under, as far as this process knows."""
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 
@@ -347,9 +326,12 @@ class _Draft:
                 if placed.verdict is Verdict.STORED:
                     entries.append(self._submit_entry(new, one, private, gap=placed.gap))
                     published.setdefault((log, new.collection), []).append((new, placed))
+                    self.decided.add((new.label, new.country))
                 one = one._replace(notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
+        self.decided -= self._judgements.recorded
+        entries += [self._judgements.decision(*one) for one in sorted(self.decided)]
         entries += self._refusals(failures, private)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
@@ -377,7 +359,11 @@ class _Draft:
             "count": len(rows),
             "items_root": root([new.object.item for new, _ in rows]).hex(),
         }
-        return Entry(log, "publish", self.caller.actor, f"coll:{collection}", pub)
+        # The manifest, by which an auditor finds an object in the pages that were released.
+        items = [
+            f"{placed.tick} {new.object.id} {new.object.version} {new.object.sha256.hex()}" for new, placed in rows
+        ]
+        return Entry(log, "publish", self.caller.actor, f"coll:{collection}", pub, private={"items": items})
 
     def _refusals(self, failures: list[Failure], private: dict[str, str]) -> list[Entry]:
         log, on = national(self.caller.member.country), f"coll:{self.collection.id}"
@@ -398,12 +384,6 @@ class _Draft:
                 )
             )  # fmt: skip
         return entries
-
-
-@lru_cache(maxsize=4096)
-def label_name(encoded: str) -> str:
-    """What entries call a label by, whose facets a `decide` entry holds."""
-    return sha256(encoded.encode()).hexdigest()[:16]
 
 
 def _success(one: Examined, language: str) -> dict[str, Any]:

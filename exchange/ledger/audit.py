@@ -5,35 +5,44 @@ against forgery it proves nothing, and nothing relies on it: what counts is the 
 make alone.
 """
 
-import os
 import re
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from certs.jcs import JsonError, canonical, load
-from exchange.ledger.entry import LEAF_LIMIT_BYTES, commitment
+from certs.jcs import JsonError, canonical, load_canonical
+from exchange.ledger.copied import Files
+from exchange.ledger.entry import commitment
 from exchange.ledger.findings import TEXTS, Finding, Findings
-from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root
-from exchange.ledger.note import NOTE_LIMIT_BYTES, Checked, Checkpoint, NoteFault, Policy, split_note
-from exchange.ledger.pack import OPENING_LIMIT_BYTES, SEAL, CopySource, cut_hashes, upper_tiles, write_copy
+from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root, verify_consistency
+from exchange.ledger.note import (
+    NOTE_LIMIT_BYTES,
+    Checked,
+    Checkpoint,
+    NoteFault,
+    Policy,
+    decimal,
+    split_note,
+    strict_base64,
+)
+from exchange.ledger.pack import (
+    OPENING_LIMIT_BYTES,
+    CopySource,
+    Progress,
+    cut_hashes,
+    openings_path,
+    upper_tiles,
+    write_copy,
+)
+from exchange.ledger.papers import check_papers
 from exchange.ledger.receipt import RECEIPT_LIMIT_BYTES, Proven, Receipt, ReceiptFault
+from exchange.ledger.sense import Events
 from exchange.ledger.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile, bundles_of, unbundle
-from exchange.model.instant import instant
-
-FILE_LIMIT_BYTES = WIDTH * (2 + 0xFFFF)
-"""The largest entry bundle there can be; no other file comes near. Anything larger is not read."""
 
 __all__ = [
     "CopySource", "Finding", "LogReport", "Report", "log_of", "verify_copy", "verify_receipt_file", "write_copy",
 ]  # fmt: skip
-
-Progress = Callable[[str, int, int], None]
-"""Called with a log, the leaves checked so far, and its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,192 +75,17 @@ class Report:
         return not self.findings
 
 
-# --- the files of a copy ---
-
-
-class _Files:
-    """The copy as found on disk. Each file is read once, and held against MANIFEST as it is."""
-
-    def __init__(self, directory: Path, findings: Findings) -> None:
-        self._directory = directory
-        self._findings = findings
-        self.paths = {path.relative_to(directory).as_posix() for path in _walk(directory)}
-        self._read: set[str] = set()
-        self._digests: dict[str, str] = {}
-        manifest = self.read("MANIFEST")
-        self._sealed = manifest is not None and self._take(manifest)
-        if manifest is not None and not self._sealed:
-            findings.add("manifest-damaged", "MANIFEST")
-
-    def _take(self, manifest: bytes) -> bool:
-        """Read MANIFEST; whether it is whole. What can be read of a damaged one is used all the same."""
-        text, _, seal = manifest.rpartition(SEAL.encode())
-        lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
-        matches = [match for line in lines if (match := _MANIFEST_LINE.fullmatch(line))]
-        self._digests = {match[2]: match[1] for match in matches}
-        return len(self._digests) == len(lines) and seal == f"{sha256(text).hexdigest()}\n".encode()
-
-    def under(self, prefix: str) -> list[str]:
-        """The files found under a folder."""
-        return sorted(path for path in self.paths if path.startswith(prefix))
-
-    def read(self, path: str) -> bytes | None:
-        """A file's bytes, or None with a finding. `path` is one of ours, never one that the copy made up."""
-        self._read.add(path)
-        if path not in self.paths:
-            self._findings.add("file-missing", path)
-            return None
-        file = self._directory / path
-        if file.is_symlink() or not file.is_file():
-            self._findings.add("file-unexpected", path)
-            return None
-        with file.open("rb") as stream:
-            data = stream.read(FILE_LIMIT_BYTES + 1)
-        if len(data) > FILE_LIMIT_BYTES:
-            self._findings.add("file-too-large", path)
-            return None
-        if path in self._digests and sha256(data).hexdigest() != self._digests[path]:
-            self._findings.add("file-digest", path)
-        return data
-
-    def finish(self, unchecked: Sequence[str]) -> None:
-        """Account for what nobody asked for. Files under the `unchecked` folders are only held against MANIFEST."""
-        self.read("README")
-        for path in sorted(self.paths - self._read):
-            if path.startswith(tuple(unchecked)):
-                self.read(path)
-            else:
-                self._findings.add("file-unexpected", path)
-        if self._sealed:
-            for path in sorted((self.paths & self._read) - self._digests.keys() - {"MANIFEST"}):
-                self._findings.add("file-unexpected", path)
-            for path in sorted(self._digests.keys() - self.paths - self._read):
-                self._findings.add("file-missing", path)
-
-
-_MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
-
-
-def _walk(directory: Path) -> Iterable[Path]:
-    for folder, folders, files in os.walk(directory):
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        yield from (Path(folder) / name for name in (*files, *links))
-
-
-# --- what leaf order alone shows ---
-
-_FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
-_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"})
-"""Each gives what is judged by a new number."""
-_POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
-
-
-class _Events:
-    """Reads a log's entries in order and checks what they say (ledger design, 9): the facts behind the hashes."""
-
-    def __init__(self, log: str, findings: Findings, committed: Iterable[int]) -> None:
-        self._log = log
-        self._findings = findings
-        self.counts: Counter[str] = Counter()
-        self.first_time = self.last_time = ""
-        self._seq = self._pol = self._activated = 0
-        self.commitments: dict[int, str | None] = dict.fromkeys(committed)
-        """For the leaves that have an opening: what they committed to."""
-
-    def read(self, file: str, index: int, data: bytes) -> None:
-        leaf = self._parse(file, index, data)
-        if leaf is None:
-            return
-        self.counts[leaf["t"]] += 1
-        if index in self.commitments:
-            self.commitments[index] = leaf.get("c")
-        self._order(file, index, leaf)
-        self._agreement(file, index, leaf)
-
-    def _parse(self, file: str, index: int, data: bytes) -> dict[str, Any] | None:
-        try:
-            leaf = load(data, max_bytes=LEAF_LIMIT_BYTES)
-        except JsonError as error:
-            self._findings.add("leaf-malformed", file, index, error.code)
-            return None
-        if not isinstance(leaf, dict):
-            self._findings.add("leaf-malformed", file, index, "object")
-            return None
-        if canonical(leaf) != data:
-            self._findings.add("leaf-not-canonical", file, index)
-        wrong = self._wrong_field(leaf)
-        if wrong is not None:
-            self._findings.add("leaf-fields", file, index, wrong)
-            return None
-        return leaf
-
-    def _wrong_field(self, leaf: dict[str, Any]) -> str | None:
-        for name in _FIELDS:
-            if not isinstance(leaf.get(name), str):
-                return name
-        if leaf.get("v") != 1:
-            return "v"
-        if leaf["log"] != self._log:
-            return "log"
-        if not isinstance(leaf.get("pub"), dict):
-            return "pub"
-        if _POL.fullmatch(leaf["pol"]) is None:
-            return "pol"
-        try:
-            instant(leaf["time"])
-        except ValueError:
-            return "time"
-        return None if len(leaf["time"]) == 27 else "time"
-
-    def _order(self, file: str, index: int, leaf: dict[str, Any]) -> None:
-        # All times have six fraction digits, so that texts compare as times do.
-        time = leaf["time"]
-        if time < self.last_time:
-            self._findings.add("time-order", file, index)
-        self.first_time = self.first_time or time
-        self.last_time = max(self.last_time, time)
-        # In `both` the hub-wide number would tell one country how busy the other is.
-        seq = leaf.get("seq")
-        if self._log == "both":
-            wrong = seq is not None
-        else:
-            wrong = not isinstance(seq, int) or seq <= self._seq
-            self._seq = self._seq if wrong else leaf["seq"]
-        if wrong:
-            self._findings.add("seq-order", file, index)
-
-    def _agreement(self, file: str, index: int, leaf: dict[str, Any]) -> None:
-        match = _POL.fullmatch(leaf["pol"])
-        number = int(match[1]) if match and match[1] else 0
-        if leaf["t"] in _ADOPTIONS:
-            if number <= self._activated:
-                self._findings.add("policy-order", file, index)
-            self._activated = max(self._activated, number)
-        elif leaf["t"] == "release" and number < self._activated:
-            self._findings.add("release-superseded", file, index)
-        elif leaf["t"] == "release" and number > self._activated and self._log == "both":
-            self._findings.add("release-early", file, index)  # a country's own log has no adoptions to compare with
-        elif number < self._pol:
-            self._findings.add("policy-order", file, index)
-        self._pol = max(self._pol, number)
-
-
 # --- one log ---
 
 
 class _Log:
     """Checks one log of a copy: note and quorum, entries, tiles, the kept checkpoint, openings."""
 
-    def __init__(self, name: str, files: _Files, findings: Findings) -> None:
+    def __init__(self, name: str, files: Files, findings: Findings) -> None:
         self.name = name
         self._files = files
         self._findings = findings
-        self._openings = {}
-        for path in files.under(f"{name}/open/"):
-            match = _OPENING.fullmatch(path.removeprefix(f"{name}/open/"))
-            if match is not None:
-                self._openings[int(match[1])] = path
-        self._events = _Events(name, findings, self._openings)
+        self.events = Events(name, findings)
         self.checked: Checked | None = None
         self._full: list[bytes] = []
         """The root of each full bundle of 256 entries."""
@@ -264,6 +98,10 @@ class _Log:
         self._hashes: dict[int, bytes] = {}
         """Leaves that receipts speak of."""
         self._sizes: set[int] = set()
+        self._roots: dict[int, bytes] = {}
+        """Of those sizes, and of the whole."""
+        self._past: dict[str, Checkpoint] = {}
+        """The notes of the past that were believed, by their files."""
         self._indexes: set[int] = set()
         self._known = False
         """Whether the history under the signed root could be made out."""
@@ -282,22 +120,23 @@ class _Log:
         if self.checked is None:
             return LogReport(self.name)
         checkpoint = self.checked.checkpoint
-        # 2. It is no older than what the auditor has seen.
+        # 2. It is no older than what the auditor has seen, and the notes of the past stand for themselves.
         before = self._kept(kept, checkpoint)
+        self._read_past(policy, checkpoint)
         # 3. Every entry is hashed again, and read.
         for index, size in receipts:
             self._indexes.add(index)
             self._sizes.add(size)
-        self._sizes.add(before.size if before else 0)
+        self._sizes.update(one.size for one in (checkpoint, before, *self._past.values()) if one is not None)
         self._read_entries(checkpoint.size, progress)
-        # 4. Entries and tiles lead to the signed root, and the log contains the one the auditor saw.
+        # 4. Entries and tiles lead to the signed root, and the log contains every one it had before.
         self._judge(checkpoint)
-        if before is not None and self._known and self._root_at(before.size) != before.root:
+        if before is not None and self._known and self._roots[before.size] != before.root:
             self._findings.add("kept-fork", path, detail=before.size)
-        # 5. What was opened is what was committed to.
-        for index, opening in self._openings.items():
-            self._open(index, opening)
-        events = self._events
+        for file, past in self._past.items():
+            if self._known and self._roots[past.size] != past.root:
+                self._findings.add("past-fork", file, detail=past.size)
+        events = self.events
         return LogReport(
             self.name, checkpoint.origin, checkpoint.size, checkpoint.root, self.checked.cosigned,
             events.first_time, events.last_time, dict(sorted(events.counts.items())),
@@ -318,6 +157,40 @@ class _Log:
             self._findings.add("kept-newer", path, detail=before.size)
             return None
         return before
+
+    def _read_past(self, policy: Policy, checkpoint: Checkpoint) -> None:
+        prefix = f"{self.name}/checkpoints/"
+        old = f"{self.name}/checkpoint.old"
+        found = [path for path in self._files.under(prefix) if _SIZE.fullmatch(path.removeprefix(prefix))]
+        for path in [*found, *([old] if old in self._files.paths else [])]:
+            note = self._files.read(path)
+            try:
+                past = policy.check(note).checkpoint if note is not None else None
+            except NoteFault as fault:
+                self._findings.quote(fault.code, path, fault.en, fault.es)
+                continue
+            if past is None:
+                continue
+            named = path in (old, f"{prefix}{past.size}")
+            if past.origin != checkpoint.origin or past.size > checkpoint.size or not named:
+                self._findings.add("past-strange", path)
+            else:
+                self._past[path] = past
+        if old in self._files.paths:
+            self._consistent(f"{self.name}/consistency", self._past.get(old), checkpoint)
+
+    def _consistent(self, path: str, old: Checkpoint | None, new: Checkpoint) -> None:
+        data = self._files.read(path)
+        if data is None or old is None:
+            return
+        try:
+            first, *lines, end = data.decode("ascii").split("\n")
+            proof = [strict_base64(line, HASH_BYTES) for line in lines]
+            good = first.startswith("old ") and decimal(first[4:]) == old.size and not end
+        except ValueError:
+            good, proof = False, []
+        if not (good and verify_consistency(old.size, new.size, old.root, new.root, proof)):
+            self._findings.add("consistency-wrong", path, detail=old.size)
 
     def _read_entries(self, size: int, progress: Progress | None) -> None:
         for tile in bundles_of(size):
@@ -348,8 +221,8 @@ class _Log:
         hashes = [leaf_hash(entry) for entry in entries]
         if by_tile is not None and by_tile != hashes:
             self._doubtful[tile.n] = (hashes, by_tile)
-        for index, entry in enumerate(entries, tile.n * WIDTH):
-            self._events.read(path, index, entry)
+        read = self.events.read
+        self._open(tile, [read(path, index, entry) for index, entry in enumerate(entries, tile.n * WIDTH)])
         return hashes
 
     def _entries(self, path: str, data: bytes | None, tile: Tile) -> list[bytes] | None:
@@ -364,26 +237,35 @@ class _Log:
             return None
         return entries
 
-    def _root_at(self, size: int) -> bytes:
-        """The root at the copy's own size, or at one of the sizes that were asked for."""
-        return _grown(self._full[: size // WIDTH], self._partial.get(size, self._tail) if size % WIDTH else []).root()
+    def _grow(self) -> None:
+        """The roots at every size that was asked for, in one walk over the full bundles."""
+        full, done = EMPTY, 0
+        for size in sorted(self._sizes):
+            # The frontier over complete subtrees of 256 leaves has the same hashes as the one over their leaves.
+            full = full.extend(self._full[done : size // WIDTH])
+            done = size // WIDTH
+            tail = self._partial[size] if size % WIDTH else []
+            self._roots[size] = Frontier(done << HEIGHT, full.hashes).extend(tail).root()
 
     def holds(self, receipt: Receipt, proven: Proven) -> bool:
         """Whether a verified receipt is of the same history as this copy, as far as the copy can tell."""
         if self.checked is None or not self._known:
             return True
         size, other = self.checked.checkpoint.size, proven.checkpoint
-        if other.size <= size and self._root_at(other.size) != other.root:
+        if other.size <= size and self._roots[other.size] != other.root:
             return False
         return receipt.index >= size or self._hashes[receipt.index] == proven.leaf_hash
 
     def _judge(self, checkpoint: Checkpoint) -> None:
         """Which of entries and tiles lead to the signed root? Where they disagree, the others were changed."""
-        entries_right = self._root_at(checkpoint.size) == checkpoint.root
-        if not entries_right:
+        self._sizes = {size for size in self._sizes if size <= checkpoint.size}
+        self._grow()
+        entries_right = self._roots[checkpoint.size] == checkpoint.root
+        if not entries_right and self._doubtful:
             for n, (_, by_tile) in self._doubtful.items():
                 self._place(n, by_tile)
-        self._known = self._root_at(checkpoint.size) == checkpoint.root
+            self._grow()
+        self._known = self._roots[checkpoint.size] == checkpoint.root
         if not self._known:
             self._findings.add("root-mismatch", f"{self.name}/checkpoint")
         for n, pair in self._doubtful.items():
@@ -405,28 +287,39 @@ class _Log:
             self._findings.add("entry-or-tile", path, index)
             self._findings.add("entry-or-tile", beside, index)
 
-    def _open(self, index: int, path: str) -> None:
-        data = self._files.read(path)
-        if data is None:
+    def _open(self, tile: Tile, committed: list[str | None]) -> None:
+        """Whether what was opened of a bundle is what its leaves committed to."""
+        path = f"{self.name}/{openings_path(tile)}"
+        if path not in self._files.paths:
             return
-        try:
-            value = load(data, max_bytes=OPENING_LIMIT_BYTES)
-            if set(value) != {"payload", "salt"} or canonical(value) + b"\n" != data:
-                raise ValueError("not an opening")
-            found = b64encode(commitment(bytes.fromhex(value["salt"]), canonical(value["payload"]))).decode()
-        except (JsonError, ValueError, TypeError):
-            self._findings.add("opening-malformed", path, index)
-            return
-        if self._events.commitments.get(index) != found:
-            self._findings.add("opening-wrong", path, index)
+        data = self._files.read(path, limit_bytes=WIDTH * OPENING_LIMIT_BYTES)
+        last = tile.n * WIDTH - 1
+        for line in (data or b"").splitlines(keepends=True):
+            try:
+                index, found = _opening(line)
+            except (JsonError, ValueError, TypeError, AttributeError):
+                self._findings.add("opening-malformed", path)
+                continue
+            if index <= last:
+                self._findings.add("opening-malformed", path, index)
+            elif index >= tile.n * WIDTH + len(committed) or committed[index - tile.n * WIDTH] != found:
+                self._findings.add("opening-wrong", path, index)
+            last = max(last, index)
 
 
-_OPENING = re.compile(r"(0|[1-9][0-9]{0,15})\.json")
+_OPENED = {"index", "payload", "salt"}
 
 
-def _grown(full: Sequence[bytes], tail: Sequence[bytes]) -> Frontier:
-    # The frontier over complete subtrees of 256 leaves has the same hashes as the one over their leaves.
-    return Frontier(len(full) << HEIGHT, EMPTY.extend(full).hashes).extend(tail)
+def _opening(line: bytes) -> tuple[int, str]:
+    """The leaf that a line opens, and the commitment that it leads to."""
+    value, as_written = load_canonical(line.removesuffix(b"\n"), max_bytes=OPENING_LIMIT_BYTES)
+    if not (as_written and line.endswith(b"\n") and set(value) == _OPENED and type(value["index"]) is int):
+        raise ValueError("not an opening")
+    digest = commitment(bytes.fromhex(value["salt"]), canonical(value["payload"]))
+    return value["index"], b64encode(digest).decode()
+
+
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 # --- the whole copy ---
@@ -444,7 +337,7 @@ def verify_copy(
     is raised for what it holds: everything wrong is a finding.
     """
     findings = Findings()
-    files = _Files(directory, findings)
+    files = Files(directory, findings)
     receipts = _Receipts(files, findings, policies)
     logs = {name: _Log(name, files, findings) for name in policies}
     reports = [
@@ -452,6 +345,9 @@ def verify_copy(
         for name, log in logs.items()
     ]
     proved = receipts.check(logs)
+    both = logs.get("both")
+    if both is not None and both.checked is not None:
+        check_papers(files, findings, both.events.agreed)
     folders = {path.partition("/")[0] for path in files.paths if "/" in path} - {"receipts"}
     strangers = sorted(name for name in folders - policies.keys() if f"{name}/checkpoint" in files.paths)
     for name in strangers:
@@ -464,7 +360,7 @@ def verify_copy(
 class _Receipts:
     """The receipts in a copy: verified by themselves, then held against the copied logs."""
 
-    def __init__(self, files: _Files, findings: Findings, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, files: Files, findings: Findings, policies: Mapping[str, Policy]) -> None:
         self._findings = findings
         self._policies = policies
         self._proven: list[tuple[str, str, Receipt, Proven]] = []

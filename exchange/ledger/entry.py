@@ -60,8 +60,8 @@ def encode(
     seq: int | None = None,
     commitment_b64: str | None = None,
 ) -> bytes:
-    """The leaf bytes (RFC 8785). `seq`, the hub-wide number, goes into national logs only: in `both` it would
-    leak how much domestic traffic there is. Raises ValueError for a leaf over LEAF_LIMIT_BYTES."""
+    """The leaf bytes (RFC 8785). `seq` counts the entries that the log's country may see, those of `both`
+    and its own, so that it can put them in order; it goes into national logs only. Raises ValueError for a leaf over LEAF_LIMIT_BYTES."""
     frame = (entry.log, entry.t, entry.actor, entry.on, entry.out, time_us, req, pol, commitment_b64)
     before, between, after = _frame(*frame)
     number = b'"seq":%d,' % seq if seq is not None and entry.log != "both" else b""
@@ -100,15 +100,24 @@ def route(actor_country: str, touched: Iterable[str]) -> str:
     return national(actor_country) if set(touched) <= {actor_country} else "both"
 
 
+@lru_cache(maxsize=4096)
+def label_name(facets: str) -> str:
+    """What entries call a label by; its `decide` entry has the facets."""
+    return sha256(facets.encode()).hexdigest()[:16]
+
+
 def actor(country: str, member: str, account: str) -> str:
     """`us:us-cyber:acct:7f3a`: an account of an organisation."""
     return f"{country.lower()}:{member}:acct:{account}"
 
+
+STRANGER = "none:none:acct:none"
+"""The actor where a credential names no account of the hub."""
 
 HUB = "hub:puente:acct:hub"
 """The actor of what the hub does by itself (start, stop, anchor, degraded)."""
 
 
 __all__ = [
-    "HUB", "LEAF_LIMIT_BYTES", "LOGS", "Entry", "actor", "commitment", "encode", "national", "route",
+    "HUB", "LEAF_LIMIT_BYTES", "LOGS", "STRANGER", "Entry", "actor", "commitment", "encode", "label_name", "national", "route",
 ]  # fmt: skip

@@ -105,13 +105,14 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("An object was refused on entry; or so many more of one envelope were.", "Se rechazó un objeto al entrar, o tantos más de un mismo sobre."),
     ),
     "decide": Event(
-        Rule.OWNER, {"label": "text", "facets": "text", "policy": "text", "permitted": "count", "forbidden": "count", "root": "hex"},
+        Rule.OWNER, {"label": "text", "facets?": "text", "policy": "hex", "permitted": "count", "forbidden": "count", "root": "hex"},
         "each member's verdict, with clause, delay and view", (2, 3),
         Text("Who may have the objects of a label, under the version in force.", "Quién puede tener los objetos de una etiqueta, según la versión vigente."),
     ),
     "publish": Event(
         Rule.ROUTED, {"cause": "text", **_SPAN, "items_root?": "hex", "to?": "text", "recall?": "text"},
-        "for late ones: the places by label", (2, 7),
+        "the tick, id, version and digest of each object; for late ones, which ticks stand for which, and the places by label",
+        (2, 7),
         Text("Objects became available in a collection, or late to one member.", "Unos objetos quedaron disponibles en una colección, o después a un miembro."),
     ),
     "release": Event(
@@ -121,7 +122,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "withhold": Event(
         Rule.OWNER, {"to": "text", **_SPAN, "pages": "count", "root": "hex"},
-        "each withheld label: its facets, objects and last place", (3,),
+        "each withheld label: its name, objects and last place", (3,),
         Text("What was kept back from a member that was given other objects of this country.", "Lo que se retuvo a un miembro al que se entregaron otros objetos de este país."),
     ),
     "withdraw": Event(
@@ -321,8 +322,9 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("A country's witnesses are silent, or answer again.", "Los testigos de un país callan, o vuelven a responder."),
     ),
     "log.recover": Event(
-        Rule.BOTH, {"log": "text", "from": "count", "size": "count", "root": "hex", "approvals": "texts", "lost?": "count"}, "", (13,),
-        Text("A log was made whole from a mirror, with both approvals.", "Se recompuso un registro desde un espejo, con ambas aprobaciones."),
+        Rule.ABOUT, {"log": "text", "from": "count", "size": "count", "root": "hex", "approvals": "texts", "lost?": "count"}, "", (13,),
+        Text("This log was made whole again, with the approval of those who have it.",
+             "Este registro se recompuso, con la aprobación de quienes lo tienen."),
     ),
     "log.close": Event(
         Rule.BOTH, {"log": "text", "size": "count", "root": "hex", "approvals": "texts", "next?": "text"}, "", (13,),

@@ -46,6 +46,26 @@ TEXTS = {
         "Este registro no contiene el que usted vio antes, con {detail} hojas. Conserve ambos puntos de control:"
         " son evidencia firmada.",
     ),
+    "past-fork": Text(
+        "This log does not contain the one that this checkpoint speaks of, at {detail} leaves. Keep both: they are signed evidence.",
+        "Este registro no contiene aquel del que habla este punto de control, con {detail} hojas. Conserve ambos: son evidencia firmada.",
+    ),
+    "past-strange": Text(
+        "The checkpoint is of another log, newer than the copy, or not of the size its name says.",
+        "El punto de control es de otro registro, más nuevo que la copia, o no del tamaño que dice su nombre.",
+    ),
+    "consistency-wrong": Text(
+        "The proof does not lead from the checkpoint of before, at {detail} leaves, to this one.",
+        "La prueba no lleva del punto de control anterior, con {detail} hojas, a este.",
+    ),
+    "agreement-unknown": Text("No entry brought this text into force.", "Ningún asiento puso en vigor este texto."),
+    "approval-unknown": Text(
+        "No entry tells of approval {detail} of this file.",
+        "Ningún asiento da cuenta de la aprobación {detail} de este archivo.",
+    ),
+    "paper-malformed": Text(
+        "The file cannot be read as what it should be.", "El archivo no puede leerse como lo que debería ser."
+    ),
     "root-mismatch": Text(
         "Neither the entries nor the tiles hash to the root that was signed.",
         "Ni las entradas ni las losetas producen la raíz firmada.",

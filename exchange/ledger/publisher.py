@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import orjson
 import structlog
 
@@ -20,11 +19,11 @@ from certs.jcs import load
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import LOGS
-from exchange.ledger.merkle import Frontier, HashReader, consistency_proof, inclusion_proof, leaf_hash
-from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
+from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
+from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, note_text, open_note
 from exchange.ledger.receipt import Receipt
-from exchange.ledger.witness import Behind, Cosigned, Refused, Unreachable, add_checkpoint, newest_checkpoint
-from exchange.store.contract import CheckpointRow, Store, TreeRow
+from exchange.ledger.rounds import Asking, Claim, Rounds
+from exchange.store.contract import WRITABLE, CheckpointRow, Store, TreeRow
 
 _log = structlog.get_logger("puente.publisher")
 
@@ -121,15 +120,6 @@ def _taken(lock: int) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """Somebody holds that this log had this root when it had this size."""
-
-    size: int
-    root: bytes
-    by: str
-
-
 _CHECKPOINT = "the newest checkpoint kept"
 
 
@@ -145,6 +135,7 @@ class Publishing:
     interval_seconds: float = 1.0
     witness_interval_seconds: float = 10.0
     witness_timeout_seconds: float = 5.0
+    witness_silence_seconds: float = 900.0
 
 
 class Publisher:
@@ -156,26 +147,53 @@ class Publisher:
         self._with = publishing
         self._committed = committed
         self._frontiers: dict[str, Frontier] = {log: Frontier(0, ()) for log in LOGS}
-        self._witness_sizes: dict[tuple[str, str], int] = {}
         self._wake_witnesses = asyncio.Event()
         self._cosigned = asyncio.Condition()
         self.halted: str | None = None
+        asking = Asking(
+            publishing.keys, publishing.policies, publishing.witnesses, publishing.witness_timeout_seconds,
+            publishing.witness_silence_seconds,
+        )  # fmt: skip
+        self.rounds = Rounds(store, clock, asking, self._halt)
 
     @property
     def origins(self) -> dict[str, str]:
         return {log: key.name for log, key in self._with.keys.items()}
 
+    def vouch(self, body: str) -> bytes:
+        """A note by the key of `both` over a text that nobody can take for a checkpoint. Raises ValueError for one that can."""
+        if body.partition("\n")[0] in self.origins.values():
+            raise ValueError("a checkpoint is signed in its turn only")
+        return self._with.keys["both"].sign(body)
+
+    def policy(self, log: str) -> Policy:
+        """Whose cosignatures make a checkpoint of the log count."""
+        return self._with.policies[log]
+
+    @property
+    def vkeys(self) -> dict[str, str]:
+        return {log: key.vkey for log, key in self._with.keys.items()}
+
     async def start(self, *, ask_witnesses: bool = False) -> None:
         """Compare the whole log with the anchors, and with the witnesses if asked to, before anything is signed.
 
         Raises LedgerFault on a rollback or a fork: a restored backup, a copied database, edited rows. A witness that
-        gives no answer is no objection, but the log says so.
+        gives no answer is no objection, but the log says so; a country that gives none keeps the border closed.
+
+        What a witness showed is kept by halting: at the next start it might not answer.
         """
-        seen = await self._witness_claims() if ask_witnesses else {}
+        seen = await self.rounds.recall() if ask_witnesses else {}
         for log in LOGS:
             async with self._with.anchors.turn(log):
                 claims = [*await self._own_claims(log), *seen.get(log, ())]
-                self._frontiers[log] = await self._agree(log, await self._tree(log), claims)
+                try:
+                    self._frontiers[log] = await self._agree(log, await self._tree(log), claims)
+                except LedgerFault as fault:
+                    if ask_witnesses:
+                        await self._halt(fault)
+                    raise
+        if ask_witnesses and (await self._store.epochs()).state in WRITABLE:
+            await self.rounds.begin()
 
     async def run(self) -> None:
         """Sign soon after each commit and ask the witnesses regularly, until cancelled."""
@@ -214,7 +232,7 @@ class Publisher:
     async def _publish(self, log: str) -> None:
         async with self._with.anchors.turn(log):
             state = (await self._store.epochs()).state
-            if state != "open":
+            if state not in WRITABLE:
                 self.halted = state  # another process halted the log, or this one before it was started again
                 return
             # What was signed is read before what is committed: a publisher of another machine, with anchors and turns of its
@@ -244,18 +262,18 @@ class Publisher:
         except NoteFault:
             return None
 
-    async def _own_claims(self, log: str) -> list[_Claim]:
+    async def _own_claims(self, log: str) -> list[Claim]:
         """What this hub itself signed last: by the anchor, and by the newest checkpoint kept."""
         anchor = self._with.anchors.read(log)
-        claims = [_Claim(anchor.size, anchor.root, "the anchor")]
+        claims = [Claim(anchor.size, anchor.root, "the anchor")]
         last = await self._store.checkpoint(log)
         if last is not None:
             if self._signed(log, last.note) != Checkpoint(self._with.keys[log].name, last.size, last.root):
                 raise LedgerFault("rows-changed", f"log {log}: the checkpoint kept for size {last.size} was altered")
-            claims.append(_Claim(last.size, last.root, _CHECKPOINT))
+            claims.append(Claim(last.size, last.root, _CHECKPOINT))
         return claims
 
-    async def _agree(self, log: str, tree: TreeRow, claims: Iterable[_Claim]) -> Frontier:
+    async def _agree(self, log: str, tree: TreeRow, claims: Iterable[Claim]) -> Frontier:
         """The frontier at the size of the tree, from the leaves as they lie on disk, or the LedgerFault they show.
 
         Claims about sizes below the frontier kept from last time were compared when the frontier stood there.
@@ -290,85 +308,14 @@ class Publisher:
         _log.critical("ledger halted", code=fault.code, reason=str(fault))
         await self._store.halt(fault.code)
 
-    # --- witnesses ---
-
-    async def _witness_claims(self) -> dict[str, list[_Claim]]:
-        """What the witnesses remember of each log. A machine restored together with its anchors learns here what it lost."""
-        claims: dict[str, list[_Claim]] = {log: [] for log in LOGS}
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
-            for log in LOGS:
-                for name in self._witnesses_of(log):
-                    tasks.create_task(self._recall(session, log, name, claims[log]))
-        return claims
-
-    async def _recall(self, session: aiohttp.ClientSession, log: str, name: str, claims: list[_Claim]) -> None:
-        origin = self._with.keys[log].name
-        answer = await newest_checkpoint(
-            session, self._with.witnesses[name], origin, self._with.witness_timeout_seconds
-        )
-        if isinstance(answer, Unreachable):
-            _log.warning("started without this witness", witness=name, log=log, reason=answer.reason[:200])
-        elif answer is not None:
-            # Our own signature is on it: whoever shows it, it is what we once said.
-            seen = self._signed(log, answer)
-            if seen is None or seen.origin != origin:
-                _log.error("a witness shows what this log did not sign", witness=name, log=log)
-                return
-            claims.append(_Claim(seen.size, seen.root, f"witness {name}"))
-            self._witness_sizes[log, name] = seen.size
-
-    def _witnesses_of(self, log: str) -> list[str]:
-        return [name for name in self._with.policies[log].witness_names() if name in self._with.witnesses]
-
     async def witness_round(self) -> None:
-        """Ask every witness that a log's policy names to cosign its newest checkpoint."""
-        async with aiohttp.ClientSession() as session:
-            for log in LOGS:
-                row = await self._store.checkpoint(log)
-                if row is None:
-                    continue
-                held = {name for name, _ in row.cosignatures}
-                async with asyncio.TaskGroup() as tasks:
-                    for name in self._witnesses_of(log):
-                        if name not in held:
-                            tasks.create_task(self._ask(session, log, row, name))
+        """Have the newest checkpoints cosigned, and see whether a country's witnesses are silent."""
+        before = await self._store.epochs()
+        await self.rounds.go()
+        if (await self._store.epochs()).state != before.state:
+            self._committed.set()  # the turn is an entry, to be signed as any other
         async with self._cosigned:
             self._cosigned.notify_all()
-
-    async def _ask(self, session: aiohttp.ClientSession, log: str, row: CheckpointRow, name: str) -> None:
-        old = min(self._witness_sizes.get((log, name), 0), row.size)
-        for _ in range(2):
-            proof = await self._consistency(log, old, row.size)
-            answer = await add_checkpoint(
-                session, self._with.witnesses[name], old, proof, row.note, self._with.witness_timeout_seconds
-            )
-            if isinstance(answer, Behind) and answer.size <= row.size:
-                old = answer.size
-                continue
-            await self._take(log, row, name, answer)
-            return
-
-    async def _take(self, log: str, row: CheckpointRow, name: str, answer: object) -> None:
-        if isinstance(answer, Cosigned):
-            line = cosigned_by(self._with.policies[log], name, row.note, answer.lines)
-            if line is None:
-                _log.error("a witness answered with a line that does not verify", witness=name, log=log)
-                return
-            await self._store.add_cosignature(log, row.size, name, line)
-            self._witness_sizes[log, name] = row.size
-        elif isinstance(answer, Behind):
-            if answer.size <= (await self._store.trees())[log].size:
-                return  # another process of this hub was faster; the next round proves from there
-            await self._halt(LedgerFault("rollback", f"witness {name} has seen {answer.size} leaves of log {log}"))
-        elif isinstance(answer, Refused) and answer.status == 422:
-            await self._halt(LedgerFault("fork", f"witness {name} found log {log} inconsistent: {answer.text[:200]}"))
-        else:
-            _log.warning("witness did not cosign", witness=name, log=log, answer=str(answer)[:200])
-
-    async def _consistency(self, log: str, old: int, new: int) -> list[bytes]:
-        if old in (0, new):
-            return []
-        return consistency_proof(old, new, await self._reader(log, consistency_proof, old, new))
 
     # --- receipts ---
 
@@ -381,10 +328,22 @@ class Publisher:
 
     async def newest_cosigned(self, log: str) -> bytes | None:
         """The newest checkpoint that satisfies the log's policy, as one note; None when there is none. An empty log has one."""
-        for row in reversed(await self._store.checkpoints(log, 0)):
-            if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
-                return note_text(row.note, [line for _, line in row.cosignatures])
-        return None
+        row = await self.rounds.newest(log)
+        return note_text(row.note, [line for _, line in row.cosignatures]) if row is not None else None
+
+    async def grown(self, log: str, size: int, root: bytes) -> tuple[bytes, list[bytes]] | bytes | None:
+        """The newest cosigned note and the proof that it grew out of this size and root.
+
+        Bytes instead, the root that this log had at that size, or none at all, when it did not; None when none is cosigned.
+        """
+        row = await self.rounds.newest(log)
+        if row is None:
+            return None
+        ours = await self.rounds.root_at(log, size) if size <= row.size else b""
+        if ours != root:
+            return ours
+        proof = await self.rounds.consistency(log, size, row.size)
+        return note_text(row.note, [line for _, line in row.cosignatures]), proof
 
     async def newest_note(self, log: str) -> bytes | None:
         """The newest signed checkpoint, with the cosignatures it has so far."""
@@ -403,17 +362,5 @@ class Publisher:
         if found is None:
             return None
         row, note = found
-        proof = inclusion_proof(index, row.size, await self._reader(log, inclusion_proof, index, row.size))
+        proof = inclusion_proof(index, row.size, await self.rounds.reader(log, inclusion_proof, index, row.size))
         return Receipt(index=index, proof=tuple(proof), note=note).encode()
-
-    async def _reader(self, log: str, prove: Callable[[int, int, HashReader], list[bytes]], *sizes: int) -> HashReader:
-        """The hashes that a proof will ask for, fetched beforehand: proofs are pure and do not wait."""
-        wanted: list[tuple[int, int]] = []
-
-        def note_wanted(asked: list[tuple[int, int]]) -> list[bytes]:
-            wanted.extend(asked)
-            return [bytes(32)] * len(asked)
-
-        prove(sizes[0], sizes[1], note_wanted)
-        hashes = dict(zip(wanted, await self._store.subtree_hashes(log, wanted), strict=True))
-        return lambda asked: [hashes[one] for one in asked]

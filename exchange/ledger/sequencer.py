@@ -6,10 +6,14 @@ waits for nobody and a thousand at once share one fsync (ledger design, 3.3).
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
+from exchange.clock import Clock
 from exchange.errors import Unavailable
-from exchange.store.contract import Act, Done, Halted, Outdated, Store
+from exchange.store.contract import Act, ClockStepped, Done, Halted, Outdated, Store
 
 GROUP_ACTS = 500
 GROUP_OBJECTS = 4000
@@ -17,6 +21,13 @@ GROUP_OBJECTS = 4000
 
 GATHER_SECONDS = 0.005
 """A group waits no longer than this for requests that have arrived but not yet queued their acts: about one fsync."""
+
+CLOCK_STEP_US = 5_000_000
+"""How far the clock may run ahead of the time that has passed since this process's last commit (ledger design, 3.8)."""
+
+_CODES = {Halted: "ledger-halted", ClockStepped: "clock-step"}
+
+_log = structlog.get_logger("puente.sequencer")
 
 _QUIET_TURNS = 2
 """Of the event loop: in one a request is read from its connection, in the next it is handled."""
@@ -34,8 +45,12 @@ class _Waiting:
 class Sequencer:
     """Owns the order of all writes of this process. `run` must be running; `append` then returns durable results."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+        """With a `clock`, nothing is stamped by one that was set forward: see CLOCK_STEP_US."""
         self._store = store
+        self._clock = clock
+        self._offset_us: int | None = None
+        """By how much stamps were ahead of the steady clock, at most."""
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
@@ -92,16 +107,26 @@ class Sequencer:
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:
+        # Read first: what the commit takes is no step.
+        steady_us = self._clock.steady_us() if self._clock is not None else 0
+        until_us = None if self._offset_us is None else steady_us + self._offset_us + CLOCK_STEP_US
         try:
-            results = await self._store.extend([waiting.act for waiting in group])
+            results = await self._store.extend([waiting.act for waiting in group], until_us=until_us)
         except Exception as error:  # noqa: BLE001  # the group's fault is every waiter's answer; the loop must live on
             # The outcome is unknown: it may be committed. Nobody is told success; a retry finds duplicates.
             for waiting in group:
                 _settle(waiting.future, _unavailable(error))
             return
         self.committed.set()
+        self._see(results, steady_us)
         for waiting, result in zip(group, results, strict=True):
             _settle(waiting.future, result)
+
+    def _see(self, results: Sequence[Done | Exception], steady_us: int) -> None:
+        """After a step back stamps stand still: the offset stays what it was, as if they had gone on."""
+        stamped = next((one.stamp.time_us for one in results if isinstance(one, Done)), None)
+        if self._clock is not None and stamped is not None:
+            self._offset_us = max(stamped - steady_us, self._offset_us or stamped - steady_us)
 
 
 def _settle(future: asyncio.Future[Done], result: Done | Exception) -> None:
@@ -114,7 +139,9 @@ def _settle(future: asyncio.Future[Done], result: Done | Exception) -> None:
 
 
 def _unavailable(cause: Exception | None = None) -> Unavailable:
-    code = "ledger-halted" if isinstance(cause, Halted) else "ledger-busy"
+    code = next((code for kind, code in _CODES.items() if isinstance(cause, kind)), "ledger-busy")
+    if isinstance(cause, ClockStepped):
+        _log.error("the clock was set forward; confirm it: puente ledger clock --confirm", reason=str(cause))
     refusal = Unavailable(
         "The exchange log cannot be written now, so nothing was done. Try again shortly.",
         "El registro del intercambio no puede escribirse ahora, por lo que no se hizo nada. Intente de nuevo en breve.",

@@ -5,10 +5,14 @@ It speaks C2SP tlog-witness over HTTP. Its directory holds everything it is:
     witness.key     its secret key, mode 0600
     state.json      per log: the trusted keys, and the largest checkpoint it ever cosigned
     refused/        signed checkpoints that contradict that: evidence against the log
+    mirror/         what it holds of each log (mirror.py); without this folder it holds nothing and cosigns all the same
+    reader.token    who shows it may read the mirror, mode 0600
+    retired.json    it will never sign again, and why
     lock            held while it runs, so that no second process shares the state
 
 A witness is worth exactly its memory. One that lost its state, or was restored from a backup, could be made to cosign
-a second history: it must be retired (new name, new key), never restarted.
+a second history: it must be retired (new name, new key), never restarted. It retires by itself when it is shown a
+cosignature of its own that it does not remember.
 """
 
 import asyncio
@@ -17,161 +21,64 @@ import fcntl
 import os
 import ssl
 import threading
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path
-from typing import Any
+from secrets import token_urlsafe
 
-import aiohttp
 import structlog
 from aiohttp import web
 
-from certs.jcs import JsonError, canonical, load
+from certs.jcs import JsonError, canonical
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
-from exchange.ledger.merkle import EMPTY_ROOT, verify_consistency
+from exchange.ledger.merkle import verify_consistency
+from exchange.ledger.mirror import PIECE_LIMIT_BYTES, Copy, Piece, write_durably
 from exchange.ledger.note import (
-    LOG_TYPE,
     Checkpoint,
     NoteFault,
-    Verifier,
     WitnessKey,
-    decimal,
     new_witness_key,
     note_text,
     open_note,
     split_note,
-    strict_base64,
 )
+from exchange.ledger.remembering import (
+    BROKEN,
+    COPY_MEDIA_TYPE,
+    RETIRED_ANSWER,
+    SIZE_MEDIA_TYPE,
+    TEXT,
+    Answer,
+    LogState,
+    Request,
+    State,
+    objection,
+    with_log,
+)
+from exchange.ledger.tiles import parse_path
 
 _log = structlog.get_logger("puente.witness")
 
 BODY_LIMIT_BYTES = 131_072
 """63 proof lines and a note with some post-quantum signatures fit; anything larger is not a checkpoint."""
 
-PROOF_LIMIT = 63
+EVIDENCE_LIMIT_BYTES = 4 * BODY_LIMIT_BYTES
+"""Of one file: a request, and two notes that contradict it."""
+
 EVIDENCE_LIMIT = 1_000
 """Evidence files kept. One is enough to convict a log; more than this is somebody filling the disk."""
 
 READ_SECONDS = 10
-STATE_LIMIT_BYTES = 10_000_000
-ANSWER_LIMIT_BYTES = 65_536
-SIZE_MEDIA_TYPE = "text/x.tlog.size"
 
-_TEXT = "text/plain"
+ENTRIES_LIMIT_BYTES = PIECE_LIMIT_BYTES + BODY_LIMIT_BYTES
 
-
-# --- the decision: pure ---
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a log sends: from which size it proves, how, and the note it wants cosigned."""
-
-    old: int
-    proof: tuple[bytes, ...]
-    note: bytes
-
-    def encode(self) -> bytes:
-        lines = [f"old {self.old}", *(b64encode(digest).decode() for digest in self.proof), "", ""]
-        return "\n".join(lines).encode() + self.note
-
-    @classmethod
-    def parse(cls, body: bytes) -> "Request":
-        """Raises ValueError for anything but an add-checkpoint body."""
-        head, gap, note = body.partition(b"\n\n")
-        first, *lines = head.decode("ascii").split("\n")
-        if not gap or not first.startswith("old ") or len(lines) > PROOF_LIMIT:
-            raise ValueError("not: old <size>, at most 63 hashes, an empty line, a checkpoint")
-        return cls(decimal(first.removeprefix("old ")), tuple(strict_base64(line, 32) for line in lines), note)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back to the log. `evidence` marks a signed checkpoint that contradicts an earlier one."""
-
-    status: int
-    text: str
-    media_type: str = _TEXT
-    evidence: bool = False
-
-
-_BROKEN = Answer(500, "this witness could not write its state and must be restarted\n")
-
-
-def objection(held: Checkpoint | None, request: Request, offered: Checkpoint) -> Answer | None:
-    """Why a checkpoint with a valid log signature must not be cosigned, or None (c2sp.org/tlog-witness).
-
-    `held` is the largest checkpoint this witness cosigned for the origin, None if it never did.
-    """
-    size = held.size if held else 0
-    other_root = held is not None and offered.size == held.size and offered.root != held.root
-    if request.old > offered.size:
-        return Answer(400, "the old size is larger than the checkpoint\n")
-    if request.old != size:
-        return Answer(409, f"{size}\n", SIZE_MEDIA_TYPE, evidence=other_root)
-    if other_root:
-        return Answer(422, "another root was cosigned for this size\n", evidence=True)
-    if offered.size == 0 and offered.root != EMPTY_ROOT:
-        return Answer(422, "the root of an empty tree is another\n", evidence=True)
-    # From size zero there is nothing to prove, and nothing may be sent as a proof.
-    if not verify_consistency(size, offered.size, held.root if held else EMPTY_ROOT, offered.root, request.proof):
-        return Answer(422, "the consistency proof does not verify\n", evidence=True)
-    return None
-
-
-# --- the state ---
-
-
-@dataclass(frozen=True, slots=True)
-class LogState:
-    """One log the witness watches: the keys it trusts for the origin, and the last note it cosigned."""
-
-    keys: tuple[Verifier, ...]
-    note: bytes | None = None
-    """Signed by the log and by this witness."""
-
-    @property
-    def checkpoint(self) -> Checkpoint | None:
-        return Checkpoint.parse(split_note(self.note)[0]) if self.note is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """All that a witness remembers."""
-
-    logs: Mapping[str, LogState]
-    time_seconds: int = 0
-    """Of its newest cosignature: no later one may be dated before it."""
-
-    def encode(self) -> bytes:
-        logs = {
-            origin: {
-                "keys": [key.vkey for key in log.keys],
-                "note": None if log.note is None else log.note.decode(),
-            }
-            for origin, log in self.logs.items()
-        }
-        return canonical({"v": 1, "time": self.time_seconds, "logs": logs}) + b"\n"
-
-    @classmethod
-    def decode(cls, data: bytes, own: Verifier) -> "State":
-        """Read the state and check its own cosignatures, so that damage is noticed. ValueError, KeyError, TypeError."""
-        value = load(data, max_bytes=STATE_LIMIT_BYTES)
-        if value["v"] != 1:
-            raise ValueError("unknown version")
-        logs = {origin: _log_state(origin, log, own) for origin, log in value["logs"].items()}
-        return cls(logs, int(value["time"]))
-
-
-def _log_state(origin: str, value: dict[str, Any], own: Verifier) -> LogState:
-    note = None if value["note"] is None else value["note"].encode()
-    state = LogState(tuple(Verifier.parse(vkey) for vkey in value["keys"]), note)
-    if note is not None and Checkpoint.parse(open_note(note, [own]).body).origin != origin:
-        raise ValueError("a note stands under another origin")
-    return state
+MIRROR = "mirror"
+REFUSED = "refused"
+RETIRED = "retired.json"
+READER = "reader.token"
 
 
 class Witness:
@@ -190,20 +97,73 @@ class Witness:
             self.close()
             raise LedgerFault("witness-state", f"the state of witness {self._key.name} is lost or damaged ({error}); a witness without its memory must be retired: make a new one with a new name") from None  # fmt: skip
         self._broken = False
+        self._retired = False
+        self._copies: dict[str, Copy] = {}
+        try:
+            self._remember()
+        except LedgerFault:
+            self.close()
+            raise
+
+    def _remember(self) -> None:
+        """Look for what shows that the state is an old one, and open the mirror. Raises LedgerFault."""
+        if (self._directory / RETIRED).exists():
+            raise LedgerFault("witness-retired", f"witness {self.name} is retired: make a new one with a new name")
+        if not (self._directory / MIRROR).exists():
+            return
+        for origin in self._state.logs:
+            copy = self._copy_of(origin)
+            with contextlib.suppress(FileNotFoundError):
+                self._must_remember(origin, (copy.directory / "checkpoint").read_bytes())
+        if self._retired:
+            raise LedgerFault("witness-retired", f"the state of witness {self.name} is older than its own last cosignature, which its mirror holds: it is retired; make a new one with a new name")  # fmt: skip
+
+    def _is_retired(self) -> bool:
+        return self._retired or (self._directory / RETIRED).exists()  # a command may have retired it meanwhile
+
+    def _copy_of(self, origin: str) -> Copy:
+        if origin not in self._copies:
+            try:
+                self._copies[origin] = Copy(self._directory / MIRROR, origin)
+            except (OSError, JsonError, ValueError, KeyError, TypeError) as error:
+                raise LedgerFault("witness-mirror", f"the mirror of {origin} cannot be read ({error})") from None
+        return self._copies[origin]
+
+    def _must_remember(self, origin: str, note: bytes) -> None:
+        """Retire if the note bears a cosignature of this witness over more than it remembers, or of a later time."""
+        try:
+            found = open_note(note, [self._key.verifier])
+            seen = Checkpoint.parse(found.body)
+        except NoteFault:
+            return  # not ours, or not whole
+        held = self._state.logs[origin].checkpoint
+        later = (found.signatures[0].time_seconds or 0) > self._state.time_seconds
+        if later or held is None or seen.size > held.size or (seen.size == held.size and seen.root != held.root):
+            self._retired = True
+            _log.critical("witness retired", witness=self.name, reason="it forgot a cosignature of its own", log=origin)
+            retire(
+                self._directory, "it was shown a cosignature of its own that it does not remember", self._clock, note
+            )
 
     @classmethod
-    def create(cls, directory: Path, name: str, logs: Iterable[str]) -> str:
-        """Make a witness that trusts these log vkeys; returns its own vkey. Raises LedgerFault if there is one."""
+    def create(cls, directory: Path, name: str, logs: Iterable[str], *, mirror: bool = False) -> str:
+        """Make a witness that trusts these log vkeys; returns its own vkey. Raises LedgerFault if there is one.
+
+        With `mirror` it cosigns only what it holds a copy of.
+        """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any((directory / file).exists() for file in ("witness.key", "state.json")):
             raise LedgerFault("witness-exists", f"there is a witness in {directory} already")
         key = new_witness_key(name)
         state = State({})
         for vkey in logs:
-            state = _with_log(state, vkey)
+            state = with_log(state, vkey)
+        if mirror:
+            (directory / MIRROR).mkdir(mode=0o700)
+            write_durably(directory / READER, f"{token_urlsafe(32)}\n".encode())
         # State first: a crash in between leaves no key that could be used without its memory.
-        _write(directory / "state.json", state.encode())
-        _write(directory / "witness.key", key.encode().encode() + b"\n")
+        write_durably(directory / "state.json", state.encode())
+        write_durably(directory / "witness.key", key.encode().encode() + b"\n")
         return key.vkey
 
     @property
@@ -222,7 +182,7 @@ class Witness:
     def add_log(self, vkey: str) -> None:
         """Trust a log from now on, or one more key of a log (rotation). Nothing is taken back. Raises NoteFault."""
         with self._lock:
-            self._persist(_with_log(self._state, vkey))
+            self._persist(with_log(self._state, vkey))
 
     def checkpoint(self, origin_hash: str) -> bytes | None:
         """The newest cosigned note of the log whose origin has this SHA-256 (hex), or None."""
@@ -235,12 +195,14 @@ class Witness:
         """Handle one add-checkpoint request. The new state is on disk before a cosignature is given out."""
         with self._lock:
             if self._broken:
-                return _BROKEN
+                return BROKEN
+            if self._is_retired():
+                return RETIRED_ANSWER
             try:
                 return self._answer(body)
             except OSError as error:
                 _log.critical("witness state not written", witness=self.name, reason=str(error))
-                return _BROKEN
+                return BROKEN
 
     def _answer(self, body: bytes) -> Answer:
         # 1. What log is it about?
@@ -257,14 +219,18 @@ class Witness:
             note = open_note(request.note, log.keys)
         except NoteFault as fault:
             return Answer(403, f"{fault.en}\n")
-        # 3. Did it grow out of what was seen before?
-        refusal = objection(log.checkpoint, request, offered)
+        # 3. Is my own cosignature on it, and do I remember that?
+        self._must_remember(offered.origin, request.note)
+        if self._retired:
+            return RETIRED_ANSWER
+        # 4. Did it grow out of what was seen before, and do I hold it?
+        refusal = objection(log.checkpoint, request, offered) or self._not_held(offered)
         if refusal is not None:
             if refusal.evidence:
                 with contextlib.suppress(OSError):  # a full disk must not turn the refusal into a fault of ours
                     self._keep_evidence(log, request, refusal)
             return refusal
-        # 4. Remember, then answer.
+        # 5. Remember, then answer.
         now_seconds = self._clock.now_us() // 1_000_000
         if now_seconds < self._state.time_seconds:
             return Answer(503, "the clock of this witness went back\n")
@@ -272,11 +238,78 @@ class Witness:
         log_lines = [one.line for one in note.signatures]
         kept = replace(log, note=note_text(note.body.encode() + b"\n", [*log_lines, line]))
         self._persist(State({**self._state.logs, offered.origin: kept}, now_seconds))
+        if offered.origin in self._copies:
+            write_durably(self._copies[offered.origin].directory / "checkpoint", kept.note or b"")
         return Answer(200, f"{line}\n")
+
+    def _not_held(self, offered: Checkpoint) -> Answer | None:
+        """Why the mirror keeps this witness from cosigning."""
+        if not self.mirrors:
+            return None
+        copy = self._copy_of(offered.origin)
+        if copy.size != offered.size:
+            return Answer(503, f"{copy.size}\n", COPY_MEDIA_TYPE)
+        if copy.frontier.root() != offered.root:
+            return Answer(422, "the entries that this witness holds have another root\n", evidence=True)
+        return None
+
+    # --- the mirror ---
+
+    @property
+    def mirrors(self) -> bool:
+        return (self._directory / MIRROR).exists()
+
+    def keep(self, body: bytes) -> Answer:
+        """Handle one piece of a log's growth: it is on disk before this answers."""
+        with self._lock:
+            if self._broken or self._is_retired():
+                return BROKEN if self._broken else RETIRED_ANSWER
+            try:
+                return self._keep(body)
+            except OSError as error:
+                _log.critical("mirror not written", witness=self.name, reason=str(error))
+                return BROKEN
+
+    def _keep(self, body: bytes) -> Answer:
+        try:
+            piece = Piece.parse(body)
+            offered = Checkpoint.parse(split_note(piece.note)[0])
+        except ValueError as error:
+            return Answer(400, f"{error}\n")
+        log = self._state.logs.get(offered.origin)
+        if log is None or not self.mirrors:
+            return Answer(404, "unknown origin, or no mirror\n")
+        try:
+            open_note(piece.note, log.keys)
+        except NoteFault as fault:
+            return Answer(403, f"{fault.en}\n")
+        copy = self._copy_of(offered.origin)
+        if piece.start != copy.size:
+            return Answer(409, f"{copy.size}\n", SIZE_MEDIA_TYPE)
+        root = copy.after(piece.leaves).root()
+        if not verify_consistency(piece.end, offered.size, root, offered.root, piece.proof):
+            # No evidence: anybody could send other entries beside a true checkpoint.
+            return Answer(422, "these entries are not those of the checkpoint\n")
+        copy.extend(piece)
+        return Answer(200, f"{copy.size}\n", SIZE_MEDIA_TYPE)
+
+    def may_read(self, token: str) -> bool:
+        """Whether this is what the country's auditors, and its recovery, show to read the mirror."""
+        with contextlib.suppress(OSError):
+            return compare_digest(token.encode(), (self._directory / READER).read_bytes().strip())
+        return False
+
+    def bundle(self, origin_hash: str, path: str) -> bytes | None:
+        """An entry bundle of the log whose origin has this hash, None if there is none."""
+        for origin, copy in list(self._copies.items()):
+            if sha256(origin.encode()).hexdigest() == origin_hash:
+                with contextlib.suppress(ValueError):
+                    return copy.bundle(parse_path(path))
+        return None
 
     def _persist(self, state: State) -> None:
         try:
-            _write(self._directory / "state.json", state.encode())
+            write_durably(self._directory / "state.json", state.encode())
         except OSError:
             # Nobody knows which state is on disk now. Only a restart, which reads it, may go on.
             self._broken = True
@@ -286,7 +319,7 @@ class Witness:
     def _keep_evidence(self, log: LogState, request: Request, refusal: Answer) -> None:
         # Named by the note, so that one contradiction sent a thousand times with other proofs is one file.
         _log.critical("log refused", witness=self.name, status=refusal.status, reason=refusal.text.strip())
-        folder = self._directory / "refused"
+        folder = self._directory / REFUSED
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{sha256(request.note).hexdigest()}.json"
         if path.exists() or sum(1 for _ in folder.iterdir()) >= EVIDENCE_LIMIT:
@@ -296,19 +329,31 @@ class Witness:
             "status": refusal.status,
             "reason": refusal.text.strip(),
             "held": None if log.note is None else log.note.decode(),
+            "copied": self._copied(request),
             "request": request.encode().decode(),
         }
-        _write(path, canonical(evidence) + b"\n")
+        write_durably(path, canonical(evidence) + b"\n")
+
+    def _copied(self, request: Request) -> str | None:
+        """The signed checkpoint that the mirror was last led to: it may contradict the refused one as well."""
+        copy = self._copies.get(Checkpoint.parse(split_note(request.note)[0]).origin)
+        return None if copy is None or copy.note is None else copy.note.decode()
 
 
-def _with_log(state: State, vkey: str) -> State:
-    key = Verifier.parse(vkey)
-    if key.kind != LOG_TYPE:
-        raise NoteFault("key-malformed", "This is not the key of a log.", "Esta no es la llave de un registro.")
-    log = state.logs.get(key.name, LogState(()))
-    if key in log.keys:
-        return state
-    return replace(state, logs={**state.logs, key.name: replace(log, keys=(*log.keys, key))})
+def retire(directory: Path, reason: str, clock: Clock, note: bytes = b"") -> None:
+    """Have the witness in this directory never sign again, running or not. There is no way back."""
+    if not (directory / RETIRED).exists():
+        value = {"time": clock.now_us() // 1_000_000, "reason": reason, "note": note.decode()}
+        write_durably(directory / RETIRED, canonical(value) + b"\n")
+
+
+def look(directory: Path) -> tuple[str, State]:
+    """The vkey and the memory of the witness in this directory, which may be running. Raises LedgerFault."""
+    key = _read_key(directory)
+    try:
+        return key.vkey, State.decode((directory / "state.json").read_bytes(), key.verifier)
+    except (OSError, JsonError, NoteFault, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LedgerFault("witness-state", f"the state of witness {key.name} is lost or damaged ({error})") from None
 
 
 def _read_key(directory: Path) -> WitnessKey:
@@ -331,24 +376,6 @@ def _exclusive(path: Path) -> int:
     return lock
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Durable and whole before it returns: temporary file, fsync, rename, fsync of the directory. Mode 0600."""
-    temporary = path.with_name(f"{path.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 # --- over HTTP ---
 
 
@@ -357,26 +384,50 @@ def application(witness: Witness) -> web.Application:
 
     async def add_checkpoint(request: web.Request) -> web.Response:
         # A log's signature is the only credential there is (c2sp.org/tlog-witness). The fsync runs off the event loop.
-        async with asyncio.timeout(READ_SECONDS):
-            body = await request.read()
-        answer = await asyncio.to_thread(witness.answer, body)
-        # As bytes, or aiohttp would add a charset to a media type that clients compare whole.
-        return web.Response(status=answer.status, body=answer.text.encode(), content_type=answer.media_type)
+        return _response(await asyncio.to_thread(witness.answer, await _read(request, BODY_LIMIT_BYTES)))
+
+    async def add_entries(request: web.Request) -> web.Response:
+        return _response(await asyncio.to_thread(witness.keep, await _read(request, ENTRIES_LIMIT_BYTES)))
+
+    async def entries(request: web.Request) -> web.Response:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not witness.may_read(token):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        match = request.match_info
+        data = await asyncio.to_thread(witness.bundle, match["origin"], f"tile/entries/{match['path']}")
+        if data is None:
+            raise web.HTTPNotFound
+        return web.Response(body=data, content_type="application/octet-stream")
 
     async def checkpoint(request: web.Request) -> web.Response:
         note = witness.checkpoint(request.match_info["origin"])
         if note is None:
             raise web.HTTPNotFound
-        return web.Response(body=note, content_type=_TEXT, charset="utf-8", headers={"Cache-Control": "no-cache"})
+        return web.Response(body=note, content_type=TEXT, charset="utf-8", headers={"Cache-Control": "no-cache"})
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "name": witness.name, "vkey": witness.vkey})
 
-    app = web.Application(client_max_size=BODY_LIMIT_BYTES)
+    app = web.Application(client_max_size=ENTRIES_LIMIT_BYTES)
     app.router.add_post("/add-checkpoint", add_checkpoint)
+    app.router.add_post("/add-entries", add_entries)
+    app.router.add_get("/{origin:[0-9a-f]{64}}/tile/entries/{path:.+}", entries)
     app.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", checkpoint)
     app.router.add_get("/health", health)
     return app
+
+
+async def _read(request: web.Request, limit_bytes: int) -> bytes:
+    async with asyncio.timeout(READ_SECONDS):
+        body = await request.read()
+    if len(body) > limit_bytes:
+        raise web.HTTPRequestEntityTooLarge(limit_bytes, len(body))
+    return body
+
+
+def _response(answer: Answer) -> web.Response:
+    # As bytes, or aiohttp would add a charset to a media type that clients compare whole.
+    return web.Response(status=answer.status, body=answer.text.encode(), content_type=answer.media_type)
 
 
 async def serve(witness: Witness, host: str, port: int, ssl_context: ssl.SSLContext | None = None) -> web.AppRunner:
@@ -389,92 +440,3 @@ async def serve(witness: Witness, host: str, port: int, ssl_context: ssl.SSLCont
         await runner.cleanup()
         raise
     return runner
-
-
-# --- the log's side ---
-
-
-@dataclass(frozen=True, slots=True)
-class Cosigned:
-    """The witness answered with signature lines, not yet verified."""
-
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """The witness has seen another size than the one that was proved from."""
-
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The witness will not cosign this, now or later."""
-
-    status: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """No usable answer this time; ask again in the next round."""
-
-    reason: str
-
-
-async def add_checkpoint(
-    session: aiohttp.ClientSession, url: str, old: int, proof: Sequence[bytes], note: bytes, timeout_seconds: float
-) -> Cosigned | Behind | Refused | Unreachable:
-    """Ask the witness at this submission prefix to cosign a note. Whatever the network does becomes an answer."""
-    body = Request(old, tuple(proof), note).encode()
-    try:
-        async with session.post(
-            f"{url.rstrip('/')}/add-checkpoint",
-            data=body,
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-            allow_redirects=False,
-        ) as response:
-            data = await _bounded(response)
-            return _understood(response.status, response.content_type, data.decode())
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        return Unreachable(f"{type(error).__name__}: {error}")
-
-
-async def newest_checkpoint(
-    session: aiohttp.ClientSession, url: str, origin: str, timeout_seconds: float
-) -> bytes | Unreachable | None:
-    """The note that the witness at this prefix cosigned last for the origin, not verified; None if it has none."""
-    try:
-        async with session.get(
-            f"{url.rstrip('/')}/{sha256(origin.encode()).hexdigest()}/checkpoint",
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-            allow_redirects=False,
-        ) as response:
-            if response.status == 200:
-                return await _bounded(response)
-            return None if response.status == 404 else Unreachable(f"HTTP {response.status}")
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        return Unreachable(f"{type(error).__name__}: {error}")
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    data = bytearray()
-    async for chunk in response.content.iter_any():
-        data += chunk
-        if len(data) > ANSWER_LIMIT_BYTES:
-            raise ValueError("the answer is too large")
-    return bytes(data)
-
-
-def _understood(status: int, media_type: str, text: str) -> Cosigned | Behind | Refused | Unreachable:
-    if status == 200:
-        lines = text.removesuffix("\n").split("\n")
-        if all(line.startswith("\N{EM DASH} ") for line in lines):
-            return Cosigned(tuple(lines))
-        return Unreachable("the answer holds other things than signature lines")
-    if status == 409 and media_type == SIZE_MEDIA_TYPE:
-        return Behind(decimal(text.removesuffix("\n")))
-    if status >= 500 or status == 429:
-        return Unreachable(f"HTTP {status}")
-    return Refused(status, text[:500])

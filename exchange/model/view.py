@@ -1,7 +1,7 @@
 """How a collection lies for one member: where it was placed, or with fresh ticks where it became visible later."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -41,6 +41,19 @@ def late_tick(late: Sequence[LateRun], tick: int) -> int | None:
     return tick - run.run + run.tick if run is not None and tick < run.run + run.size else None
 
 
+COMPARED_AT_ONCE = 64
+
+
+def turned(before: bytes, after: bytes) -> Iterator[int]:
+    """The labels of `before` that are something else in `after`. Where much is alike, it is looked at in pieces."""
+    for start in range(0, min(len(before), len(after)), COMPARED_AT_ONCE):
+        piece, now = before[start : start + COMPARED_AT_ONCE], after[start : start + COMPARED_AT_ONCE]
+        if piece != now:
+            for label, (one, other) in enumerate(zip(piece, now, strict=False), start=start + 1):
+                if one != other:
+                    yield label
+
+
 @dataclass(frozen=True)
 class View:
     """One member's view, as it was last written. It is never cut inside a run: ticks of one run are all in a window, or none."""
@@ -65,9 +78,14 @@ class View:
     def by_label(self) -> dict[int, tuple[Window, ...]]:
         return dict(self.windows)
 
+    @cached_property
+    def released(self) -> dict[int, int]:
+        """`done`, by label."""
+        return dict(self.done)
+
     def settled(self, label: int) -> int:
         """Up to this tick, whatever was placed under the label is shown already, or never will be."""
-        tick = dict(self.done).get(label, self.floor)
+        tick = self.released.get(label, self.floor)
         for window in sorted(self.by_label.get(label, ())):
             if window.after <= tick:
                 tick = max(tick, window.until)

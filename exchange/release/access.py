@@ -17,7 +17,7 @@ async def access(release: Release, glance: Glance, caller: Caller, language: str
     """
     rules, epochs = glance
     agreement = rules.in_force
-    labels = {row.id: release.grants.label(row) for row in await release.grants.rows(epochs)}
+    rows = await release.grants.rows(epochs)
     collections = []
     for collection in rules.registry.collections:
         if not collection.can_read(caller.member):
@@ -25,7 +25,7 @@ async def access(release: Release, glance: Glance, caller: Caller, language: str
         found: dict[tuple[str, str, bool], dict[str, Any]] = {}
         allowed, _ = await release.allowed(glance, caller.member, collection)
         for number in allowed.labels:
-            label = labels[number]
+            label = release.grants.label(rows[number])
             decision = rules.decide(label, caller.member)
             key = (decision.clause, str(sorted(decision.obligations.items())), decision.may_block)
             one = found.setdefault(key, _told(decision, clause_text(agreement, decision.clause)[language == "es"]))

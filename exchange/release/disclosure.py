@@ -1,15 +1,18 @@
-"""What was shown to whom, as ledger entries: one per page and log, and one a minute for polls that found nothing."""
+"""What was shown to whom and what was not, as ledger entries: one per page and log, and one a minute for what comes too often."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
-from exchange.ledger.entry import Entry, national, route
+from exchange.errors import Unavailable
+from exchange.ledger.entry import HUB, Entry, label_name, national, route
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection
 from exchange.rules import Caller
+from exchange.store.contract import LabelRow
 from exchange.times import as_text
+
+K = TypeVar("K")
 
 
 class Piece(NamedTuple):
@@ -56,6 +59,21 @@ def _part(country: str, pieces: Sequence[Piece]) -> Part:
     return Part(country, pub, tick_runs(pieces))
 
 
+def first_abroad(caller: Caller, given: Sequence[Part]) -> int | None:
+    """The tick of the first row that the border lies before."""
+    return min((part.ticks[0][0] for part in given if part.country != caller.member.country), default=None)
+
+
+def border_closed() -> Unavailable:
+    """What is answered for what would cross while a country's witnesses are silent (ledger design, 2.6)."""
+    return Unavailable(
+        "The witnesses of one country are silent, so nothing crosses the border now. Domestic exchange goes on. Try again later.",
+        "Los testigos de un país no responden, por lo que nada cruza la frontera por ahora. El intercambio nacional continúa. Intente más tarde.",
+        code="border-closed",
+        retry_after_seconds=10,
+    )  # fmt: skip
+
+
 def release_entries(
     caller: Caller, collection: Collection, kind: str, given: Sequence[Part], **private: str
 ) -> tuple[Entry, ...]:
@@ -77,12 +95,6 @@ def release_entries(
     )
 
 
-def denial(caller: Caller, collection: Collection, code: str) -> Entry:
-    """A `deny` entry, in the log of the caller's own country: what was asked and not answered, and why."""
-    on, pub = f"coll:{collection.id}", {"code": code, "resource": "collection"}
-    return Entry(national(caller.member.country), "deny", caller.actor, on, pub, out="refused", private=caller.private)
-
-
 def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:
     """The rows' ticks as [first, count] runs of consecutive microseconds: a batch is one run."""
     runs: list[list[int]] = []
@@ -94,29 +106,127 @@ def tick_runs(pieces: Sequence[Piece]) -> list[list[int]]:
     return runs
 
 
+class _Sum(NamedTuple):
+    """What is counted together."""
+
+    log: str
+    t: str
+    actor: str
+    on: str
+    pub: tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
-class PollSums:
-    """Polls that found nothing write no entry of their own; they are counted per account and collection until flushed."""
+class _Counted:
+    count: int
+    first_us: int
+    last_us: int
 
-    _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    _since_us: int = 0
 
-    def count(self, caller: Caller, collection: Collection, now_us: int) -> None:
-        self._since_us = self._since_us or now_us
-        self._counts[national(caller.member.country), caller.actor, collection.id] += 1
+Counts = dict[_Sum, _Counted]
 
-    def drain(self, now_us: int) -> tuple[Entry, ...]:
-        """The entries for what was counted so far; counting starts anew."""
-        entries = tuple(
-            Entry(
-                log=log,
-                t="poll.sum",
-                actor=who,
-                on=f"coll:{collection}",
-                pub={"count": count, "first": as_text(self._since_us), "last": as_text(now_us)},
-            )
-            for (log, who, collection), count in sorted(self._counts.items())
+
+class Given(NamedTuple):
+    """A member was given something of a country in a collection: its own country is another."""
+
+    member: str
+    collection: str
+    country: str
+
+
+class Sums:
+    """What comes too often for an entry each is counted, per account and thing, until it is flushed: once a minute."""
+
+    def __init__(self) -> None:
+        self._counted: Counts = {}
+        self._told: set[_Sum] = set()
+        self._given: dict[Given, _Counted] = {}
+        self._withheld: dict[Given, str] = {}
+        """What was last written to have been withheld beside it: the same is written once."""
+
+    def poll(self, caller: Caller, collection: Collection, now_us: int) -> None:
+        """A poll that found nothing."""
+        log = national(caller.member.country)
+        _add(self._counted, _Sum(log, "poll.sum", caller.actor, f"coll:{collection.id}", ()), now_us)
+
+    def given(self, caller: Caller, collection: Collection, given: Sequence[Part], now_us: int) -> None:
+        """A page or list that leaves: what else of these countries there was is looked at when the minute is over."""
+        for part in given:
+            if part.country != caller.member.country:
+                _add(self._given, Given(caller.member.slug, collection.id, part.country), now_us)
+
+    def withheld(self, given: Given, counted: _Counted, rows: Sequence[LabelRow]) -> Entry | None:
+        """A `withhold` entry in the log of the owners' country, of what the labels in `rows` held; None for what was said
+        before, and for nothing."""
+        lines = sorted([label_name(row.facets), row.placements, as_text(row.last_tick)] for row in rows)
+        digest = root([" ".join(map(str, line)).encode() for line in lines]).hex()
+        if not lines or self._withheld.get(given) == digest:
+            return None
+        self._withheld[given] = digest
+        pub = {
+            "to": given.member,
+            "count": sum(row.placements for row in rows),
+            "root": digest,
+            "pages": counted.count,
+            "first": as_text(counted.first_us),
+            "last": as_text(counted.last_us),
+        }
+        return Entry(
+            national(given.country), "withhold", HUB, f"coll:{given.collection}", pub, private={"labels": lines}
         )
-        self._counts.clear()
-        self._since_us = 0
-        return entries
+
+    def take_given(self) -> dict[Given, _Counted]:
+        given, self._given = self._given, {}
+        return given
+
+    def stranger(self, log: str, actor: str, code: str, now_us: int) -> None:
+        """A credential that is not valid."""
+        _add(self._counted, _Sum(log, "auth.fail.sum", actor, "hub", (("code", code),)), now_us)
+
+    def denial(self, caller: Caller, on: str, code: str, resource: str, now_us: int, **private: str) -> Entry | None:
+        """A refusal: an entry for the first of its kind since the last flush, which is to be written now; then counted.
+
+        It goes to the log of the caller's own country: what was asked and not answered, and why.
+        """
+        log, pub = national(caller.member.country), {"code": code, "resource": resource}
+        key = _Sum(log, "deny.sum", caller.actor, on, tuple(pub.items()))
+        if key in self._told:
+            _add(self._counted, key, now_us)
+            return None
+        self._told.add(key)
+        return Entry(log, "deny", caller.actor, on, pub, out="refused", private={**caller.private, **private})
+
+    def take(self) -> Counts:
+        """What was counted so far; counting starts anew."""
+        counted, self._counted, self._told = self._counted, {}, set()
+        return counted
+
+    def put_back(self, counts: Counts) -> None:
+        """They could not be written: they are counted with the next."""
+        for key, one in counts.items():
+            newer = self._counted.get(key)
+            if newer is not None:
+                one = _Counted(one.count + newer.count, one.first_us, newer.last_us)
+            self._counted[key] = one
+        self._withheld.clear()
+
+
+def _add(counts: dict[K, _Counted], key: K, now_us: int) -> None:
+    found = counts.get(key)
+    if found is None:
+        counts[key] = _Counted(1, now_us, now_us)
+    else:
+        found.count += 1
+        found.last_us = now_us
+
+
+def sum_entries(counts: Counts) -> tuple[Entry, ...]:
+    """One entry for each thing that was counted."""
+    return tuple(
+        Entry(
+            key.log, key.t, key.actor, key.on,
+            {**dict(key.pub), "count": one.count, "first": as_text(one.first_us), "last": as_text(one.last_us)},
+            "ok" if key.t == "poll.sum" else "refused",
+        )
+        for key, one in sorted(counts.items(), key=lambda pair: pair[0])
+    )  # fmt: skip

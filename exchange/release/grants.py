@@ -1,21 +1,44 @@
 """Which labels a recipient may see under the agreement in force: judged once per label and recipient, never per object."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from exchange.model.member import Collection, Member
-from exchange.model.view import CLOSED, DELAYED, OPEN, View
-from exchange.release.judged import Judged
+from exchange.model.view import CLOSED, DELAYED, View, turned
+from exchange.release.judged import Judged, Table, Terms, hour
+from exchange.release.labels import Labels, Shelf
 from exchange.rules import Rules
 from exchange.store.contract import Epochs, LabelRow, Store
 from policies.decide import Decision
 from policies.label import Label, Recipient
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Standing:
+    """What each label is to a member by the rules: see `model.view.View.states`."""
+
+    states: bytes
+    delays: Mapping[int, int]
+    """Of the delayed labels, in seconds."""
+    kinds: Sequence[int]
+    """By label id, from 1 on, where they are not the member's own: which of `terms`."""
+    own: Mapping[int, int]
+    terms: Sequence[Terms]
+
+    def blocking(self, labels: Sequence[int]) -> dict[int, int | None]:
+        kinds = [self.own.get(label, self.kinds[label - 1]) for label in labels]
+        return {
+            label: self.terms[kind].expires_after_seconds
+            for label, kind in zip(labels, kinds, strict=True)
+            if self.terms[kind].may_block
+        }
+
+
+@dataclass(frozen=True)
 class Allowed:
     """The labels of one collection that a member may see, and where. Equal ones are equal questions to the store."""
 
@@ -23,32 +46,30 @@ class Allowed:
     labels: tuple[int, ...]
     last_tick: int
     """No object lies behind it."""
-    countries: dict[int, str]
+    countries: Mapping[int, str] = field(repr=False, compare=False)
     """The originators' countries, by label."""
-    blocking: dict[int, int | None]
-    """The labels that devices may block by, and for how many seconds after an object was added; None without end."""
+    standing: Standing = field(repr=False, compare=False)
     view: View | None = None
     """How they lie for the member; None where all were placed."""
 
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What each label is to a member: see `model.view.View.states`."""
-
-    states: bytes
-    delays: dict[int, int]
-    """Of the delayed labels, in seconds."""
+    @cached_property
+    def blocking(self) -> dict[int, int | None]:
+        """The labels that devices may block by, and for how many seconds after an object was added; None without end."""
+        return self.standing.blocking(self.labels)
 
 
-class _Shown(NamedTuple):
-    """What may be seen of a collection."""
+class _Kept(NamedTuple):
+    """An answer, and what it was made of."""
 
-    pairs: list[tuple[LabelRow, Decision]]
-    delayed: bool
-    """Whether any of it is seen only some time after it was placed."""
+    allowed: Allowed
+    labels: int
+    """How many there were in the collection."""
+    changes: int
+    """How many there had been."""
 
 
-HOUR = len("2026-11-24T12")
+Key = tuple[Member | Recipient, str, int, str]
+
 DECISIONS_AT_ONCE = 500
 """How many labels are judged before others have their turn: some five milliseconds, when all of them are new."""
 
@@ -58,166 +79,144 @@ class Grants:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._rows: list[LabelRow] = []
-        self._rows_tick = -1
-        self._owned: dict[str, list[LabelRow]] = {}
-        self._labels: dict[int, Label] = {}
+        self._labels = Labels(store)
         self._judged = Judged(None)
         self._next = Judged(None)
         self._hour = ""
-        """Embargoes end on the hour: what decisions added up to in another is not kept."""
+        """Embargoes end on the hour: what was made of decisions in another is not kept."""
         self._forget()
-        self._standing = asyncio.Lock()
+        self._judging = asyncio.Lock()
 
     async def allowed(
         self, rules: Rules, epochs: Epochs, member: Member, collection: Collection, view: View
     ) -> Allowed:
-        """The labels of the collection whose objects this member may have, in full, now, or some time after they were placed."""
-        rows = await self.rows(epochs)
-        self._under(rules)
-        own = [row for row in self._owned.get(member.slug, ()) if row.collection == collection.id]
-        shown = self._shown(rules, rows, member, collection, own)
-        plain = not (shown.delayed or view.floor or view.windows)
+        """The labels of the collection whose objects this member may have, in full, now, or some time after they were placed,
+        of those that are not written down as closed."""
+        standing = await self.standing(rules, epochs, member)
+        shelf = self._labels.shelves[collection.id]
+        waiting = standing.states[: len(view.states)] != view.states
+        plain = not (standing.delays or view.floor or view.windows)
         # Where all lies as it was placed, peers have the same.
-        who = self._judged.peer(rules, member) if plain and not own else member
-        key = (who, collection.id, 0 if plain else view.number)
-        found = self._allowed.get(key)
-        if found is None:
-            pairs = shown.pairs
-            seen = None if plain else _seen(view, pairs)
-            late = seen.last_tick if seen is not None else 0
-            found = self._allowed[key] = Allowed(
-                collection.id,
-                tuple([row.id for row, _ in pairs]),
-                max([late, *[row.last_tick for row, _ in pairs]]),
-                {row.id: row.country for row, _ in pairs},
-                {row.id: decision.expires_after_seconds for row, decision in pairs if decision.may_block},
-                seen,
-            )
-        return found
+        alone = waiting or not plain or standing.own
+        peer, number = (member, view.number) if alone else (self._judged.peer(rules, member), 0)
+        key = (peer, collection.id, number, hour(rules))
+        kept = self._allowed.get(key)
+        if kept is None or kept.labels != len(shelf.ids) or kept.changes < self._labels.dropped:
+            states = _opened(standing.states, view.states) if waiting else standing.states
+            kept = self._made(collection.id, shelf, states, standing, None if plain else view)
+        elif kept.changes < self._labels.dropped + len(self._labels.changes):
+            kept = self._later(kept)
+        self._allowed[key] = kept
+        return kept.allowed
+
+    def _made(self, collection: str, shelf: Shelf, states: bytes, standing: Standing, view: View | None) -> _Kept:
+        shown = [place for place, label in enumerate(shelf.ids) if states[label - 1] != CLOSED]
+        labels = tuple([shelf.ids[place] for place in shown])
+        seen = None if view is None else _seen(view, labels, standing.delays)
+        last_tick = max([shelf.ticks[place] for place in shown], default=0)
+        allowed = Allowed(
+            collection, labels, max(last_tick, seen.last_tick if seen else 0), self._labels.countries, standing, seen
+        )
+        return _Kept(allowed, len(shelf.ids), self._labels.dropped + len(self._labels.changes))
+
+    def _later(self, kept: _Kept) -> _Kept:
+        """The same after more was placed under labels that there were."""
+        news = self._labels.changes[kept.changes - self._labels.dropped :]
+        shown = kept.allowed.labels
+        ticks = [tick for label, tick in news if bisect_left(shown, label) < bisect_right(shown, label)]
+        last_tick = max([kept.allowed.last_tick, *ticks])
+        allowed = kept.allowed if last_tick == kept.allowed.last_tick else replace(kept.allowed, last_tick=last_tick)
+        return kept._replace(allowed=allowed, changes=kept.changes + len(news))
 
     async def standing(self, rules: Rules, epochs: Epochs, member: Member) -> Standing:
         """What each label is to the member."""
-        rows = await self.rows(epochs)
+        await self.rows(epochs)
         self._under(rules)
         readable = frozenset([one.id for one in rules.registry.collections if one.can_read(member)])
-        async with self._standing:  # the first of the peers that come at once does it for all
-            judged, kept, key = self._judged, self._standings, (self._judged.peer(rules, member), readable)
-            if key not in kept:
-                kept[key] = await self._of_peers(judged, rules, rows, member, readable)
-            found = kept[key]
-        own = [row for row in self._owned.get(member.slug, ()) if row.collection in readable]
-        if not own:
-            return found
-        states, delays = bytearray(found.states), dict(found.delays)
-        for row in own:
-            delays.pop(row.id, None)
-            _stand(states, delays, row, judged.decide(rules, row.id, self.label(row), member))
-        return Standing(bytes(states), delays)
+        owns = member.slug in self._labels.owned
+        judged, key = self._judged, (member if owns else self._judged.peer(rules, member), readable, hour(rules))
+        found = self._standings.get(key)
+        if found is None or len(found.kinds) != self._labels.last_id:
+            table = await self._table(judged, rules, member)
+            found = self._stand(judged, rules, member, table, readable)
+            if judged is self._judged:
+                self._standings[key] = found
+        return found
 
-    async def _of_peers(
-        self, judged: Judged, rules: Rules, rows: Sequence[LabelRow], member: Member, readable: frozenset[str]
-    ) -> Standing:
-        states = bytearray([CLOSED]) * max([row.id for row in rows], default=0)
-        delays: dict[int, int] = {}
-        for number, row in enumerate(rows):
-            if number % DECISIONS_AT_ONCE == DECISIONS_AT_ONCE - 1:
-                await asyncio.sleep(0)
-            if row.collection in readable:
-                _stand(states, delays, row, judged.of_peers(rules, row.id, self.label(row), member))
-        return Standing(bytes(states), delays)
+    async def _table(self, judged: Judged, rules: Rules, member: Member) -> Table:
+        """Of the member's peers, with every label in it."""
+        async with self._judging:  # the first of the peers that come at once does it for all
+            table = judged.table(rules, member)
+            while part := self._labels.order[table.known : table.known + DECISIONS_AT_ONCE]:
+                judged.judge(rules, [(row.id, self.label(row)) for row in part], member)
+                if table.known < len(self._labels.order):
+                    await asyncio.sleep(0)
+            judged.renew(rules, member)
+            return table
+
+    def _stand(self, judged: Judged, rules: Rules, member: Member, table: Table, readable: frozenset[str]) -> Standing:
+        states, delays = bytearray(table.states), dict(table.delays)
+        own = {
+            row.id: judged.own(rules, row.id, self.label(row), member)
+            for row in self._labels.owned.get(member.slug, ())
+        }
+        for label, kind in own.items():
+            states[label - 1] = judged.terms[kind].state
+            delays.pop(label, None)
+            if states[label - 1] == DELAYED:
+                delays[label] = judged.terms[kind].delay_seconds
+        for name, shelf in self._labels.shelves.items():
+            if name not in readable:
+                for label in shelf.ids:
+                    states[label - 1] = CLOSED
+                    delays.pop(label, None)
+        return Standing(bytes(states), delays, table.kinds[:], own, judged.terms)
 
     async def decision(self, rules: Rules, epochs: Epochs, member: Member, label_id: int) -> Decision | None:
         """The decision for one interned label, with its reasons."""
-        row = next((row for row in await self.rows(epochs) if row.id == label_id), None)
+        row = (await self.rows(epochs)).get(label_id)
         return rules.decide(self.label(row), member) if row else None
 
     def label(self, row: LabelRow) -> Label:
-        known = self._labels.get(row.id)
-        if known is None:
-            known = self._labels[row.id] = Label.decode(row.facets)
-        return known
+        return self._labels.label(row)
 
-    async def rows(self, epochs: Epochs) -> list[LabelRow]:
-        """Every label there is."""
-        # No placement, no new label: the last tick says whether the list could have grown.
-        if epochs.last_tick != self._rows_tick:
-            self._rows = await self._store.labels()
-            self._rows_tick = epochs.last_tick
-            owned = defaultdict(list)
-            for row in self._rows:
-                owned[self.label(row).originator].append(row)
-            self._owned = owned
-            self._forget()
-        return self._rows
+    async def rows(self, epochs: Epochs, *, counts: bool = False) -> Mapping[int, LabelRow]:
+        """Every label there is, by id. With `counts` how much lies under each is known to the last removal."""
+        return await self._labels.refresh(epochs, counts=counts)
 
     async def prepare(self, rules: Rules) -> None:
         """Judge everything by rules that are about to hold, on a thread: when they do, no reader waits for it."""
         if rules.basis not in (self._judged.basis, self._next.basis):
-            labels = [(row.id, self.label(row)) for row in await self._store.labels()]
+            await self.rows(await self._store.epochs())
+            labels = [(row.id, self.label(row)) for row in self._labels.order]
             self._next = await asyncio.to_thread(Judged.ahead, rules, labels)
 
     def _under(self, rules: Rules) -> None:
         if rules.basis != self._judged.basis:
             self._judged = self._next if self._next.basis == rules.basis else Judged(rules.basis)
             self._forget()
-        if rules.now[:HOUR] != self._hour:
-            self._hour = rules.now[:HOUR]
+        if hour(rules) != self._hour:
+            self._hour = hour(rules)
             self._forget()
 
     def _forget(self) -> None:
-        """What decisions added up to for other labels or other rules."""
-        self._of_collection: dict[tuple[Recipient, str], _Shown] = {}
-        self._standings: dict[tuple[Recipient, frozenset[str]], Standing] = {}
-        self._allowed: dict[tuple[Member | Recipient, str, int], Allowed] = {}
-
-    def _shown(
-        self, rules: Rules, rows: Sequence[LabelRow], member: Member, collection: Collection, own: Sequence[LabelRow]
-    ) -> _Shown:
-        """The labels whose objects the member may have: what its peers may, save that its own are its own."""
-        key = (self._judged.peer(rules, member), collection.id)
-        shared = self._of_collection.get(key)
-        if shared is None:
-            judge = self._judged.of_peers
-            decided = [
-                (row, judge(rules, row.id, self.label(row), member)) for row in rows if row.collection == collection.id
-            ]
-            shared = self._of_collection[key] = _among(decided)
-        if not own:
-            return shared
-        ids = {row.id for row in own}
-        mine = [(row, self._judged.decide(rules, row.id, self.label(row), member)) for row in own]
-        pairs = [*(pair for pair in shared.pairs if pair[0].id not in ids), *mine]
-        return _among(sorted(pairs, key=lambda pair: pair[0].id))
+        """What was made of other rules."""
+        self._standings: dict[tuple[Member | Recipient, frozenset[str], str], Standing] = {}
+        self._allowed: dict[Key, _Kept] = {}
 
 
-def permitted(decision: Decision) -> bool:
-    """Permitted, now or later, and the object itself is the form that is permitted.
-
-    A permit for an anonymised view gives nothing here: redaction makes a new object with a new id, and nothing is
-    ever edited on its way out. Under a permit with a delay objects are released late, each in its time.
-    """
-    return decision.effect == "permit" and decision.view == "full"
-
-
-def _among(decided: Sequence[tuple[LabelRow, Decision]]) -> _Shown:
-    pairs = [pair for pair in decided if permitted(pair[1])]
-    return _Shown(pairs, any(decision.delay_seconds for _, decision in pairs))
+def _opened(ruled: bytes, written: bytes) -> bytes:
+    """By the rules, but for what was not written down as open yet."""
+    states = bytearray(ruled)
+    for label in turned(written, ruled):
+        if written[label - 1] == CLOSED:
+            states[label - 1] = CLOSED
+    return bytes(states)
 
 
-def _stand(states: bytearray, delays: dict[int, int], row: LabelRow, decision: Decision) -> None:
-    states[row.id - 1] = CLOSED
-    if permitted(decision):
-        states[row.id - 1] = OPEN
-        if decision.delay_seconds:
-            states[row.id - 1], delays[row.id] = DELAYED, decision.delay_seconds
-
-
-def _seen(view: View, shown: Sequence[tuple[LabelRow, Decision]]) -> View | None:
+def _seen(view: View, labels: Sequence[int], delays: Mapping[int, int]) -> View | None:
     """What a question about these labels need know of the view: nothing, where all lies as it was placed."""
     windows = tuple([
-        (row.id, view.by_label.get(row.id, ()))
-        for row, decision in shown
-        if decision.delay_seconds or row.id in view.by_label
+        (label, view.by_label.get(label, ())) for label in labels if label in delays or label in view.by_label
     ])  # fmt: skip
     return replace(view, states=b"", windows=windows, done=()) if windows or view.floor else None

@@ -5,18 +5,19 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
-from exchange.errors import NotFound
+from exchange.errors import NotFound, Unavailable
+from exchange.ledger.entry import Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
 from exchange.model.view import EVER
-from exchange.release.disclosure import PollSums, denial, release_entries
+from exchange.release.disclosure import Sums, border_closed, first_abroad, release_entries, sum_entries
 from exchange.release.grants import Allowed, Grants
 from exchange.release.packing import Packed, Packing
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook, changing
-from exchange.store.contract import Act, Epochs, LeafRef, Outdated, Record, Store
+from exchange.store.contract import DEGRADED, Act, Epochs, LeafRef, Outdated, Record, Store
 
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""
@@ -48,7 +49,7 @@ class Release:
         self._sheets = Sheets(cache_bytes)
         self.grants = Grants(store)
         self.views = Views(store, sequencer, rulebook, self.grants, clock)
-        self.polls = PollSums()
+        self.sums = Sums()
 
     async def page(
         self,
@@ -71,12 +72,17 @@ class Release:
             allowed, (rules, epochs) = await self.allowed(glance, caller.member, collection)
             low = max(after_us, match.added_after_us or 0)
             if allowed.last_tick <= low:
-                self.polls.count(caller, collection, self._clock.now_us())
+                self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(Sheet.empty(low))
             question, sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
             if not sheet.count:
-                self.polls.count(caller, collection, self._clock.now_us())
+                self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(sheet)
+            if epochs.state == DEGRADED and (abroad := first_abroad(caller, sheet.parts)) is not None:
+                # What comes before it is given, and nothing is passed over: no reader may lose its place.
+                sheet = await self._read(allowed, match, after_us, limit, view, abroad - 1)
+                if not sheet.count:
+                    raise border_closed()
             record = Record(release_entries(caller, collection, view.name, sheet.parts))
             try:
                 act = Act(str(uuid.uuid4()), lambda _: record, rules.number, rules.until_us)  # noqa: B023
@@ -84,12 +90,13 @@ class Release:
             except Outdated:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
+            self.sums.given(caller, collection, sheet.parts, self._clock.now_us())
             return Released(sheet, done.leaves, await self._sheets.packed(question, sheet, packing))
         raise changing()
 
     async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:
         """What of a collection the member may see, its view brought up to the rules; and the rules that this is by."""
-        glance, member, view = await self.views.ready(glance, member)
+        glance, member, view, _ = await self.views.ready(glance, member)
         rules, epochs = glance
         return await self.grants.allowed(rules, epochs, member, collection, view), glance
 
@@ -101,16 +108,20 @@ class Release:
         sheet = self._sheets.find(question, epochs.last_tick, epochs.revision)
         if sheet is None:
             # What came since may lie under labels that were not judged.
-            until, seen = epochs.last_tick, allowed.view
-            if view.write is None:
-                found = await self._store.spans(*place, until_us=until, view=seen)
-                sheet = Sheet.of_spans(found, allowed.countries)
-            else:
-                page = await self._store.page(*place, until_us=until, view=seen)
-                sheet = Sheet.of_rows(page, view.write, allowed.countries)
+            sheet = await self._read(allowed, match, after_us, limit, view, epochs.last_tick)
             if match.length <= KEPT_LENGTH:
                 self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
         return question, sheet
+
+    async def _read(
+        self, allowed: Allowed, match: Filter, after_us: int, limit: int, view: View, until_us: int
+    ) -> Sheet:
+        place = (allowed.collection, allowed.labels, match, after_us, limit)
+        if view.write is None:
+            found = await self._store.spans(*place, until_us=until_us, view=allowed.view)
+            return Sheet.of_spans(found, allowed.countries)
+        page = await self._store.page(*place, until_us=until_us, view=allowed.view)
+        return Sheet.of_rows(page, view.write, allowed.countries)
 
     async def must_hold(self, caller: Caller, collection: Collection, object_id: str) -> None:
         """Raise NotFound unless the caller may see some version of the object there. Hidden and absent look alike."""
@@ -146,13 +157,42 @@ class Release:
         place = (allowed.collection, allowed.labels, any_version, 0, 1)
         return bool((await self._store.page(*place, until_us=epochs.last_tick, view=allowed.view)).rows)
 
-    async def deny(self, caller: Caller, collection: Collection, code: str) -> None:
-        """Record a refusal that does not happen by mistake. Raises Unavailable when it cannot be recorded."""
-        record = Record((denial(caller, collection, code),))
-        await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: record))
+    async def deny(self, caller: Caller, on: str, code: str, resource: str, path: str) -> None:
+        """Record a refusal. One that cannot be recorded now is counted among the next."""
+        entry = self.sums.denial(caller, on, code, resource, self._clock.now_us(), path=path)
+        if entry is not None:
+            try:
+                await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
+            except Unavailable:
+                self.sums.denial(caller, on, code, resource, self._clock.now_us())
 
-    async def flush_polls(self) -> None:
+    async def _withheld(self) -> list[Entry]:
+        """What those that were given something of another country since the last flush were not given of it."""
+        entries = []
+        for given, counted in self.sums.take_given().items():
+            glance = await self._rulebook.glance()
+            member = glance.rules.registry.members[given.member]
+            collection = glance.rules.collection(given.collection)
+            if collection is not None:
+                allowed, glance = await self.allowed(glance, member, collection)
+                shown = frozenset(allowed.labels)
+                hidden = [
+                    row for row in (await self.grants.rows(glance.epochs, counts=True)).values()
+                    if row.collection == given.collection and row.country == given.country and row.placements
+                    and row.id not in shown
+                ]  # fmt: skip
+                entry = self.sums.withheld(given, counted, hidden)
+                entries += [entry] if entry is not None else []
+        return entries
+
+    async def flush_sums(self) -> None:
         """Write what was counted since the last flush. Called once a minute and at shutdown."""
-        entries = self.polls.drain(self._clock.now_us())
+        withheld = await self._withheld()
+        counts = self.sums.take()
+        entries = (*sum_entries(counts), *withheld)
         if entries:
-            await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+            try:
+                await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(entries)))
+            except Unavailable:
+                self.sums.put_back(counts)
+                raise

@@ -124,7 +124,7 @@ class Recalls:
     async def _follow(self, one: Relabelled) -> None:
         glance = await self._rulebook.glance()
         rules = glance.rules
-        former = next(row for row in await self._release.grants.rows(glance.epochs) if row.id == one.former)
+        former = (await self._release.grants.rows(glance.epochs))[one.former]
         collection = rules.collection(one.collection)
         lost = [
             member.slug
@@ -181,7 +181,7 @@ class Recalls:
         covered: set[tuple[str, str]] = set()
         whole = True
         rows = await self._release.grants.rows(glance.epochs)
-        mine = [row for row in rows if self._release.grants.label(row).originator == member.slug]
+        mine = [row for row in rows.values() if self._release.grants.label(row).originator == member.slug]
         # Attestations first: they say what else hangs on the key.
         collections = sorted(glance.rules.registry.collections, key=lambda one: one.alias != "attestations")
         for collection in collections:

@@ -7,7 +7,7 @@ only the entry that records it is new.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exchange.model.page import Page, Row, Spans
@@ -48,7 +48,7 @@ class Sheet:
         return cls(b"", 0, low_us, low_us, False, ())
 
     @classmethod
-    def of_rows(cls, page: Page, write: Write, countries: dict[int, str]) -> "Sheet":
+    def of_rows(cls, page: Page, write: Write, countries: Mapping[int, str]) -> "Sheet":
         """`countries` maps label ids to the originators' countries."""
         if not page.rows:
             return cls.empty(page.low_us)
@@ -56,7 +56,7 @@ class Sheet:
         return cls._of(write(page.rows), pieces, page.more)
 
     @classmethod
-    def of_spans(cls, found: Spans, countries: dict[int, str]) -> "Sheet":
+    def of_spans(cls, found: Spans, countries: Mapping[int, str]) -> "Sheet":
         """The same for objects. Whatever was signed leaves as it came: the stored bytes, joined."""
         if not found.spans:
             return cls.empty(found.low_us)

@@ -4,11 +4,12 @@ Nothing opens by itself. What the rules allow is compared with what was written 
 label that is more to it now is opened in an act of its own, and only then given (docs/decisions/0013-late-release.md).
 """
 
+import asyncio
 import contextlib
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -18,10 +19,10 @@ from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member
 from exchange.model.recall import RecallRow
-from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window
+from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window, turned
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules, changing
-from exchange.store.contract import Act, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
+from exchange.store.contract import Act, Epochs, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
 from policies.label import NOTICE, Label
@@ -30,16 +31,23 @@ TRIES = 16
 ALL = Window(0, EVER)
 RUNS_AT_ONCE = 5_000
 """How many runs one step releases: others take the head in between."""
+LABELS_AT_ONCE = 500
+"""How many labels one step opens."""
 STEPS_AT_ONCE = 4
-"""How often a view is taken a step further for one answer when only late runs are left to be given: the next answers give on."""
+"""How often a view is taken a step further for one answer when what is left may wait: the next answers give on."""
+AHEAD_AT_MOST = 2_000
+"""Rows that other members' steps are about to write when one's own still waits its turn: some thirty milliseconds. Whoever
+finds more before it is answered by what it had, and is given what opened a little later."""
 
 
 class Ready(NamedTuple):
-    """A member whose view agrees with these rules."""
+    """A member whose view shows nothing beyond these rules."""
 
     glance: Glance
     member: Member
     view: View
+    whole: bool
+    """Whether all of it is given that they allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,6 @@ class _Checked:
 
     rules: Rules
     labels: int
-    views: int
     view: View
     last_tick: int | None
     """The hub's, where labels are delayed: what was placed since may be due sooner."""
@@ -66,10 +73,16 @@ class Views:
         self._grants = grants
         self._clock = clock
         self._checked: dict[str, _Checked] = {}
+        self._written = _Written(store)
+        self._turn = _Turn()
         self.runs_at_once = RUNS_AT_ONCE
+        self.labels_at_once = LABELS_AT_ONCE
+        self.steps_at_once = STEPS_AT_ONCE
+        self.ahead_at_most = AHEAD_AT_MOST
 
-    async def ready(self, glance: Glance, member: Member) -> Ready:
-        """Bring the member's view up to the rules that it is to be answered by.
+    async def ready(self, glance: Glance, member: Member, *, patient: bool = False) -> Ready:
+        """Bring the member's view up to the rules that it is to be answered by. What closed, is delayed or came up is always
+        written first; what opened, as far as there is time for it, unless one is `patient`.
 
         Raises Unavailable when a step cannot be recorded, or when rules change faster than views follow.
         """
@@ -77,61 +90,118 @@ class Views:
             rules, epochs = glance
             member = rules.registry.members.get(member.slug, member)
             rows = await self._grants.rows(epochs)
+            written = await self._written.view(epochs, member.slug)
             checked = self._checked.get(member.slug)
-            if checked is not None and self._holds(checked, glance, len(rows)):
-                return Ready(glance, member, checked.view)
-            written = await self._store.view(member.slug)
-            if checked is not None and written is not None and written.number == checked.view.number:
-                checked = replace(checked, views=epochs.views)  # if that is all, it was another's view that took a step
-                if self._holds(checked, glance, len(rows)):
-                    self._checked[member.slug] = checked
-                    return Ready(glance, member, checked.view)
+            if checked is not None and self._holds(checked, glance, len(rows), written):
+                return Ready(glance, member, checked.view, whole=True)
             now_us, history_us = self._clock.now_us(), _history_us(rules, self._clock.now_us())
             standing = await self._grants.standing(rules, epochs, member)
             if written is not None and len(written.states) > len(standing.states):
                 glance = await self._rulebook.glance()  # written by somebody who knows of labels that came up since
                 continue
             view = written or await self._first(rows, member, history_us)
-            step = _Step(rules, rows, member, view, standing, now_us, history_us)
+            step = _Step(rules, rows, self._grants.label, member, view, standing, now_us, history_us)
             ripe = await self._store.ripe(step.delayed) if step.delayed else {}
-            change = step.change(ripe, rules.registry.epoch, self.runs_at_once)
-            step.until_us = min(epochs.last_tick, max(epochs.ruled, rules.since_us))
-            for collection in step.closing if view.last_tick else ():
-                step.late += await self._store.late(member.slug, collection)
-            settled = written is not None and not step.behind
-            if settled and not change.waiting:
+            room = (
+                patient
+                or self._turn.ahead_of(step.rows(ripe, self.labels_at_once, self.runs_at_once)) <= self.ahead_at_most
+            )
+            limits = (self.labels_at_once, self.runs_at_once) if room else (0, 0)
+            change = step.change(ripe, rules.registry.epoch, *limits)
+            if written is not None and not (step.openings or step.behind or change.waiting):
                 until_us = min([step.due_us(*one) for one in ripe.items()], default=EVER)
                 last_tick = epochs.last_tick if standing.delays else None
-                self._checked[member.slug] = _Checked(rules, len(rows), epochs.views, view, last_tick, until_us)
-            if settled and (not change.waiting or number >= STEPS_AT_ONCE):
-                return Ready(glance, member, view)
-            with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
-                await self._sequencer.append(Act(str(uuid.uuid4()), step.record, agreement=rules.number, view=change))
+                self._checked[member.slug] = _Checked(rules, len(rows), view, last_tick, until_us)
+                return Ready(glance, member, view, whole=True)
+            if written is not None and not step.behind and (not room or number >= self.steps_at_once):
+                return Ready(glance, member, view, whole=False)
+            await self._take(step, change, rules, glance)
             glance = await self._rulebook.glance()
         raise changing()
 
+    async def _take(self, step: "_Step", change: ViewChange, rules: Rules, glance: Glance) -> None:
+        if step.closes:
+            step.count(await self._grants.rows(glance.epochs, counts=True))
+            step.until_us = min(glance.epochs.last_tick, max(glance.epochs.ruled, rules.since_us))
+            for collection in step.closing:
+                step.late += await self._store.late(change.member, collection)
+        act = Act(str(uuid.uuid4()), step.record, agreement=rules.number, view=change)
+        with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
+            async with self._turn.taken(step.written(change)):
+                await self._sequencer.append(act)
+
     async def catch_up(self) -> None:
-        """Bring every active member's view up to the rules, whether it asks or not."""
+        """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow."""
         glance = await self._rulebook.glance()
         if glance.rules.agreement is not None:
             for member in glance.rules.registry.members.values():
                 if member.status == "active" and not member.auditor:
-                    glance = (await self.ready(glance, member)).glance
+                    whole = False
+                    while not whole:
+                        glance, _, _, whole = await self.ready(glance, member, patient=True)
 
-    def _holds(self, checked: _Checked, glance: Glance, labels: int) -> bool:
+    def _holds(self, checked: _Checked, glance: Glance, labels: int, written: View | None) -> bool:
         rules, epochs = glance
-        if checked.rules is not rules or checked.labels != labels or checked.views != epochs.views:
+        if checked.rules is not rules or checked.labels != labels or checked.view is not written:
             return False
         nothing_due = checked.last_tick == epochs.last_tick and self._clock.now_us() < checked.until_us
         return checked.last_tick is None or nothing_due
 
-    async def _first(self, rows: Sequence[LabelRow], member: Member, history_us: int) -> View:
+    async def _first(self, rows: Iterable[int], member: Member, history_us: int) -> View:
         """The view of a member that was never answered: no walk of its is under way, so all lies where it was placed, as far
         back as the agreement lets it look."""
         oldest = EVER
         if history_us:
-            oldest = min((await self._store.ripe([(row.id, 0) for row in rows])).values(), default=EVER)
+            oldest = min((await self._store.ripe([(label, 0) for label in rows])).values(), default=EVER)
         return View(member.slug, 0, b"", history_us if oldest <= history_us else 0, 0, 0)
+
+
+class _Written:
+    """The views as they were last written, read again only when their number has risen."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._as_of = -1
+        self._numbers: dict[str, int] = {}
+        self._views: dict[str, View] = {}
+        self._reading = asyncio.Lock()
+
+    async def view(self, epochs: Epochs, member: str) -> View | None:
+        if epochs.views > self._as_of:
+            async with self._reading:  # one read serves all who ask meanwhile
+                if epochs.views > self._as_of:
+                    self._numbers = await self._store.views()
+                    self._as_of = epochs.views
+        number, known = self._numbers.get(member, 0), self._views.get(member)
+        if number and (known is None or known.number < number):
+            known = await self._store.view(member)
+            if known is not None:
+                self._views[member] = known
+        return known
+
+
+class _Turn:
+    """Steps that write much go one after the other, so that what others write gets in between."""
+
+    def __init__(self) -> None:
+        self._one = asyncio.Lock()
+        self._ahead = 0
+
+    def ahead_of(self, rows: int) -> int:
+        """How many rows would be written until these are; 0 where nobody else is about to."""
+        return self._ahead + rows if self._ahead else 0
+
+    @contextlib.asynccontextmanager
+    async def taken(self, rows: int) -> AsyncIterator[None]:
+        if not rows:
+            yield
+            return
+        self._ahead += rows
+        try:
+            async with self._one:
+                yield
+        finally:
+            self._ahead -= rows
 
 
 def _history_us(rules: Rules, now_us: int) -> int:
@@ -140,12 +210,13 @@ def _history_us(rules: Rules, now_us: int) -> int:
 
 
 class _Step:
-    """From what was written of a view to what the rules of now make of it."""
+    """From what was written of a view to what the rules of now make of it, or as much of that as is to be done at once."""
 
     def __init__(
         self,
         rules: Rules,
-        rows: Sequence[LabelRow],
+        rows: Mapping[int, LabelRow],
+        label: Callable[[LabelRow], Label],
         member: Member,
         view: View,
         standing: Standing,
@@ -153,62 +224,107 @@ class _Step:
         history_us: int,
     ) -> None:
         self._rules = rules
-        self._rows = {row.id: row for row in rows}
+        self._rows = rows
+        self._label = label
         self._member = member
         self._view = view
         self._standing = standing
         self._now_us = now_us
         self._history_us = max(history_us, view.floor)
-        self._turns = {turn.label: turn for turn in self._turned()}
+        changed = list(turned(view.states, standing.states))
+        self.openings = [label for label in changed if view.states[label - 1] == CLOSED]
+        """What may wait: until it is written it is not shown, and when it is, it is news."""
+        self._turns = {label: self._turned(label) for label in changed if view.states[label - 1] != CLOSED}
+        self._still = frozenset(changed)
+        self._states = standing.states
+        self._closed: list[int] = []
+        self._logs: dict[str, str] = {}
         self.late: list[LateRun] = []
         """What was released late to the member in the collections where something closes."""
         self.until_us = 0
         """The last tick there was when the rules last changed: nothing behind it was ever shown under what closes."""
 
     @property
-    def closing(self) -> list[str]:
-        """The collections in which a label closes under which something lies."""
-        return sorted({self._rows[turn.label].collection for turn in self._turns.values() if self._withdraws(turn)})
-
-    def _withdraws(self, turn: Turn) -> bool:
-        """Whether a turn takes something from the member. Its own notices, where it may not look any more, are nothing to drop."""
-        row = self._rows[turn.label]
-        return not turn.opens and row.placements > 0 and Label.decode(row.facets).object_class != NOTICE
-
-    @property
     def delayed(self) -> list[tuple[int, int]]:
         """(label, tick): up to the tick nothing of the delayed label is still to be released."""
-        return [(label, self._view.settled(label)) for label in self._standing.delays if label not in self._turns]
+        return [(label, self._view.settled(label)) for label in self._standing.delays if label not in self._still]
 
     def due_us(self, label: int, run: int) -> int:
         """When a run of a delayed label may be released: its last object with its first."""
         return run + RUN_OBJECTS + 1_000_000 * self._standing.delays[label]
 
     @property
-    def behind(self) -> bool:
-        """Whether a label is another thing to the member than what was written, or new."""
-        return self._view.states != self._standing.states
+    def closes(self) -> bool:
+        return bool(self._closed)
 
-    def change(self, ripe: Mapping[int, int], registry: int, runs_at_most: int) -> ViewChange:
+    @property
+    def closing(self) -> list[str]:
+        """The collections in which a label closes under which something lies."""
+        return sorted({self._rows[label].collection for label in self._closed if self._withdraws(label)})
+
+    def _withdraws(self, label: int) -> bool:
+        """Whether a label that closes takes something from the member. Its own notices, where it may not look any more, are
+        nothing to drop."""
+        row = self._rows[label]
+        return row.placements > 0 and self._label(row).object_class != NOTICE
+
+    @property
+    def behind(self) -> bool:
+        """Whether a label is less to the member than what was written, or new: not to be answered before it is written."""
+        return bool(self._turns) or len(self._view.states) != len(self._standing.states)
+
+    def rows(self, ripe: Mapping[int, int], labels_at_most: int, runs_at_most: int) -> int:
+        """How much there is to be written at once of what may wait, at most."""
+        opening = self.openings[:labels_at_most]
+        runs = sum(self._rows[label].placements for label in (*opening, *self._due(ripe)))
+        return len(opening) + min(runs, runs_at_most)
+
+    def written(self, change: ViewChange) -> int:
+        """How many rows a change writes, at most."""
+        return len(change.turns) + min(
+            change.runs_at_most, sum(self._rows[one.label].placements for one in change.waiting)
+        )
+
+    def change(self, ripe: Mapping[int, int], registry: int, labels_at_most: int, runs_at_most: int) -> ViewChange:
         """`ripe`: of each delayed label, where the first run lies that is still to be released."""
-        due = [label for label, run in ripe.items() if self.due_us(label, run) <= self._now_us]
-        turns = [*self._turns.values(), *[self._begun(label) for label in due if label not in self._view.by_label]]
+        opening, later = self.openings[:labels_at_most], self.openings[labels_at_most:]
+        states = bytearray(self._standing.states)
+        for label in later:
+            states[label - 1] = CLOSED
+        self._states = bytes(states)
+        turns = {**self._turns, **{label: self._turned(label) for label in opening}}
+        due = self._due(ripe) if runs_at_most else []
+        self._closed = [label for label, turn in turns.items() if not turn.opens]
+        kept = [turn for label, turn in turns.items() if turn.opens or label in self._view.by_label]
+        kept += [self._begun(label) for label in due if label not in self._view.by_label]
         waiting = [self._waiting(label, self._now_us - self.due_us(label, 0)) for label in due]
-        for label, windows in self._view.windows:
-            if (
-                label not in self._turns
-                and self._state(label) == OPEN
-                and self._view.settled(label) < windows[-1].after
-            ):
-                waiting.append(self._waiting(label, windows[-1].after))  # more than one step could give
-        waiting += [self._waiting(turn.label, NOW) for turn in self._turns.values() if self._state(turn.label) == OPEN]
+        if runs_at_most:
+            waiting += [self._waiting(label, until) for label, until in self._rest() if label not in turns]
+            waiting += [self._waiting(label, NOW) for label in turns if self._state(label) == OPEN]
         return ViewChange(
-            self._member.slug, self._view.number, registry, self._standing.states, self._view.floor, tuple(turns),
+            self._member.slug, self._view.number, registry, self._states, self._view.floor, tuple(kept),
             tuple(waiting), runs_at_most,
         )  # fmt: skip
 
+    def count(self, rows: Mapping[int, LabelRow]) -> None:
+        """Learn how much lies under each label by now."""
+        self._rows = rows
+
+    def _due(self, ripe: Mapping[int, int]) -> list[int]:
+        return [label for label, run in ripe.items() if self.due_us(label, run) <= self._now_us]
+
+    def _rest(self) -> Iterator[tuple[int, int]]:
+        """Labels that opened with more than one step could give, and until where it lies."""
+        for label, windows in self._view.windows:
+            if (
+                self._state(label) == OPEN
+                and self._view.released.get(label, self._view.floor) < windows[-1].after
+                and self._view.settled(label) < windows[-1].after
+            ):
+                yield label, windows[-1].after
+
     def _state(self, label: int) -> int:
-        return self._standing.states[label - 1]
+        return self._states[label - 1]
 
     def _waiting(self, label: int, until_us: int) -> Waiting:
         return Waiting(label, self._rows[label].collection, until_us)
@@ -216,21 +332,19 @@ class _Step:
     def _begun(self, label: int) -> Turn:
         return Turn(label, True, (), self._view.floor)
 
-    def _turned(self) -> Iterator[Turn]:
-        """Labels that are something else now. New ones are not among them: the member was never answered without them."""
-        for label, (before, state) in enumerate(zip(self._view.states, self._standing.states, strict=False), start=1):
-            if before == state:
-                continue
-            windows, done = self._view.by_label.get(label), dict(self._view.done).get(label, self._view.floor)
-            if state == CLOSED:
-                yield Turn(label, False)
-            elif before == CLOSED:
-                yield Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us)
-            elif before == OPEN:  # what was shown stays; what comes is delayed
-                *earlier, last = windows or (Window(0, EVER),)
-                yield Turn(label, True, (*earlier, Window(last.after, NOW)), done)
-            else:
-                yield Turn(label, True, (*(windows or ()), Window(NOW, EVER)), done)
+    def _turned(self, label: int) -> Turn:
+        """A label that is something else now. New ones are not among them: the member was never answered without them."""
+        before, state = self._view.states[label - 1], self._standing.states[label - 1]
+        windows = self._view.by_label.get(label)
+        if state == CLOSED:
+            return Turn(label, False)
+        if before == CLOSED:
+            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us)
+        done = self._view.released.get(label, self._view.floor)
+        if before == OPEN:  # what was shown stays; what comes is delayed
+            *earlier, last = windows or (Window(0, EVER),)
+            return Turn(label, True, (*earlier, Window(last.after, NOW)), done)
+        return Turn(label, True, (*(windows or ()), Window(NOW, EVER)), done)
 
     # --- what is recorded of it ---
 
@@ -241,9 +355,9 @@ class _Step:
             cause = "delay" if self._state(run.label) == DELAYED else "grant"
             late[(*self._place(run.label), cause)].append(run)
         closed: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
-        for turn in self._turns.values():
-            if self._withdraws(turn):
-                closed[self._place(turn.label)].append(self._rows[turn.label])
+        for label in self._closed:
+            if self._withdraws(label):
+                closed[self._place(label)].append(self._rows[label])
         recalls = {place: self._recall(place[1], rows, stamp.time_us) for place, rows in sorted(closed.items())}
         entries = [
             *[self._publish(*place, runs) for place, runs in sorted(late.items())],
@@ -254,7 +368,9 @@ class _Step:
     def _place(self, label: int) -> tuple[str, str]:
         """The log, and the collection."""
         row = self._rows[label]
-        return route(self._member.country, (row.country,)), row.collection
+        if row.country not in self._logs:
+            self._logs[row.country] = route(self._member.country, (row.country,))
+        return self._logs[row.country], row.collection
 
     def _publish(self, log: str, collection: str, cause: str, runs: Sequence[LateRun]) -> Entry:
         pub = {
@@ -268,12 +384,12 @@ class _Step:
         for run in runs:
             bounds = placed.setdefault(self._rows[run.label].facets, [run.run, run.run])
             bounds[1] = run.run
-        private = {"placed": placed}
+        private = {"placed": placed, "runs": [[run.tick, run.run, run.size] for run in runs]}
         return Entry(log, "publish", HUB, f"coll:{collection}", pub, private=private)
 
     def _recall(self, collection: str, rows: Sequence[LabelRow], now_us: int) -> RecallRow:
         """What tells the objects apart, in words that the member has them by: it was shown their originators."""
-        labels = [Label.decode(row.facets) for row in rows]
+        labels = list(map(self._label, rows))
         what = sorted({(label.originator, label.object_class, label.tlp) for label in labels})
         told = {"labels": [{"originator": who, "class": kind, "tlp": tlp} for who, kind, tlp in what]}
         countries = [row.country for row in rows]

@@ -64,6 +64,14 @@ class RevokeSigningCert:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """The head passes from one writable state to the other; Outdated when another process was faster."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgreementRow:
     """An adopted agreement. `number` counts adoptions; it is what releases and cursors are bound to."""
 
@@ -134,6 +142,22 @@ class TrustListRow:
     document: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BlockPrivate:
+    """A leaf's private part may be read only to determine liability. Outdated when there is none that is not blocked."""
+
+    log: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasePrivate:
+    """A leaf's blocked private part is gone. Outdated when there is none that is blocked."""
+
+    log: str
+    index: int
+
+
 Change = (
     Member
     | Credential
@@ -147,6 +171,9 @@ Change = (
     | ScheduleRow
     | TrustListRow
     | Statement
+    | StateChange
+    | BlockPrivate
+    | ErasePrivate
 )
 
 
@@ -301,8 +328,41 @@ class Done:
     leaves: tuple[LeafRef, ...]
 
 
+RECOVERING = "recovering"
+"""How the state of a hub begins whose logs are being put back; behind it stands from which sizes on."""
+
+
+class Floor(NamedTuple):
+    """What the leaves that were put back have used up: no counter may give it out again."""
+
+    last_tick: int = 0
+    last_time: int = 0
+    seq: int = 0
+
+
 class Outdated(Exception):
     """The agreement, a draft or a member's view changed between decision and commit: decide again. Nothing was written."""
+
+
+OPEN = "open"
+DEGRADED = "degraded"
+"""A country's witnesses are silent: everything goes on but release across the border (ledger design, 2.6)."""
+
+WRITABLE = (OPEN, DEGRADED)
+"""The states of the head in which the log grows. Any other names the fault that halted it."""
+
+
+class ClockStepped(Exception):
+    """The clock is far ahead of what has passed since the last entry; until an operator confirms it, nothing is written."""
+
+
+def must_be_steady(now_us: int, last_us: int, until_us: int | None) -> None:
+    """Raise ClockStepped when the clock is beyond `until_us`, unless an entry is too: then it was confirmed.
+
+    A step forward would put every later stamp into the future until real time catches up (ledger design, 3.8).
+    """
+    if until_us is not None and last_us <= until_us < now_us:
+        raise ClockStepped(f"the clock went {(now_us - until_us) / 1_000_000:.0f} seconds too far ahead")
 
 
 class Halted(Exception):
@@ -406,6 +466,8 @@ class Opening:
     index: int
     salt: bytes
     payload: bytes
+    blocked: bool = False
+    """Read only to determine liability; in no export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,8 +495,10 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     # writes
-    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
+    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
         """Commit the acts in order in one transaction, under the head lock, each with its entries.
+
+        `until_us`: the latest that it can be now; a clock that says more raises ClockStepped.
 
         An act that is Outdated or that raises is left out whole; the others are committed. When the transaction itself
         fails, this raises and nothing of the batch is in the log *as far as we know*: the caller answers "unavailable".
@@ -449,6 +513,25 @@ class Store(Protocol):
 
     async def halt(self, reason: str) -> None:
         """Set the head's state so that no process appends or signs; only an operator's recovery undoes it."""
+        ...
+
+    async def scrub(self) -> None:
+        """After erasing: leave no trace of it in the database's own files, as far as that is in a hub's power."""
+        ...
+
+    async def recovering(self, state: str) -> str:
+        """Halt under this state, unless a recovery is under way already; the state there is now."""
+        ...
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        """Put back leaves that a log had, from `start`, its size now, on; with their tiles, in one transaction.
+
+        Raises LedgerFault while the hub is not recovering, and when the log has another size.
+        """
+        ...
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        """End the halt with an act, all in one transaction. No counter is below `floor` afterwards. Raises what the act raises."""
         ...
 
     # reads
@@ -470,7 +553,9 @@ class Store(Protocol):
         """All that members ever said, oldest first."""
         ...
 
-    async def labels(self) -> list[LabelRow]: ...
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        """Every label under which something was placed after that tick, by id."""
+        ...
 
     async def samples(self, since_us: int) -> list[Sample]:
         """Of each label with placements at or after a time. Reads every placement: for people who compare agreements."""
@@ -520,6 +605,10 @@ class Store(Protocol):
         """A member's view as it was last written; None when it never was."""
         ...
 
+    async def views(self) -> dict[str, int]:
+        """The number of every member's view."""
+        ...
+
     async def late(self, member: str, collection: str) -> list[LateRun]:
         """What was released late to a member in a collection, by the ticks of placement."""
         ...
@@ -555,7 +644,13 @@ class Store(Protocol):
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]: ...
 
-    async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
+    async def openings(self, log: str, start: int, end: int) -> list[Opening]:
+        """Those that are not blocked."""
+        ...
+
+    async def opening(self, log: str, index: int) -> Opening | None:
+        """That of one leaf, blocked or not. Who asks for a blocked one says so in the log."""
+        ...
 
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         """Hashes of complete subtrees (level, n): 2**level leaves from n * 2**level; from tiles and leaf hashes."""
@@ -567,4 +662,6 @@ class Store(Protocol):
         """The newest checkpoint, or the smallest one that covers `size` leaves, with its cosignatures."""
         ...
 
-    async def checkpoints(self, log: str, from_size: int) -> list[CheckpointRow]: ...
+    async def checkpoints(self, log: str, from_size: int, limit: int | None = None) -> list[CheckpointRow]:
+        """Those over at least `from_size` leaves, smallest first; at most `limit`."""
+        ...

@@ -3,13 +3,14 @@ engine; nothing here is written anywhere."""
 
 import secrets
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from certs.jcs import canonical
+from exchange.errors import LedgerFault
 from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.merkle import Frontier, leaf_hash
-from exchange.store.contract import LeafRef, Record
+from exchange.store.contract import RECOVERING, LeafRef, Record
 
 Mark = tuple[int, int, int, dict[str, int]]
 """What `Leaves.reset` needs to forget an act that failed."""
@@ -68,7 +69,9 @@ class Leaves:
                 salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
                 committed = opened[id(entry.private)] = b64encode(commitment(salt, payload)).decode()
                 self.private_rows.append((entry.log, index, salt, payload))
-        data = encode(entry, time_us=time_us, req=req, pol=pol, seq=self.seq, commitment_b64=committed)
+        # Of all the hub's entries the number would tell one country how many the other has.
+        seen = None if entry.log == "both" else index + self._trees["both"].size + len(self._added["both"]) + 1
+        data = encode(entry, time_us=time_us, req=req, pol=pol, seq=seen, commitment_b64=committed)
         digest = leaf_hash(data)
         hashes.append(digest)
         self.rows.append((entry.log, index, data, digest))
@@ -81,3 +84,16 @@ class Leaves:
                 before = self._trees[log]
                 after = before.extend(hashes)
                 yield Grown(log, before.size, after.size, after.root(), after.encode())
+
+
+def put_back(
+    state: str, log: str, size: int, frontier: bytes, start: int, entries: Sequence[bytes]
+) -> tuple[list[tuple[str, int, bytes, bytes]], Grown]:
+    """Leaves that a log lost, as rows, and what its `tree` row becomes. Raises LedgerFault where nothing may be put back."""
+    if not state.startswith(RECOVERING):
+        raise LedgerFault("not-recovering", f"the hub is {state}")
+    if size != start:
+        raise LedgerFault("recover-moved", f"log {log} has {size} leaves, not {start}: somebody else recovers too")
+    rows = [(log, index, data, leaf_hash(data)) for index, data in enumerate(entries, start)]
+    after = Frontier.decode(size, frontier).extend([row[3] for row in rows])
+    return rows, Grown(log, size, after.size, after.root(), after.encode())

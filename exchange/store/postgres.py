@@ -13,13 +13,14 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.recall import RecallRow, Relabelled
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store import postgres_append, postgres_late, postgres_read, postgres_runs
+from exchange.store import postgres_append, postgres_late, postgres_read, postgres_recover, postgres_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
     Done,
     Epochs,
+    Floor,
     HeldObject,
     LabelRow,
     Opening,
@@ -124,8 +125,8 @@ class PostgresStore:
 
     # --- writes ---
 
-    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
-        return await self._writer.transact(lambda db: postgres_append.extend(db, batch, self._clock))
+    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
+        return await self._writer.transact(lambda db: postgres_append.extend(db, batch, self._clock, until_us))
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
         async def work(db: Connection) -> None:
@@ -150,8 +151,20 @@ class PostgresStore:
 
     async def halt(self, reason: str) -> None:
         await self._writer.transact(
-            lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state = 'open'", reason)
+            lambda db: db.execute("UPDATE head SET state = $1 WHERE k = 0 AND state IN ('open', 'degraded')", reason)
         )
+
+    async def scrub(self) -> None:
+        """The server's business: VACUUM FULL leaf_private, which takes rights that a hub has not, and its WAL archive's age."""
+
+    async def recovering(self, state: str) -> str:
+        return await self._writer.transact(lambda db: postgres_recover.recovering(db, state))
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        await self._writer.transact(lambda db: postgres_recover.restore(db, log, start, entries))
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        return await self._writer.transact(lambda db: postgres_recover.reopen(db, floor, act, self._clock))
 
     # --- reads ---
 
@@ -180,8 +193,8 @@ class PostgresStore:
     async def statements(self) -> list[Statement]:
         return await self._read(postgres_read.statements)
 
-    async def labels(self) -> list[LabelRow]:
-        return await self._read(postgres_read.labels)
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        return await self._read(lambda db: postgres_read.labels(db, since))
 
     async def samples(self, since_us: int) -> list[Sample]:
         return await self._read(lambda db: postgres_read.samples(db, since_us))
@@ -221,6 +234,9 @@ class PostgresStore:
     async def view(self, member: str) -> View | None:
         return await self._snapshot(lambda db: postgres_late.view(db, member))
 
+    async def views(self) -> dict[str, int]:
+        return await self._read(postgres_late.views)
+
     async def late(self, member: str, collection: str) -> list[LateRun]:
         return await self._read(lambda db: postgres_late.late(db, member, collection))
 
@@ -256,6 +272,9 @@ class PostgresStore:
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._read(lambda db: postgres_read.openings(db, log, start, end))
 
+    async def opening(self, log: str, index: int) -> Opening | None:
+        return await self._read(lambda db: postgres_read.opening(db, log, index))
+
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         return await self._snapshot(lambda db: postgres_read.subtree_hashes(db, log, wanted))
 
@@ -265,8 +284,8 @@ class PostgresStore:
     async def checkpoint(self, log: str, size: int | None = None) -> CheckpointRow | None:
         return await self._read(lambda db: postgres_read.checkpoint(db, log, size))
 
-    async def checkpoints(self, log: str, from_size: int) -> list[CheckpointRow]:
-        return await self._read(lambda db: postgres_read.checkpoints(db, log, from_size))
+    async def checkpoints(self, log: str, from_size: int, limit: int | None = None) -> list[CheckpointRow]:
+        return await self._read(lambda db: postgres_read.checkpoints(db, log, from_size, limit))
 
     # --- connections ---
 

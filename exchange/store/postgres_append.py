@@ -18,24 +18,29 @@ from exchange.model.recall import RecallMark
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun
 from exchange.store.contract import (
+    WRITABLE,
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
+    StateChange,
     StatusRow,
     TrustListRow,
     ViewChange,
+    must_be_steady,
     stamped,
 )
-from exchange.store.leaves import Leaves
+from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_late import step
@@ -75,9 +80,11 @@ _COUNTERS = (
 )
 
 
-async def extend(db: Connection, batch: Sequence[Act], clock: Clock | None) -> list[Done | Exception]:
+async def extend(
+    db: Connection, batch: Sequence[Act], clock: Clock | None, until_us: int | None = None
+) -> list[Done | Exception]:
     """See Store.extend. Runs in a READ COMMITTED transaction: a stricter one would fail after every wait for the head."""
-    transaction = await _Transaction.begin(db, clock)
+    transaction = await _Transaction.begin(db, clock, until_us)
     await transaction.placing.prepare(batch)
     results = [await transaction.take(act) for act in batch]
     await transaction.finish()
@@ -88,8 +95,9 @@ class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
     def __init__(
-        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None
-    ) -> None:
+        self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None,
+        until_us: int | None,
+    ) -> None:  # fmt: skip
         self.db = db
         (
             state,
@@ -103,11 +111,12 @@ class _Transaction:
             self.views,
             self.ruled,
         ) = head
-        if state != "open":
+        if state not in WRITABLE:
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
         if clock is not None:
             now_us = clock.now_us()
+        must_be_steady(now_us, last_time, until_us)
         # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
@@ -115,9 +124,9 @@ class _Transaction:
         self.statuses: list[StatusRow] = []
 
     @classmethod
-    async def begin(cls, db: Connection, clock: Clock | None) -> "_Transaction":
+    async def begin(cls, db: Connection, clock: Clock | None, until_us: int | None) -> "_Transaction":
         head = await db.fetchrow(_HEAD)
-        return cls(db, head, await db.fetch(_UNDER_LOCK), clock)
+        return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us)
 
     def mark(self) -> _Mark:
         return (
@@ -243,12 +252,15 @@ class _Transaction:
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
-        for log, old, new, *_ in grown:
-            for level, n in full_tiles(old, new):
-                data = await tile_from_leaves(self.db, log, level, n, 256)
-                await self.db.execute(
-                    "INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", log, level, n, data
-                )
+        for one in grown:
+            await fill_tiles(self.db, one)
+
+
+async def fill_tiles(db: Connection, one: Grown) -> None:
+    """The tiles that became full."""
+    for level, n in full_tiles(one.old_size, one.size):
+        data = await tile_from_leaves(db, one.log, level, n, 256)
+        await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
 
 
 async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:
@@ -275,6 +287,12 @@ async def _put_member(db: Connection, m: Member) -> None:
         m.slug, m.identity_id, m.country, m.kind, _words(m.roles), _words(m.sectors), m.name_en, m.name_es, m.status,
         m.default_tlp, m.consents,
     )  # fmt: skip
+
+
+async def _pass_to(db: Connection, change: StateChange) -> None:
+    passed = "UPDATE head SET state = $1 WHERE k = 0 AND state = $2 RETURNING 1"
+    if await db.fetchval(passed, change.new, change.old) is None:
+        raise Outdated
 
 
 async def _put_credential(db: Connection, c: Credential) -> None:
@@ -351,6 +369,18 @@ async def _put_statement(db: Connection, row: Statement) -> None:
     )
 
 
+async def _block(db: Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = true WHERE log = $1 AND idx = $2 AND NOT blocked"
+    if await db.execute(sql, one.log, one.index) != "UPDATE 1":
+        raise Outdated
+
+
+async def _erase(db: Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = $1 AND idx = $2 AND blocked"
+    if await db.execute(sql, one.log, one.index) != "DELETE 1":
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -363,4 +393,7 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
     Statement: _put_statement,
+    StateChange: _pass_to,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }

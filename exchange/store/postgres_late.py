@@ -20,6 +20,11 @@ async def view(db: Connection, member: str) -> View | None:
     return view_of(member, tuple(row), await _kept(db, member)) if row else None
 
 
+async def views(db: Connection) -> dict[str, int]:
+    """See Store.views."""
+    return {row[0]: row[1] for row in await db.fetch("SELECT member, number FROM member_view")}
+
+
 async def late(db: Connection, member: str, collection: str) -> list[LateRun]:
     """See Store.late."""
     sql = "SELECT tick, run, count, label FROM late_run WHERE member = $1 AND collection = $2 ORDER BY run"

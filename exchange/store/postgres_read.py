@@ -29,7 +29,7 @@ from exchange.store.contract import (
     TrustListRow,
 )
 from exchange.store.postgres_session import Connection, askable
-from exchange.store.runs import RUN_OBJECTS, PageQuery
+from exchange.store.runs import MANY_LABELS, RUN_OBJECTS, PageQuery
 
 SCAN_SHARE = 0.2
 """With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
@@ -142,11 +142,10 @@ def shown_where_placed(query: PageQuery, alias: str, tick: str = "tick") -> str:
     if query.view is None:
         return "true"
     windows = " ".join(
-        f"WHEN {int(label)} THEN {_within(shown, f'{alias}.{tick}')}"
-        for label, shown in query.view.windows
-        if label in query.labels
+        f"WHEN {alias}.label = ANY('{{{','.join(map(str, labels))}}}'::bigint[]) THEN {_within(shown, f'{alias}.{tick}')}"
+        for shown, labels in query.alike.items()
     )
-    cases = f" AND CASE {alias}.label {windows} ELSE true END" if windows else ""
+    cases = f" AND CASE {windows} ELSE true END" if windows else ""
     return f"({alias}.{tick} > {int(query.view.floor)}{cases})"
 
 
@@ -157,6 +156,8 @@ def _within(windows: Sequence[Window], tick: str) -> str:
 
 async def is_dense(db: Connection, query: PageQuery) -> bool:
     """Whether scanning the collection by tick beats merging the allowed labels' ranges."""
+    if len(query.labels) > MANY_LABELS and not await _as_many_runs(db, query):
+        return True
     total, allowed = await db.fetchrow(
         "SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id = ANY($2)), 0)"
         " FROM label WHERE collection = $1",
@@ -164,6 +165,12 @@ async def is_dense(db: Connection, query: PageQuery) -> bool:
         list(query.labels),
     )
     return bool(float(allowed) >= SCAN_SHARE * float(total))
+
+
+async def _as_many_runs(db: Connection, query: PageQuery) -> bool:
+    """Whether behind the place there are as many runs as labels to seek them by."""
+    sql = "SELECT 1 FROM run WHERE collection = $1 AND first_tick > $2 ORDER BY first_tick LIMIT 1 OFFSET $3"
+    return bool(await db.fetchval(sql, query.collection, query.low_us - RUN_OBJECTS, len(query.labels)))
 
 
 def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
@@ -229,8 +236,11 @@ async def list_sizes(db: Connection, member: str, collection: str) -> dict[str, 
     return {row[0]: row[1] for row in found}
 
 
-async def labels(db: Connection) -> list[LabelRow]:
-    found = await db.fetch("SELECT id, collection, facets, country, placements, last_tick FROM label ORDER BY id")
+async def labels(db: Connection, since: int = -1) -> list[LabelRow]:
+    found = await db.fetch(
+        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1 ORDER BY id",
+        since,
+    )
     return [LabelRow(*row) for row in found]
 
 
@@ -344,12 +354,20 @@ async def leaves(db: Connection, log: str, start: int, end: int) -> list[bytes]:
 
 async def openings(db: Connection, log: str, start: int, end: int) -> list[Opening]:
     found = await db.fetch(
-        "SELECT idx, salt, payload FROM leaf_private WHERE log = $1 AND idx >= $2 AND idx < $3 ORDER BY idx",
+        "SELECT idx, salt, payload FROM leaf_private WHERE log = $1 AND idx >= $2 AND idx < $3"
+        " AND NOT blocked ORDER BY idx",
         log,
         start,
         end,
     )
     return [Opening(*row) for row in found]
+
+
+async def opening(db: Connection, log: str, index: int) -> Opening | None:
+    row = await db.fetchrow(
+        "SELECT idx, salt, payload, blocked FROM leaf_private WHERE log = $1 AND idx = $2", log, index
+    )
+    return Opening(*row) if row else None
 
 
 async def subtree_hashes(db: Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -435,8 +453,8 @@ async def checkpoint(db: Connection, log: str, size: int | None) -> CheckpointRo
     return _checkpoint(row) if row else None
 
 
-async def checkpoints(db: Connection, log: str, from_size: int) -> list[CheckpointRow]:
-    return [_checkpoint(row) for row in await db.fetch(_CHECKPOINT, log, from_size)]
+async def checkpoints(db: Connection, log: str, from_size: int, limit: int | None) -> list[CheckpointRow]:
+    return [_checkpoint(row) for row in await db.fetch(f"{_CHECKPOINT} LIMIT $3", log, from_size, limit)]
 
 
 def _checkpoint(row: Sequence[Any]) -> CheckpointRow:

@@ -125,9 +125,23 @@ class PageQuery:
         return {} if self.view is None else self.view.by_label
 
     @property
+    def alike(self) -> dict[tuple[Window, ...], list[int]]:
+        """The allowed labels among those, by their windows: what opened in one step has the same."""
+        found: dict[tuple[Window, ...], list[int]] = {}
+        allowed = set(self.labels)
+        for label, shown in self.view.windows if self.view is not None else ():
+            if label in allowed:
+                found.setdefault(shown, []).append(label)
+        return found
+
+    @property
     def low_us(self) -> int:
         """Ticks up to here are not asked for."""
         return max(self.match.added_after_us or 0, self.after_us)
+
+
+MANY_LABELS = 200
+"""To seek in so many ranges costs more than to look first how little lies behind a place."""
 
 
 def is_usual(match: Filter) -> bool:

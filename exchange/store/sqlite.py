@@ -18,13 +18,14 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.recall import RecallRow, Relabelled
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_runs
+from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
     Done,
     Epochs,
+    Floor,
     HeldObject,
     LabelRow,
     Opening,
@@ -55,15 +56,18 @@ PAGE_BYTES = 16_384
 large ones are fewer, and a run is read in six. With 100,000 objects appending costs a quarter less than with 4,096."""
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, read_only: bool = False, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """A connection with the settings that durability rests on. `synchronous=NORMAL` is not allowed: a power cut could
     drop the last commits after their checkpoint left the machine, and the next start would sign a fork."""
     target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, factory=factory)
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute(f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}")
     if not read_only:
         _write_ahead(connection)
+        connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{4_000 if read_only else 16_000}")  # in KiB
@@ -111,7 +115,10 @@ def _statements(script: str) -> list[str]:
 class SqliteStore:
     """SQLite allows one writer, so there is one writer thread; readers see every commit that returned before."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, writing: Callable[[Path], sqlite3.Connection] | None = None
+    ) -> None:
+        """`writing` opens the connection that writes, where it is not `connect`."""
         self._path = path
         self._clock = clock
         self.turn = threading.Lock()
@@ -119,7 +126,7 @@ class SqliteStore:
         if not existed:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._write = connect(path)
+        self._write = (writing or connect)(path)
         migrate(self._write)
         # Used on the loop's own thread: WAL readers never wait for the writer.
         self._glance = self._connect_glance()
@@ -145,8 +152,8 @@ class SqliteStore:
 
     # --- writes ---
 
-    async def extend(self, batch: Sequence[Act]) -> list[Done | Exception]:
-        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us()))
+    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
+        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us(), until_us))
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -171,7 +178,32 @@ class SqliteStore:
         )
 
     async def halt(self, reason: str) -> None:
-        await self._transact(lambda db: db.execute("UPDATE head SET state = ? WHERE state = 'open'", (reason,)))
+        await self._transact(
+            lambda db: db.execute("UPDATE head SET state = ? WHERE state IN ('open', 'degraded')", (reason,))
+        )
+
+    async def scrub(self) -> None:
+        """SQLite overwrote what was deleted; the journal, which still has the pages from before, is emptied."""
+
+        def run() -> None:
+            until = time.monotonic() + _WAIT_SECONDS
+            while self._write.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > until:
+                    raise LedgerFault(
+                        "not-scrubbed", "a reader keeps the journal; erase is done, its traces are not gone yet"
+                    )
+                time.sleep(0.05)
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
+    async def recovering(self, state: str) -> str:
+        return await self._transact(lambda db: sqlite_recover.recovering(db, state))
+
+    async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
+        await self._transact(lambda db: sqlite_recover.restore(db, log, start, entries))
+
+    async def reopen(self, floor: Floor, act: Act) -> Done:
+        return await self._transact(lambda db: sqlite_recover.reopen(db, floor, act, self._clock.now_us()))
 
     # --- reads ---
 
@@ -196,8 +228,8 @@ class SqliteStore:
     async def statements(self) -> list[Statement]:
         return await self._read(sqlite_read.statements)
 
-    async def labels(self) -> list[LabelRow]:
-        return await self._read(sqlite_read.labels)
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        return await self._read(lambda db: sqlite_read.labels(db, since))
 
     async def samples(self, since_us: int) -> list[Sample]:
         return await self._read(lambda db: sqlite_read.samples(db, since_us))
@@ -232,6 +264,9 @@ class SqliteStore:
 
     async def view(self, member: str) -> View | None:
         return await self._read(lambda db: sqlite_late.view(db, member))
+
+    async def views(self) -> dict[str, int]:
+        return await self._read(sqlite_late.views)
 
     async def late(self, member: str, collection: str) -> list[LateRun]:
         return await self._read(lambda db: sqlite_late.late(db, member, collection))
@@ -268,6 +303,9 @@ class SqliteStore:
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._read(lambda db: sqlite_read.openings(db, log, start, end))
 
+    async def opening(self, log: str, index: int) -> Opening | None:
+        return await self._read(lambda db: sqlite_read.opening(db, log, index))
+
     async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         return await self._read(lambda db: sqlite_read.subtree_hashes(db, log, wanted))
 
@@ -277,8 +315,8 @@ class SqliteStore:
     async def checkpoint(self, log: str, size: int | None = None) -> CheckpointRow | None:
         return await self._read(lambda db: sqlite_read.checkpoint(db, log, size))
 
-    async def checkpoints(self, log: str, from_size: int) -> list[CheckpointRow]:
-        return await self._read(lambda db: sqlite_read.checkpoints(db, log, from_size))
+    async def checkpoints(self, log: str, from_size: int, limit: int | None = None) -> list[CheckpointRow]:
+        return await self._read(lambda db: sqlite_read.checkpoints(db, log, from_size, limit))
 
     # --- threads ---
 

@@ -15,20 +15,25 @@ from exchange.model.recall import RecallMark
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun
 from exchange.store.contract import (
+    WRITABLE,
     Act,
     AgreementRow,
     ApprovalRow,
+    BlockPrivate,
     Change,
     Done,
     DraftRow,
     EndCredential,
+    ErasePrivate,
     Halted,
     Outdated,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
+    StateChange,
     TrustListRow,
     ViewChange,
+    must_be_steady,
     stamped,
 )
 from exchange.store.leaves import Grown, Leaves
@@ -45,9 +50,11 @@ _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
-def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Done | Exception]:
+def extend(
+    db: sqlite3.Connection, batch: Sequence[Act], now_us: int, until_us: int | None = None
+) -> list[Done | Exception]:
     """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
-    transaction = _Transaction(db, now_us)
+    transaction = _Transaction(db, now_us, until_us)
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
@@ -59,7 +66,9 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
         undo = transaction.mark()
         try:
             results.append(transaction.apply(act))
-        except Exception as error:  # noqa: BLE001  # one act's fault is told to its caller; the others go on
+        except Exception as error:  # one act's fault is told to its caller; the others go on
+            if not db.in_transaction:
+                raise  # a full disk, a failing one: SQLite has taken back the whole group
             if writes:
                 db.execute("ROLLBACK TO act")
             transaction.reset(undo)
@@ -73,7 +82,7 @@ def extend(db: sqlite3.Connection, batch: Sequence[Act], now_us: int) -> list[Do
 class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
-    def __init__(self, db: sqlite3.Connection, now_us: int) -> None:
+    def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None) -> None:
         self.db = db
         row = db.execute(
             "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, ruled FROM head"
@@ -90,8 +99,9 @@ class _Transaction:
             self.views,
             self.ruled,
         ) = row
-        if state != "open":
+        if state not in WRITABLE:
             raise Halted(state)
+        must_be_steady(now_us, last_time, until_us)
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)
@@ -183,7 +193,7 @@ class _Transaction:
         insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
         insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():
-            self._grow(one)
+            grow(db, one)
         db.executemany(
             "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
             [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
@@ -204,16 +214,18 @@ class _Transaction:
             ),
         )
 
-    def _grow(self, one: Grown) -> None:
-        changed = self.db.execute(
-            "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
-            (one.size, one.root, one.frontier, one.log, one.old_size),
-        )
-        if changed.rowcount != 1:
-            raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
-        for level, n in full_tiles(one.old_size, one.size):
-            data = tile_from_leaves(self.db, one.log, level, n, 256)
-            self.db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
+
+def grow(db: sqlite3.Connection, one: Grown) -> None:
+    """A log's own row, and the tiles that became full."""
+    changed = db.execute(
+        "UPDATE tree SET size = ?, root = ?, frontier = ? WHERE log = ? AND size = ?",
+        (one.size, one.root, one.frontier, one.log, one.old_size),
+    )
+    if changed.rowcount != 1:
+        raise sqlite3.IntegrityError(f"log {one.log} is not at the size it was read at")
+    for level, n in full_tiles(one.old_size, one.size):
+        data = tile_from_leaves(db, one.log, level, n, 256)
+        db.execute("INSERT INTO tile (log, level, n, data) VALUES (?, ?, ?, ?)", (one.log, level, n, data))
 
 
 def _marked(mark: RecallMark, time_us: int) -> tuple[str, tuple[Any, ...]]:
@@ -239,6 +251,11 @@ def _put_member(db: sqlite3.Connection, m: Member) -> None:
         (m.slug, m.identity_id, m.country, m.kind, _words(m.roles), _words(m.sectors), m.name_en, m.name_es, m.status,
          m.default_tlp, m.consents),
     )  # fmt: skip
+
+
+def _pass_to(db: sqlite3.Connection, change: StateChange) -> None:
+    if not db.execute("UPDATE head SET state = ? WHERE state = ?", (change.new, change.old)).rowcount:
+        raise Outdated
 
 
 def _put_credential(db: sqlite3.Connection, c: Credential) -> None:
@@ -314,6 +331,18 @@ def _put_statement(db: sqlite3.Connection, row: Statement) -> None:
     )
 
 
+def _block(db: sqlite3.Connection, one: BlockPrivate) -> None:
+    sql = "UPDATE leaf_private SET blocked = 1 WHERE log = ? AND idx = ? AND blocked = 0"
+    if not db.execute(sql, (one.log, one.index)).rowcount:
+        raise Outdated
+
+
+def _erase(db: sqlite3.Connection, one: ErasePrivate) -> None:
+    sql = "DELETE FROM leaf_private WHERE log = ? AND idx = ? AND blocked = 1"
+    if not db.execute(sql, (one.log, one.index)).rowcount:
+        raise Outdated
+
+
 _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     Member: _put_member,
     Credential: _put_credential,
@@ -326,4 +355,7 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
     Statement: _put_statement,
+    StateChange: _pass_to,
+    BlockPrivate: _block,
+    ErasePrivate: _erase,
 }

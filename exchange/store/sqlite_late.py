@@ -1,12 +1,15 @@
 """Members' views on SQLite: read, and taken a step further inside the append transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
-from exchange.model.view import LateRun, View
+from exchange.model.view import LateRun, View, Window
 from exchange.store.contract import Outdated, Turn, ViewChange, Waiting
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
 
@@ -26,6 +29,11 @@ def view(db: sqlite3.Connection, member: str) -> View | None:
         return view_of(member, row, _kept(db, member)) if row else None
     finally:
         db.execute("COMMIT")
+
+
+def views(db: sqlite3.Connection) -> dict[str, int]:
+    """See Store.views."""
+    return dict(db.execute("SELECT member, number FROM member_view"))
 
 
 def late(db: sqlite3.Connection, member: str, collection: str) -> list[LateRun]:
@@ -72,8 +80,8 @@ def step(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[Lat
     row = db.execute("SELECT number FROM member_view WHERE member = ?", (change.member,)).fetchone()
     if change.number != (row[0] if row else 0):
         raise Outdated
-    _turn(db, change.member, change.turns, last_tick)
-    given = _release(db, change, last_tick)
+    opened = _turn(db, change.member, change.turns, last_tick)
+    given = _release(db, change, opened, last_tick)
     db.execute(
         "INSERT INTO member_view (member, number, states, floor, last_tick, born) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
@@ -87,48 +95,73 @@ def _last(given: Sequence[LateRun]) -> int:
     return given[-1].last_tick if given else 0
 
 
-def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick: int) -> None:
+def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick: int) -> dict[int, Kept]:
     closed = [(member, turn.label) for turn in turns if not turn.opens]
     db.executemany("DELETE FROM view_label WHERE member = ? AND label = ?", closed)
     db.executemany("DELETE FROM late_run WHERE member = ? AND label = ?", closed)
-    _keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
+    opened = {turn.label: Kept.after(turn, last_tick) for turn in turns if turn.opens}
+    _keep(db, member, list(opened.values()))
+    return opened
 
 
-def _release(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+def _release(db: sqlite3.Connection, change: ViewChange, opened: dict[int, Kept], last_tick: int) -> list[LateRun]:
     if not change.waiting:
         return []
-    kept = {one.label: one for one in _kept(db, change.member)}
-    found = [
-        run for one in change.waiting for run in _waiting(db, one, kept[one.label], last_tick, change.runs_at_most + 1)
-    ]
+    kept = opened
+    if any(one.label not in opened for one in change.waiting):
+        kept = {one.label: one for one in _kept(db, change.member)}
+    found = _waiting(db, change.waiting, kept, last_tick, change.runs_at_most + 1)
     going, cut = first(found, change.runs_at_most)
     _keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
     given = fresh(going, last_tick + 1)
-    db.executemany(
-        "INSERT INTO late_run (member, collection, tick, run, count, label) VALUES (?, ?, ?, ?, ?, ?)",
-        [(change.member, run.collection, *one) for run, one in zip(going, given, strict=True)],
+    rows = [(run.collection, *one) for run, one in zip(going, given, strict=True)]
+    db.execute(
+        "INSERT INTO late_run (member, collection, tick, run, count, label)"
+        " SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)",
+        (change.member, _listed(rows)),
     )
     return given
 
 
-def _waiting(db: sqlite3.Connection, one: Waiting, kept: Kept, last_tick: int, at_most: int) -> Iterator[Ripe]:
-    for gap in kept.gaps(until_of(one, last_tick)):
+# In one statement for all: who waits for the interpreter meanwhile does not wait for each row.
+
+
+def _waiting(
+    db: sqlite3.Connection, waiting: Sequence[Waiting], kept: dict[int, Kept], last_tick: int, at_most: int
+) -> list[Ripe]:
+    """The first `at_most` runs of those that wait, and perhaps more."""
+    alike: dict[tuple[int, int, str], list[int]] = defaultdict(list)
+    for one in waiting:
+        for gap in kept[one.label].gaps(until_of(one, last_tick)):
+            alike[(*gap, one.collection)].append(one.label)
+    found: list[Ripe] = []
+    for (after, until, collection), labels in alike.items():
         rows = db.execute(
-            "SELECT first_tick, count, label, ? FROM run INDEXED BY run_label"
-            " WHERE label = ? AND first_tick > ? AND first_tick <= ? ORDER BY first_tick LIMIT ?",
-            (one.collection, one.label, *gap, at_most),
+            "SELECT r.first_tick, r.count, r.label, ? FROM json_each(?) l CROSS JOIN run r INDEXED BY run_label"
+            " ON r.label = l.value WHERE r.first_tick > ? AND r.first_tick <= ? ORDER BY r.first_tick LIMIT ?",
+            (collection, _listed(labels), after, until, at_most),
         )
-        yield from map(Ripe._make, rows)
+        found += map(Ripe._make, rows.fetchall())
+    return found
 
 
 def _kept(db: sqlite3.Connection, member: str) -> list[Kept]:
     rows = db.execute("SELECT label, windows, done FROM view_label WHERE member = ? ORDER BY label", (member,))
-    return [Kept.of(*row) for row in rows]
+    return [Kept.of(*row) for row in rows.fetchall()]
 
 
-def _keep(db: sqlite3.Connection, member: str, labels: Sequence[Kept]) -> None:
-    db.executemany(
-        "INSERT INTO view_label (member, label, windows, done) VALUES (?, ?, ?, ?) ON CONFLICT (member, label)"
-        " DO UPDATE SET windows = excluded.windows, done = excluded.done",
-        [(member, *one.columns) for one in labels],
-    )
+def _keep(db: sqlite3.Connection, member: str, kept: Sequence[Kept]) -> None:
+    alike: dict[tuple[tuple[Window, ...], int], list[Kept]] = defaultdict(list)
+    for one in kept:
+        alike[one.windows, one.done].append(one)
+    for several in alike.values():
+        _, windows, done = several[0].columns
+        db.execute(
+            "INSERT INTO view_label (member, label, windows, done) SELECT ?, value, ?, ? FROM json_each(?) WHERE true"
+            " ON CONFLICT (member, label) DO UPDATE SET windows = excluded.windows, done = excluded.done",
+            (member, windows, done, _listed([one.label for one in several])),
+        )
+
+
+def _listed(values: Sequence[object]) -> str:
+    return orjson.dumps(values).decode()

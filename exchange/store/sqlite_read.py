@@ -28,7 +28,7 @@ from exchange.store.contract import (
     TreeRow,
     TrustListRow,
 )
-from exchange.store.runs import RUN_OBJECTS, PageQuery
+from exchange.store.runs import MANY_LABELS, RUN_OBJECTS, PageQuery
 
 SCAN_SHARE = 0.2
 """With at least this share of a collection's placements allowed, scanning by tick beats merging label ranges."""
@@ -151,11 +151,10 @@ def _shown(query: PageQuery, alias: str) -> str:
     if query.view is None:
         return "1"
     windows = " ".join(
-        f"WHEN {int(label)} THEN {_within(shown, alias)}"
-        for label, shown in query.view.windows
-        if label in query.labels
+        f"WHEN {alias}.label IN ({number_list(labels)}) THEN {_within(shown, alias)}"
+        for shown, labels in query.alike.items()
     )
-    cases = f" AND CASE {alias}.label {windows} ELSE 1 END" if windows else ""
+    cases = f" AND CASE {windows} ELSE 1 END" if windows else ""
     return f"({alias}.tick > {int(query.view.floor)}{cases})"
 
 
@@ -166,12 +165,20 @@ def _within(windows: Sequence[Window], alias: str) -> str:
 
 def is_dense(db: sqlite3.Connection, query: PageQuery) -> bool:
     """Whether scanning the collection by tick beats merging the allowed labels' ranges."""
+    if len(query.labels) > MANY_LABELS and not _as_many_runs(db, query):
+        return True
     total, allowed = db.execute(
         f"SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id IN ({number_list(query.labels)})), 0)"
         " FROM label WHERE collection = ?",
         (query.collection,),
     ).fetchone()
     return bool(allowed >= SCAN_SHARE * total)
+
+
+def _as_many_runs(db: sqlite3.Connection, query: PageQuery) -> bool:
+    """Whether behind the place there are as many runs as labels to seek them by."""
+    sql = "SELECT 1 FROM run INDEXED BY run_collection WHERE collection = ? AND first_tick > ? ORDER BY first_tick LIMIT 1 OFFSET ?"
+    return db.execute(sql, (query.collection, query.low_us - RUN_OBJECTS, len(query.labels))).fetchone() is not None
 
 
 def _conditions(query: PageQuery) -> tuple[str, list[Any]]:
@@ -258,10 +265,13 @@ def list_sizes(db: sqlite3.Connection, member: str, collection: str) -> dict[str
     )
 
 
-def labels(db: sqlite3.Connection) -> list[LabelRow]:
+def labels(db: sqlite3.Connection, since: int = -1) -> list[LabelRow]:
     return [
         LabelRow(*row)
-        for row in db.execute("SELECT id, collection, facets, country, placements, last_tick FROM label ORDER BY id")
+        for row in db.execute(
+            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ? ORDER BY id",
+            (since,),
+        )
     ]
 
 
@@ -383,10 +393,18 @@ def leaves(db: sqlite3.Connection, log: str, start: int, end: int) -> list[bytes
 
 def openings(db: sqlite3.Connection, log: str, start: int, end: int) -> list[Opening]:
     rows = db.execute(
-        "SELECT idx, salt, payload FROM leaf_private WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx",
+        "SELECT idx, salt, payload FROM leaf_private WHERE log = ? AND idx >= ? AND idx < ?"
+        " AND blocked = 0 ORDER BY idx",
         (log, start, end),
     )
     return [Opening(*row) for row in rows]
+
+
+def opening(db: sqlite3.Connection, log: str, index: int) -> Opening | None:
+    row = db.execute(
+        "SELECT idx, salt, payload, blocked FROM leaf_private WHERE log = ? AND idx = ?", (log, index)
+    ).fetchone()
+    return Opening(row[0], row[1], row[2], bool(row[3])) if row else None
 
 
 def subtree_hashes(db: sqlite3.Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -460,10 +478,10 @@ def checkpoint(db: sqlite3.Connection, log: str, size: int | None) -> Checkpoint
     return _with_cosignatures(db, row) if row else None
 
 
-def checkpoints(db: sqlite3.Connection, log: str, from_size: int) -> list[CheckpointRow]:
+def checkpoints(db: sqlite3.Connection, log: str, from_size: int, limit: int | None) -> list[CheckpointRow]:
     rows = db.execute(
-        "SELECT log, size, root, CAST(note AS BLOB), signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size",
-        (log, from_size),
+        "SELECT log, size, root, CAST(note AS BLOB), signed_us FROM checkpoint WHERE log = ? AND size >= ? ORDER BY size LIMIT ?",
+        (log, from_size, -1 if limit is None else limit),
     ).fetchall()
     return [_with_cosignatures(db, row) for row in rows]
 

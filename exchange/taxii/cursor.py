@@ -24,6 +24,8 @@ _MAC_BYTES = 16
 class ForeignCursor(Malformed):
     """A token that this hub did not make for this member. It is worth an event: tokens do not change by themselves."""
 
+    denies = True
+
     def __init__(self, reason: str) -> None:
         super().__init__(
             "The value of next was not made for you by this server. Begin again with added_after.",

@@ -123,7 +123,6 @@ async def _cursor(services: Services, caller: Caller, collection: Collection, qu
         return decode(question.next, services.cursor_key, member=caller.member.slug)
     except ForeignCursor as refusal:
         _log.warning("cursor refused", member=caller.member.slug, account=caller.account, reason=refusal.reason)
-        await services.release.deny(caller, collection, refusal.code)
         raise
 
 

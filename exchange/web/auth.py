@@ -1,12 +1,13 @@
 """Who asks: from the Authorization or X-API-Key header, or the TLS client certificate, to the member behind it."""
 
+import contextlib
 from base64 import b64decode
 from binascii import Error as Base64Error
 
 from aiohttp import hdrs, web
 
 from exchange.errors import NotAuthenticated, NotPermitted
-from exchange.governance.credentials import authenticate_certificate, authenticate_token
+from exchange.governance.credentials import account_in, account_of, authenticate_certificate, authenticate_token
 from exchange.model.member import Access, Country, Credential, Member, Status
 from exchange.model.product import PLAIN, PRODUCTS
 from exchange.rules import Caller, Rules
@@ -48,6 +49,20 @@ def identify(request: web.BaseRequest, rules: Rules, now_us: int) -> Caller:
     member, credential = found
     product = PRODUCTS.get(credential.product, PLAIN)
     return Caller(member, credential.id, request.remote or "", request.headers.get(hdrs.USER_AGENT, ""), product)
+
+
+def named(request: web.BaseRequest, rules: Rules) -> tuple[Member, Credential] | None:
+    """Whose credential it says it is, where it is not valid: good enough for a note, and for nothing else."""
+    accounts = []
+    for line in request.headers.getall(hdrs.AUTHORIZATION, []):
+        with contextlib.suppress(NotAuthenticated):
+            accounts.append(account_in(token_in([line])))
+    accounts += [account_in(key) for key in request.headers.getall(KEY_HEADER, [])]
+    der = peer_certificate(request)
+    if der is not None:
+        accounts.append(account_of(der))
+    found = [rules.registry.credentials[one] for one in accounts if one in rules.registry.credentials]
+    return (rules.registry.members[found[0].member], found[0]) if found else None
 
 
 def peer_certificate(request: web.BaseRequest) -> bytes | None:

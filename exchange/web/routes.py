@@ -12,10 +12,11 @@ from urllib.parse import unquote
 import structlog
 from aiohttp import hdrs, web
 
-from exchange.errors import LedgerFault, Malformed, NotFound, Refusal, Unavailable
+from exchange.errors import LedgerFault, Malformed, NotAuthenticated, NotFound, Refusal, Unavailable
+from exchange.ledger.entry import STRANGER, actor, national
 from exchange.model.member import Access
 from exchange.rules import Caller, Glance, Rules
-from exchange.web.auth import NOBODY, identify, must_be_allowed
+from exchange.web.auth import NOBODY, identify, must_be_allowed, named
 from exchange.web.body import Held, Room, read_body
 from exchange.web.finish import finished
 from exchange.web.limits import Limits, Rate
@@ -35,6 +36,8 @@ class Request(web.BaseRequest):
     match_info: Mapping[str, str]
     glance: Glance
     """For routes that need a credential."""
+    caller: Caller = NOBODY
+    """Who it turned out to be, refused or not."""
 
     def __init__(self, *given: Any, services: Services, table: "Table", room: Room) -> None:
         super().__init__(*given)
@@ -178,6 +181,9 @@ def _first(path: str) -> str:
 
 # --- the guard ---
 
+PATH_NOTED = 200
+"""Of what was asked for and refused, in the private part of the entry."""
+
 READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 
 
@@ -203,6 +209,7 @@ class Guard:
             response = await self._serve(request, found, event, media)
         except Refusal as refusal:
             event["code"], event["error_id"] = refusal.code, str(uuid.uuid4())
+            await self._note(refusal, request, found)
             response = problem(refusal, request, media=media, error_id=str(event["error_id"]))
         except Exception as error:  # noqa: BLE001  # whatever it is, the client learns an id and no text
             event["code"], event["error_id"] = "internal", str(uuid.uuid4())
@@ -240,12 +247,26 @@ class Guard:
     async def _admitted(self, request: Request, route: Route | None, event: dict[str, object]) -> Caller:
         request.glance = await self._services.rulebook.glance()
         now_us = self._services.clock.now_us()
-        caller = self._identify(request, request.glance.rules, now_us)
+        caller = request.caller = self._identify(request, request.glance.rules, now_us)
         event["member"] = caller.member.slug
         allows = route.allows if route else Access.MEMBER
         must_be_allowed(allows, caller.member, gateway=request.glance.rules.is_gateway(caller.member))
         self._limits.must_admit(caller.member.slug, now_us)
         return caller
+
+    async def _note(self, refusal: Refusal, request: Request, found: Found | None) -> None:
+        """Write who was refused. It is refused whether or not that can be written now."""
+        services, now_us = self._services, self._services.clock.now_us()
+        if isinstance(refusal, NotAuthenticated):
+            known = named(request, request.glance.rules)
+            who = actor(known[0].country, known[0].slug, known[1].id) if known else STRANGER
+            log = national(known[0].country) if known else "both"
+            services.release.sums.stranger(log, who, refusal.code, now_us)
+        elif refusal.denies and found is not None and request.caller is not NOBODY:
+            named_in = request.glance.rules.collection(found.values.get("collection", ""))
+            on = f"coll:{named_in.id}" if named_in is not None else "hub"
+            path = request.rel_url.raw_path[:PATH_NOTED].encode("utf-8", "replace").decode()
+            await services.release.deny(request.caller, on, refusal.code, found.resource.template, path)
 
     def _open(self, request: Request, found: Found | None, route: Route | None) -> bool:
         if route is not None:

@@ -1,10 +1,11 @@
 """What request handlers are handed: the parts of the hub, put together in hub.py and nowhere else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exchange.clock import Clock
 from exchange.edl.lists import Lists
 from exchange.governance.agreements import Agreements
+from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.governance.statements import Statements
 from exchange.intake.submit import Intake
@@ -32,9 +33,12 @@ class Services:
     recalls: Recalls
     notices: Notices
     governance: Governance
+    records: Records
     relaying: Relaying
     agreements: Agreements
     statements: Statements
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""
+    audit_readers: set[str] = field(default_factory=set)
+    """Auditors whose question this process is answering: one reads whole logs, so each has one at a time."""

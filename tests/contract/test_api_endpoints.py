@@ -59,7 +59,7 @@ async def submit(world: World, slug: str, to: str = "indicators", **more: Any) -
 
 async def test_health_needs_no_credential_and_tells_no_more(world: World) -> None:
     assert await get(world, None, "/healthz") == {"alive": True}
-    assert await get(world, None, "/readyz") == {"ready": True}
+    assert await get(world, None, "/readyz") == {"ready": True, "state": "open"}
 
 
 async def test_a_halted_publisher_is_not_ready(world: World) -> None:

@@ -1,7 +1,8 @@
-"""The whole path by command line, against a hub and two witnesses that run as processes of their own."""
+"""The whole path by command line, against a hub and four witnesses that run as processes of their own."""
 
 import io
 import json
+import shutil
 import signal
 import ssl
 import stat
@@ -22,7 +23,9 @@ from click.testing import CliRunner
 from certs.authority import Authority
 from certs.keys import read_certificate
 from exchange.cli import __main__ as cli
+from exchange.cli import setup
 from exchange.cli.holders import now
+from exchange.ledger.note import Checkpoint, LogKey, WitnessKey, note_text, split_note
 from tests.data import VENDORED
 from tests.world import TLP2, free_port
 
@@ -87,10 +90,12 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     root = tmp_path_factory.mktemp("hand")
     with pytest.MonkeyPatch.context() as patch:
         puente = Terminal(root, patch)
-        ports = [free_port() for _ in range(4)]
+        ports = [free_port() for _ in range(6)]
         puente.well("init", "--port", ports[0], "--mtls-port", ports[1])
         settings = puente.home / "hub" / "puente.toml"
-        text = settings.read_text().replace(":8451", f":{ports[2]}").replace(":8452", f":{ports[3]}")
+        text = settings.read_text()
+        for n, port in enumerate(ports[2:]):
+            text = text.replace(f":{8451 + n}", f":{port}")
         settings.write_text(f'witness_interval_seconds = 0.3\ncheckpoint_interval_seconds = 0.1\ncrls = "crls"\n{text}')
         (puente.home / "hub" / "crls").mkdir()
         for country in ("US", "MX"):
@@ -99,12 +104,14 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             puente.well("member", "add", slug)
             puente.well("token", "create", slug, "--save")
         running = [
-            start(root, "witness", "serve", "var/witness-us", "--port", str(ports[2])),
-            start(root, "witness", "serve", "var/witness-mx", "--port", str(ports[3])),
+            *[
+                start(root, "witness", "serve", f"var/witness-{name}", "--port", str(port))
+                for name, port in zip(setup.WITNESSES, ports[2:], strict=True)
+            ],
             start(root, "serve"),
         ]
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60  # five interpreters begin at once
             while puente("me", "--as", "us-cyber").code != 0:
                 assert time.monotonic() < deadline, (root / "log").read_text()
                 time.sleep(0.2)
@@ -259,6 +266,26 @@ def test_sign_submit_pull_verify_explain(terminal: Terminal) -> None:
     assert own == hubs
     assert hubs["placements"][0]["clause"].startswith("P-")
     assert "P-" in terminal.well("explain", "--object", name, "--to", "mx-ciber").out
+
+
+def test_a_hub_that_shows_another_history_ends_with_status_four_and_evidence(terminal: Terminal) -> None:
+    """Here both countries' witnesses once vouched for another: no hub can explain that away."""
+    place = terminal.home / "members/mx-aduanas"
+    terminal.well("member", "add", "mx-aduanas")
+    terminal.well("token", "create", "mx-aduanas", "--save")
+    terminal.well("pull", "--as", "mx-aduanas", "indicators")
+    kept = place / "seen/both/checkpoint"
+    seen = Checkpoint.parse(split_note(kept.read_bytes())[0])
+    other = Checkpoint(seen.origin, seen.size, bytes(32)).body()
+    keys = [(terminal.home / f"witness-{name}/witness.key").read_text().strip() for name in ("us-a", "mx-b")]
+    signed = LogKey.decode((terminal.home / "hub/keys/log-both.key").read_text().strip()).sign(other)
+    kept.write_bytes(note_text(signed, [WitnessKey.decode(key).cosign(other, 1) for key in keys]))
+    for lang, word in (("en_US.UTF-8", "tell both countries"), ("es_MX.UTF-8", "avise a ambos países")):
+        ran = terminal("pull", "--as", "mx-aduanas", "indicators", lang=lang)
+        assert (ran.code, ran.out, "history-other" in ran.err, word in ran.err) == (4, "", True, True)
+    (evidence,) = (place / "seen/alarms").iterdir()
+    assert evidence.stat().st_mode & 0o077 == 0
+    assert json.loads(evidence.read_bytes())["seen"] == kept.read_text()
 
 
 def test_a_page_of_both_countries_objects_is_proved_in_both_logs(terminal: Terminal) -> None:
@@ -425,11 +452,41 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     terminal.well("pull", "--as", "us-customs", "vulnerabilities", "-o", "kev", "--receipts", "kev-proofs")
 
 
-def test_a_copy_is_exported_and_verified(terminal: Terminal) -> None:
-    terminal.well("ledger", "export", "copy")
-    report = terminal.well("ledger", "verify", "--policy", "var/hub/witness-policy", "copy", "--json").json
+def test_a_pack_is_written_and_verified(terminal: Terminal) -> None:
+    taken = terminal.well(
+        "ledger", "pack", "copy", "--for", "us", "--since", "30d", "--receipt", "both/0", "--json"
+    ).json
+    assert (taken["for"], [log["log"] for log in taken["logs"]]) == ("us", ["both", "us"])
+    policy = terminal.root / "us-policy"
+    policy.mkdir()
+    for log in ("both", "us"):
+        shutil.copy(terminal.home / "hub/witness-policy" / log, policy / log)
+    report = terminal.well("ledger", "verify", "--policy", "us-policy", "copy", "--json").json
     assert report["ok"]
-    assert {log["log"] for log in report["logs"]} == {"both", "us", "mx"}
+    assert {log["log"]: log["root"] for log in report["logs"]} == {log["log"]: log["root"] for log in taken["logs"]}
+    assert (terminal.root / "copy/receipts/both-0.tlog-proof").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("not-empty", "--for", "us"), "directory"),
+        (("new", "--for", "us", "--since", "yesterday"), "--since"),
+        (("new", "--for", "us", "--receipt", "mx/1"), "--receipt"),
+        (("new", "--for", "us", "--receipt", "both/1000000"), "--receipt"),
+    ],
+)
+def test_a_pack_that_cannot_be_is_refused_by_field(terminal: Terminal, words: tuple[str, ...], field: str) -> None:
+    (terminal.root / "not-empty").mkdir(exist_ok=True)
+    (terminal.root / "not-empty" / "file").write_text("")
+    ran = terminal("ledger", "pack", *words)
+    assert (ran.code, field in ran.err) == (1, True), ran
+    assert not (terminal.root / "new").exists()
+
+
+def test_the_clock_is_told_and_confirmed(terminal: Terminal) -> None:
+    assert "The last entry is of 20" in terminal.well("ledger", "clock").out
+    assert "Confirmed" in terminal.well("ledger", "clock", "--confirm").out
 
 
 def test_renewed_certificates_count_beside_the_old_ones(terminal: Terminal) -> None:

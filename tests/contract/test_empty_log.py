@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
+from exchange.cli.packing import HubCopy
 from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS
 from tests.world import make_world

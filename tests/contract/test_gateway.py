@@ -20,8 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with gateway_world(tmp_path_factory.mktemp("gateway")) as made:
+async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
+    async with gateway_world(tmp_path_factory.mktemp("gateway"), **database) as made:
         yield made
 
 

@@ -25,6 +25,7 @@ from certs.jcs import canonical, load
 from certs.jws import encode_header, sign_detached
 from certs.signature import EXT_SIG, OBJECT_TYPE, attestation
 from exchange.api.routes import ROUTES as API_ROUTES
+from exchange.auditing.answers import QUESTIONS
 from exchange.edl.text import KINDS_OF
 from exchange.intake.examine import Desk, Examined, judge_one
 from exchange.intake.labelling import Labeller
@@ -128,6 +129,7 @@ LANGUAGES = (
     (b"es;q=0", "en"), (b';;q=,,"', "en"), (b"\xff\xfe", "en"), (b"en;q=0.1,es;q=0.2", "es"), (b"*" * 3000, "en"),
 )  # fmt: skip
 ODD_HEADERS = (
+    (b"X-Audit-Seen", b"0:" + b"0" * 64), (b"X-Audit-Seen", b"9" * 400), (b"X-Audit-Seen", b"1:\xff"), (b"X-Audit-Seen", b":"),
     (b"Accept", b"text/html;q=0.9"), (b"Accept", b"*/*;q=9"), (b"Accept", b'"' * 500), (b"Accept", b"\xff"),
     (b"Accept", b"application/taxii+json;version=2.0"), (b"Range", b"bytes=0-1"), (b"Range", b"items=-5"),
     (b"User-Agent", b"\xff\xfe\xed\xa0\x80"), (b"User-Agent", b"a" * 6000), (b"If-None-Match", b"*"),
@@ -164,6 +166,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
         "object": lambda: dice.choice(ids),
         "status": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
         "recall": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
+        "question": lambda: dice.choice(list(QUESTIONS)),
         "number": lambda: dice.choice(["0", "1", "2", "in-force", str(10**15), str(10**20)]),
         "log": lambda: dice.choice(["both", "us", "mx"]),
         "list": lambda: dice.choice(["indicators", "us-domestic", "vulnerabilities"]),
@@ -187,7 +190,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
 def query(dice: random.Random, ids: list[str]) -> list[bytes]:
     names = ("limit", "added_after", "next", "match[id]", "match[type]", "match[version]", "match[spec_version]",
              "collection", "object", "to", "version", "match[]", "x", "top", "scheme", "wildcard", "comments",
-             "new", "old", "since")  # fmt: skip
+             "new", "old", "since", "member", "sample", "seed", "log")  # fmt: skip
     many = ",".join(f"2026-01-01T00:00:00.{n:06}Z" for n in range(250))
     values = (*NASTY, "5", "last", "2026-01-01T00:00:00Z", "us-mx", "indicators", "mx-ciber", many, "indicator",
               "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", ",".join(["x--1"] * 900), *ids[:3])  # fmt: skip

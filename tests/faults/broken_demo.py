@@ -28,7 +28,7 @@ def broken(part: str, plan: demo.Plan) -> demo.Plan:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             KEPT.append(taken)
-            return replace(plan, ports=(*free_ports(3), taken.getsockname()[1]), sources=sources)
+            return replace(plan, ports=(*free_ports(5), taken.getsockname()[1]), sources=sources)
         case "feeds":
             missing = sources[0][1].model_copy(update={"location": str(plan.home / "no-such-file.json")})
             return replace(plan, sources=(("us-cyber", missing), *sources[1:]), upstream=refusing)

@@ -5,7 +5,8 @@ import contextlib
 from pathlib import Path
 
 from certs.jcs import load
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
+from exchange.cli.packing import HubCopy
 from exchange.hub import working
 from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS, national, route

@@ -32,6 +32,9 @@ class Stepped:
     def now_us(self) -> int:
         return SystemClock().now_us() + int(self._file.read_text())
 
+    def steady_us(self) -> int:
+        return SystemClock().steady_us()
+
 
 def serve(home: Path) -> None:
     if not (home / "clock").exists():

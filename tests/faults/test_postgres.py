@@ -474,7 +474,7 @@ async def test_the_hubs_role_may_append_and_not_rewrite(databases: Databases) ->
     for statement in (
         "UPDATE leaf SET data = ''", "DELETE FROM leaf", "UPDATE tile SET data = ''", "DELETE FROM tile", "TRUNCATE leaf",
         "UPDATE checkpoint SET root = ''", "DELETE FROM checkpoint", "DROP TABLE leaf", "CREATE TABLE x (y int)",
-        "UPDATE leaf_private SET salt = ''", "DELETE FROM agreement", "DELETE FROM head",
+        "UPDATE leaf_private SET salt = ''", "UPDATE leaf_private SET payload = ''", "DELETE FROM agreement", "DELETE FROM head",
     ):  # fmt: skip
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await db.execute(statement)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from exchange.cli.setup import Home
+from exchange.cli.setup import OPERATOR, Home
 from exchange.clock import SystemClock
+from exchange.hub import working
+from exchange.times import as_text
 from tests.faults.hubs import Kennel, kennel, write_settings
 from tests.faults.judging import SEES, everything_cosigned, judge
 from tests.faults.kennel import Stepped
@@ -54,7 +56,11 @@ class Pair:
 
     async def strike(self, blow: str, hub: int) -> None:
         if blow in STEPS:
-            Stepped(self.homes[hub].root / "clock").step(seconds=STEPS[blow])
+            clock, settings = Stepped(self.homes[hub].root / "clock"), self.homes[hub].settings()
+            clock.step(seconds=STEPS[blow])
+            async with working(settings, clock) as services:  # as `puente ledger clock --confirm` does
+                now = as_text(clock.now_us())
+                await services.governance.note(OPERATOR, "clock.step", "clock", {"before": now, "after": now})
             return
         assert await self.kennel.order(blow, self.alive[hub]) == (0 if blow == "stop" else -9)
         self.alive[hub] = await self.kennel.order("start", self.homes[hub].root)

@@ -8,22 +8,23 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from certs.jcs import canonical, load
 from exchange.clock import FixedClock
-from exchange.ledger import merkle
+from exchange.ledger import merkle, offline
 from exchange.ledger.audit import Report, verify_copy, verify_receipt_file, write_copy
 from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.findings import TEXTS
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, WitnessKey, note_text
+from exchange.ledger.pack import Enclosed, Past
 from exchange.ledger.receipt import Receipt, ReceiptFault
 from exchange.store.contract import Opening
 from exchange.times import as_text
+from tests.packs import reseal
 
 LOGS = ("both", "us")
 KEYS = {log: LogKey(f"puente.hub.example/audit/{log}", bytes([n] * 32)) for n, log in enumerate(LOGS, 10)}
@@ -64,12 +65,18 @@ class Source:
 
     entries: dict[str, list[bytes]]
     opened: dict[str, list[Opening]] = field(default_factory=dict)
+    passed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Sizes that a log had before, the first of them before the window."""
 
     async def logs(self) -> Sequence[str]:
         return tuple(self.entries)
 
     async def note(self, log: str) -> bytes:
         return signed(log, self.entries[log])
+
+    async def past(self, log: str) -> Past:
+        notes = [signed(log, self.entries[log][:size]) for size in self.passed.get(log, ())]
+        return Past(notes[0], notes[1:]) if notes else Past()
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return self.entries[log][start:end]
@@ -86,14 +93,15 @@ def private(log: str, n: int) -> tuple[bytes, Opening]:
 def small() -> Source:
     both = [leaf("both", 0, "policy.activate"), *(leaf("both", n) for n in range(1, 259))]
     both[3], opening = private("both", 3)
-    return Source({"both": both, "us": [leaf("us", n, "release") for n in range(5)]}, {"both": [opening]})
+    us = [leaf("us", n, "release") for n in range(5)]
+    return Source({"both": both, "us": us}, {"both": [opening]}, {"both": (2, 3, 256, 258)})
 
 
 async def written(directory: Path, source: Source) -> Path:
     receipts = {
         f"{log}-{n}": receipt(log, source.entries[log][:size], n) for log, n, size in (("both", 2, 4), ("us", 4, 5))
     }
-    await write_copy(directory, source, receipts)
+    await write_copy(directory, source, Enclosed(receipts))
     return directory
 
 
@@ -115,12 +123,15 @@ def codes(report: Report) -> set[tuple[str, str]]:
     return {(finding.file, finding.code) for finding in report.findings}
 
 
-def reseal(copy: Path) -> None:
-    """What a forger does: MANIFEST is made to agree with the changed files."""
-    lines = "".join(
-        f"{sha256((copy / path).read_bytes()).hexdigest()}  {path}\n" for path in files(copy) if path != "MANIFEST"
-    )
-    (copy / "MANIFEST").write_text(f"{lines}# sha256 {sha256(lines.encode()).hexdigest()}\n")
+def named(report: Report) -> set[str]:
+    return {finding.file for finding in report.findings}
+
+
+def named_offline(copy: Path, kept: dict[str, bytes] | None = None, logs: Sequence[str] = LOGS) -> set[str]:
+    """What the verifier that lies in the copy finds wrong."""
+    policies = {log: offline.Policy(POLICIES[log].text()) for log in logs}
+    found, _ = offline.verify(copy, policies, kept or {})
+    return {path for path, _ in found.findings}
 
 
 def flip(path: Path, position: int, bit: int = 1) -> None:
@@ -150,10 +161,11 @@ def test_an_honest_copy_passes(original: Path) -> None:
 def test_the_layout_is_that_of_tlog_tiles(original: Path) -> None:
     assert files(original) == sorted(
         [
-            "MANIFEST", "README", "both/checkpoint", "both/open/3.json", "both/tile/0/000", "both/tile/0/001.p/3",
+            "MANIFEST", "README", "both/checkpoint", "both/checkpoint.old", "both/checkpoints/256", "both/checkpoints/258",
+            "both/checkpoints/3", "both/consistency", "both/open/000.jsonl", "both/tile/0/000", "both/tile/0/001.p/3",
             "both/tile/1/000.p/1", "both/tile/entries/000", "both/tile/entries/001.p/3", "receipts/both-2.leaf",
             "receipts/both-2.tlog-proof", "receipts/us-4.leaf", "receipts/us-4.tlog-proof", "us/checkpoint",
-            "us/tile/0/000.p/5", "us/tile/entries/000.p/5",
+            "us/tile/0/000.p/5", "us/tile/entries/000.p/5", "verify.py",
         ]
     )  # fmt: skip
     assert original.stat().st_mode & 0o077 == 0
@@ -168,6 +180,7 @@ async def test_copies_of_every_kind_of_size_pass(tmp_path: Path, size: int) -> N
     report = verify_copy(tmp_path / "copy", {"both": POLICIES["both"]})
     assert report.findings == ()
     assert report.logs[0].size == size
+    assert not named_offline(tmp_path / "copy", logs=("both",))
 
 
 async def test_a_copy_is_written_into_an_empty_directory_only(tmp_path: Path) -> None:
@@ -195,17 +208,18 @@ def test_every_flipped_bit_is_found_and_named(copy: Path) -> None:
         for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(18))}:
             bit = 1 << draw.randrange(8)
             flip(copy / path, position, bit)
-            found = verify_copy(copy, POLICIES)
-            assert path in {finding.file for finding in found.findings}, (path, position, bit)
+            assert path in named(verify_copy(copy, POLICIES)), (path, position, bit)
+            assert path in named_offline(copy), (path, position, bit)
             flip(copy / path, position, bit)
     assert verify_copy(copy, POLICIES).ok
+    assert not named_offline(copy)
 
 
 def test_every_flipped_bit_is_found_though_manifest_was_made_to_agree(copy: Path) -> None:
-    """README alone is protected by nothing but MANIFEST; of an unknown signature line the same would be true."""
+    """README and verify.py alone are protected by nothing but MANIFEST; of an unknown signature line the same would be true."""
     draw = random.Random(20261125)
     for path in files(copy):
-        if path in ("MANIFEST", "README"):
+        if path in ("MANIFEST", "README", "verify.py"):
             continue
         size = (copy / path).stat().st_size
         for position in {0, size // 2, size - 1, *(draw.randrange(size) for _ in range(10))}:
@@ -213,7 +227,8 @@ def test_every_flipped_bit_is_found_though_manifest_was_made_to_agree(copy: Path
             flip(copy / path, position, bit)
             reseal(copy)
             found = verify_copy(copy, POLICIES)
-            assert path in {finding.file for finding in found.findings}, (path, position, bit)
+            assert path in named(found), (path, position, bit)
+            assert path in named_offline(copy), (path, position, bit)
             assert all(finding.en and finding.es for finding in found.findings)
             flip(copy / path, position, bit)
 
@@ -267,7 +282,7 @@ def test_a_false_entry_does_not_accuse_the_log_of_a_fork(copy: Path) -> None:
         "both/tile/0/000",
         "both/tile/1/000.p/1",
         "both/tile/entries/001.p/3",
-        "both/open/3.json",
+        "both/open/000.jsonl",
         "receipts/us-4.leaf",
         "receipts/us-4.tlog-proof",
         "README",
@@ -380,10 +395,40 @@ def test_the_log_of_another_name_does_not_pass(copy: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 258, 259])
 def test_the_copy_must_contain_what_was_seen_before(original: Path, size: int) -> None:
     entries = small().entries["both"]
-    assert verify_copy(original, POLICIES, kept={"both": signed("both", entries[:size])}).ok
+    kept = {"both": signed("both", entries[:size])}
+    assert verify_copy(original, POLICIES, kept).ok
+    assert not named_offline(original, kept)
     if size:
-        other = signed("both", [*entries[: size - 1], b"something else"])
-        assert codes(verify_copy(original, POLICIES, kept={"both": other})) == {("both/checkpoint", "kept-fork")}
+        forked = {"both": signed("both", [*entries[: size - 1], b"something else"])}
+        assert codes(verify_copy(original, POLICIES, forked)) == {("both/checkpoint", "kept-fork")}
+        assert named_offline(original, forked) == {"both/checkpoint"}
+
+
+def test_a_checkpoint_of_the_past_that_is_of_another_history_is_evidence(copy: Path) -> None:
+    """Signed and cosigned like the others: what the log would have said to somebody else."""
+    other = signed("both", [*small().entries["both"][:257], leaf("both", 257, "deny")])
+    (copy / "both/checkpoints/258").write_bytes(other)
+    reseal(copy)
+    assert codes(verify_copy(copy, POLICIES)) == {("both/checkpoints/258", "past-fork")}
+    assert named_offline(copy) == {"both/checkpoints/258"}
+
+
+def test_the_proof_of_the_past_must_be_of_that_past(copy: Path) -> None:
+    (copy / "both/checkpoint.old").write_bytes(signed("both", small().entries["both"][:3]))
+    reseal(copy)
+    assert codes(verify_copy(copy, POLICIES)) == {("both/consistency", "consistency-wrong")}
+    assert named_offline(copy) == {"both/consistency"}
+
+
+def test_checkpoints_of_the_past_have_their_names_and_no_greater_size(copy: Path) -> None:
+    (copy / "both/checkpoints/3").rename(copy / "both/checkpoints/4")
+    newer = [*small().entries["both"], leaf("both", 259)]
+    (copy / "both/checkpoints/260").write_bytes(signed("both", newer))
+    (copy / "both/checkpoints/5").write_bytes(signed("us", small().entries["us"]))
+    reseal(copy)
+    strange = {f"both/checkpoints/{size}" for size in (4, 260)}
+    assert {path for path, code in codes(verify_copy(copy, POLICIES)) if code == "past-strange"} == strange
+    assert named(verify_copy(copy, POLICIES)) == named_offline(copy) == strange | {"both/checkpoints/5"}
 
 
 def test_an_older_copy_and_a_useless_kept_checkpoint(original: Path) -> None:
@@ -408,20 +453,23 @@ def test_an_older_copy_and_a_useless_kept_checkpoint(original: Path) -> None:
         (b'":"', b'": "', "opening-malformed"),
         (b"0303", b"03", "opening-malformed"),
         (b"{", b"[", "opening-malformed"),
+        (b'"index":3', b'"index":-3', "opening-malformed"),
+        (b'"index":3', b'"index":"3"', "opening-malformed"),
+        *((b'"index":3', b'"index":%d' % index, "opening-wrong") for index in (4, 258, 259, 10**15)),
     ],
 )
-def test_an_opening_must_be_what_was_committed(copy: Path, old: bytes, new: bytes, code: str) -> None:
-    path = copy / "both/open/3.json"
+def test_an_opening_must_be_what_its_leaf_committed_to(copy: Path, old: bytes, new: bytes, code: str) -> None:
+    path = copy / "both/open/000.jsonl"
     path.write_bytes(path.read_bytes().replace(old, new))
     reseal(copy)
-    assert codes(verify_copy(copy, POLICIES)) == {("both/open/3.json", code)}
+    assert codes(verify_copy(copy, POLICIES)) == {("both/open/000.jsonl", code)}
 
 
-@pytest.mark.parametrize("index", [4, 258, 259, 10**15])
-def test_an_opening_of_a_leaf_without_a_commitment(copy: Path, index: int) -> None:
-    shutil.copy(copy / "both/open/3.json", copy / f"both/open/{index}.json")
+def test_an_opening_stands_once(copy: Path) -> None:
+    path = copy / "both/open/000.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
     reseal(copy)
-    assert codes(verify_copy(copy, POLICIES)) == {(f"both/open/{index}.json", "opening-wrong")}
+    assert codes(verify_copy(copy, POLICIES)) == {("both/open/000.jsonl", "opening-malformed")}
 
 
 def test_a_receipt_of_another_history_is_evidence(copy: Path) -> None:

@@ -230,10 +230,24 @@ def test_the_evaluator_is_measured_without_any_server() -> None:
     assert "## Puente with" not in done.stdout
 
 
+def test_an_activation_is_measured_under_pollers() -> None:
+    done = run_bench("--quick", "--only", "activation")
+    assert done.returncode == 0, done.stderr
+    assert "1,000 labels by 100 recipient classes" in done.stdout
+    assert "a version that" in done.stdout
+
+
+def test_a_pack_is_written_and_verified_without_any_server() -> None:
+    done = run_bench("--quick", "--only", "packs")
+    assert done.returncode == 0, done.stderr
+    assert "## An auditor's pack of 10,000 entries, 1,000 of them opened" in done.stdout
+    assert "verify.py" in done.stdout
+
+
 def test_an_unknown_subject_is_named_in_both_languages() -> None:
     done = run_bench("--only", "hub,apache")
     assert done.returncode == 2
-    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds, policy"
+    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds, policy, activation, packs"
     assert f"apache: not among {known} / no está entre" in done.stderr
     assert "--only" in done.stderr
 

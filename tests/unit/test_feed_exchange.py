@@ -75,7 +75,7 @@ async def test_another_countrys_csirt_imports_the_same_feed_under_ids_of_its_own
 
 async def test_a_taxii_upstream_and_real_bundles_cross_as_public_material(world: World, tmp_path: Path) -> None:
     bundle = json.loads(read_shared("vendor-stix/amnesty/novispy.stix2.json"))["objects"]
-    await world.hub.services.release.flush_polls()
+    await world.hub.services.release.flush_sums()
     with run_medallion(bundle[:100]) as upstream:
         password = tmp_path / "password"
         password.write_text(upstream.password)
@@ -125,7 +125,7 @@ async def test_lists_events_and_advisories_reach_both_countries_and_a_second_run
         {"name": "events", "adapter": "misp", "location": str(samples / "misp")},
         {"name": "ics", "adapter": "csaf", "location": str(samples / "csaf")},
     ]
-    await world.hub.services.release.flush_polls()
+    await world.hub.services.release.flush_sums()
     async with client_of(world, "us-cyber") as client:
         jobs = [Job.of(base.model_copy(update=one), client, tmp_path / "state", world.clock) for one in fields]
         runs = await run_all(jobs)

@@ -1,8 +1,10 @@
 """Decisions shared by members that no clause can tell apart are those that each would have had alone; prepared ones too."""
 
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from importlib.resources import files
 from typing import cast
 
@@ -11,12 +13,14 @@ import pytest
 from certs.signature import Keyring, Revocations
 from exchange.model.member import Collection, Country, Member, Status
 from exchange.model.view import CLOSED, OPEN, View
-from exchange.release.grants import Grants, permitted
+from exchange.release.grants import Allowed, Grants
+from exchange.release.judged import permitted
 from exchange.rules import Rules
 from exchange.store.contract import Epochs, LabelRow, Registry, Store
 from exchange.times import as_datetime
 from policies.agreement import Agreement, load
-from policies.label import Label
+from policies.decide import Decision
+from policies.label import Label, Recipient
 from tests.agreeing import amended
 
 SAMPLE = files("policies").joinpath("agreements/us-mx-trade-cyber.toml").read_bytes()
@@ -65,14 +69,33 @@ class Labels:
     async def epochs(self) -> Epochs:
         return Epochs("open", 1, 1, 1, 0, 0)
 
-    async def labels(self) -> list[LabelRow]:
-        return ROWS
+    def __init__(self, rows: Sequence[LabelRow] = ROWS) -> None:
+        self.rows = list(rows)
+        self.read: list[int] = []
+        """How many rows each question was answered with."""
+
+    async def labels(self, since: int = -1) -> list[LabelRow]:
+        found = [row for row in self.rows if row.last_tick > since]
+        self.read.append(len(found))
+        return found
 
 
-def rules(agreement: Agreement) -> Rules:
+class Watched(Rules):
+    """Rules that know which threads judged by them."""
+
+    @cached_property
+    def judges(self) -> list[int]:
+        return []
+
+    def judge(self, label: Label, recipient: Recipient) -> Decision:
+        self.judges.append(threading.get_ident())
+        return super().judge(label, recipient)
+
+
+def rules(agreement: Agreement) -> Watched:
     registry = Registry(1, MEMBERS, {}, (), {}, (COLLECTION,), None)
     keyring = Keyring.build([], None, Revocations.listed({}), at=as_datetime(0))
-    return Rules(
+    return Watched(
         1,
         agreement,
         agreement,
@@ -121,3 +144,42 @@ async def test_what_was_prepared_for_other_rules_is_not_used() -> None:
     await grants.prepare(rules(load(amended(SAMPLE, "P-AUTHORITY-TO-AUTHORITY", '"US>MX", "MX>US"', '"MX>US"'))))
     again = replace(now, number=2)
     assert before and (await grants.allowed(again, epochs, MEMBERS["mx-a"], COLLECTION, NEW)).labels == before
+
+
+async def test_rules_that_were_prepared_for_leave_nothing_to_be_judged_by_those_who_ask() -> None:
+    now, grants, epochs = rules(plain()), Grants(cast(Store, Labels())), Epochs("open", len(ROWS), 1, 1, 0, 0)
+    await grants.prepare(now)
+    assert now.judges and threading.get_ident() not in now.judges, "beside the event loop"
+    before = len(now.judges)
+    for one in MEMBERS.values():
+        await grants.standing(now, epochs, one)
+        await grants.allowed(now, epochs, one, COLLECTION, NEW)
+    assert len(now.judges) == before
+
+
+async def test_what_is_placed_costs_what_is_new_and_not_all_there_is() -> None:
+    """One object under a label that was there, then one under a new one, seen by everybody who asks."""
+    store = Labels(ROWS[:-1])
+    now, grants, tick = rules(plain()), Grants(cast(Store, store)), len(ROWS)
+
+    async def ask() -> dict[str, Allowed]:
+        epochs = Epochs("open", tick, 1, 1, 0, 0)
+        return {slug: await grants.allowed(now, epochs, one, COLLECTION, NEW) for slug, one in MEMBERS.items()}
+
+    first = await ask()
+    which = next(number for number in range(len(ROWS)) if number + 1 in first["mx-a"].labels)
+    judged, tick = len(now.judges), tick + 1
+    store.rows[which] = replace(store.rows[which], last_tick=tick, placements=2)
+    second = await ask()
+    assert (len(now.judges), store.read[-1]) == (judged, 1)
+    for slug, allowed in second.items():
+        assert allowed.labels is first[slug].labels
+        assert (allowed.last_tick == tick) == (which + 1 in allowed.labels), slug
+    tick += 1
+    store.rows.append(replace(ROWS[-1], last_tick=tick))
+    third = await ask()
+    assert store.read[-1] == 1
+    assert len(now.judges) - judged <= len(MEMBERS)
+    for slug, one in MEMBERS.items():
+        alone = [row.id for row in ROWS if permitted(now.decide(Label.decode(row.facets), one))]
+        assert third[slug].labels == tuple(alone)

@@ -17,20 +17,11 @@ from certs.jcs import load
 from exchange.clock import FixedClock
 from exchange.errors import LedgerFault
 from exchange.ledger import merkle
+from exchange.ledger.asking import Behind, Cosigned, Refused, Unreachable, add_checkpoint
 from exchange.ledger.merkle import EMPTY_ROOT, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Verifier, note_text, open_note
-from exchange.ledger.witness import (
-    Answer,
-    Behind,
-    Cosigned,
-    Refused,
-    Request,
-    Unreachable,
-    Witness,
-    add_checkpoint,
-    objection,
-    serve,
-)
+from exchange.ledger.remembering import Answer, Request, objection
+from exchange.ledger.witness import Witness, serve
 
 ORIGIN = "puente.hub.example/audit/both"
 LOG = LogKey(ORIGIN, bytes(range(32)))

@@ -31,6 +31,7 @@ CREATE TABLE leaf (
 
 CREATE TABLE leaf_private (         -- deletable: erasing a row leaves the tree whole
     log text COLLATE "C" NOT NULL, idx bigint NOT NULL, salt bytea NOT NULL, payload bytea NOT NULL,
+    blocked boolean NOT NULL DEFAULT false, -- read only to determine liability, in no export, to be erased
     PRIMARY KEY (log, idx)
 );
 

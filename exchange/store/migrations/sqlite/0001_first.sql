@@ -28,6 +28,7 @@ CREATE TABLE leaf (
 
 CREATE TABLE leaf_private (         -- deletable: erasing a row leaves the tree whole
     log TEXT NOT NULL, idx INTEGER NOT NULL, salt BLOB NOT NULL, payload BLOB NOT NULL,
+    blocked INTEGER NOT NULL DEFAULT 0,     -- 1: read only to determine liability, in no export, to be erased
     PRIMARY KEY (log, idx)
 ) WITHOUT ROWID;
 

@@ -1,0 +1,149 @@
+"""Ending a halt: `puente ledger recover`, and the approvals that it takes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import click
+import orjson
+
+from certs.jcs import load
+from certs.keys import load_key, read_certificate, replace_file
+from exchange.cli.admin import in_home
+from exchange.cli.output import advance, listing, progress, say
+from exchange.cli.setup import Home
+from exchange.cli.words import a_file, argument, command, new_file, new_folder, option
+from exchange.clock import SystemClock
+from exchange.errors import Malformed
+from exchange.governance.approvals import LIMIT_BYTES, sign
+from exchange.governance.privacy import ERASURE_TYPE
+from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovered, Recovery
+from exchange.hub import open_store, witness_policies
+from exchange.ledger.publisher import Anchors
+from exchange.ledger.sources import Folder, Mirrors, Source
+from exchange.settings import Settings
+from exchange.store.contract import Store
+
+TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_TYPE}
+"""By act, what an approval of it is."""
+
+
+@command(
+    "recover",
+    es="Repone los asientos que perdió una base restaurada y termina la detención. Sin --approval dice qué hay que aprobar."
+    " Puede repetirse tras una interrupción.",
+)
+@in_home
+@option(
+    "--from", "sources", multiple=True, required=True,
+    help="An audit copy's directory, or the address of a witness that keeps the leaves; several addresses may be given.",
+    es="El directorio de una copia de auditoría, o la dirección de un testigo que conserva los asientos; pueden darse varias.",
+)  # fmt: skip
+@option("--approval", "approvals", type=a_file, multiple=True, help="Repeatable.", es="Puede repetirse.")
+@option(
+    "--document", "documents", type=a_file, multiple=True,
+    help="A trust list or agreement that came into force since the backup; repeatable.",
+    es="Una lista de confianza o un acuerdo que entró en vigor después de la copia; puede repetirse.",
+)  # fmt: skip
+@option(
+    "--statements", type=new_folder,
+    help="Where to write what each log's approvers sign (puente ledger approve).",
+    es="Dónde escribir lo que firman las personas aprobadoras de cada registro (puente ledger approve).",
+)  # fmt: skip
+def recover(
+    home: Path, sources: Sequence[str], approvals: Sequence[Path], documents: Sequence[Path], statements: Path | None
+) -> None:
+    """Put back the leaves that a restored database lost, and end the halt. Without --approval, say what is to be approved. May be
+    repeated after it was interrupted."""
+    settings = Home(home).settings()
+    found = asyncio.run(
+        _recover(settings, sources, [one.read_bytes() for one in approvals], [one.read_bytes() for one in documents])
+    )
+    if isinstance(found, Recovered):
+        for object_id, version in found.lost:
+            click.echo(f"{object_id} {version}")
+        count = sum(found.leaves.values())
+        say(
+            f"{count} leaves are back; the objects above, {len(found.lost)}, must be sent again. The hub may be started.",
+            f"Se repusieron {count} asientos; los objetos anteriores, {len(found.lost)}, deben enviarse de nuevo."
+            " Puede ponerse en marcha el nodo.",
+            err=True,
+        )
+        return
+    rows = [(gap.log, gap.mine, gap.checkpoint.size, gap.checkpoint.root.hex()[:16]) for gap in found]
+    listing(("log", "held", "entries", "root"), rows, as_json=False)
+    if statements is not None:
+        statements.mkdir(parents=True, exist_ok=True)
+        for gap in found:
+            if gap.lost or gap.log == "both":
+                (statements / f"recover-{gap.log}.json").write_bytes(orjson.dumps(gap.statement) + b"\n")
+
+
+async def _recover(
+    settings: Settings, sources: Sequence[str], approvals: Sequence[bytes], documents: Sequence[bytes]
+) -> Recovered | list[Gap]:
+    async with _opened(settings) as store, _source(sources) as source:
+        with progress("recover") as bar:
+            recovery = Recovery(
+                store, SystemClock(), witness_policies(settings), Anchors(settings.anchors), source,
+                lambda _, done, size: advance(bar, done, size),
+            )  # fmt: skip
+            if approvals:
+                return await recovery.run(approvals, documents)
+            return await recovery.plan()
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    store = await open_store(settings, SystemClock())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _source(sources: Sequence[str]) -> AsyncIterator[Source]:
+    urls = [one for one in sources if one.startswith(("http://", "https://"))]
+    if not urls and len(sources) == 1:
+        yield Folder(Path(sources[0]))
+        return
+    if len(urls) != len(sources):
+        raise Malformed(
+            "Give one directory, or addresses of witnesses.",
+            "Indique un directorio, o direcciones de testigos.",
+            code="recover-from",
+            field="--from",
+        )
+    async with aiohttp.ClientSession() as session:
+        yield Mirrors(session, urls)
+
+
+@command("approve", es="Firma, como persona aprobadora, lo que se va a hacer con un registro. No necesita el centro.")
+@argument("statement", type=a_file, help="As the command wrote it.", es="Tal como lo escribió el comando.")
+@option("--key", type=a_file, required=True, help="The approver's key.", es="La clave de quien aprueba.")
+@option("--cert", type=a_file, required=True, help="Its certificate.", es="Su certificado.")
+@option("--output", "-o", type=new_file, required=True, help="The approval.", es="La aprobación.")
+def approve(statement: Path, key: Path, cert: Path, output: Path) -> None:
+    """Sign, as an approver, what is to be done to a log. Needs no hub."""
+    words = load(statement.read_bytes(), max_bytes=LIMIT_BYTES)
+    typ = TYPES.get(str(words.get("act"))) if isinstance(words, dict) else None
+    if typ is None:
+        raise Malformed(
+            "This is not a statement about a log.",
+            "Esto no es una declaración sobre un registro.",
+            code="statement-form",
+            field="statement",
+        )
+    signed = sign(
+        words, decision="approve", key=load_key(key), certificate=read_certificate(cert.read_bytes()), typ=typ
+    )
+    replace_file(output, signed.encode() + b"\n")
+    said = signed.words
+    say(f"Signed as {said['approver']}: {output}", f"Firmado como {said['approver']}: {output}")
+
+
+COMMANDS: tuple[click.Command, ...] = (recover, approve)
+"""Of `puente ledger`."""

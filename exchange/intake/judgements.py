@@ -1,0 +1,75 @@
+"""What one snapshot of the rules makes of labels: where their objects are published, and who may have them, as an entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exchange.intake.labelling import Labeller
+from exchange.ledger.entry import HUB, Entry, label_name, national
+from exchange.ledger.merkle import root
+from exchange.model.member import Member
+from exchange.rules import Rules
+from policies.decide import Decision
+from policies.label import Label
+
+FACETS_LOGGED = 2_000
+"""Bytes of a label that its `decide` entry has in clear; a longer one, that nobody has seen, is known by its name alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the rules make of one label."""
+
+    log: str
+    """In which log its objects are published, and withdrawn: `both` when anybody of the other country may have them as they
+    are. Where only an anonymous view may cross, the other country's auditors must not learn by whom and when the original
+    came."""
+    entry: Entry
+    """Who may have its objects, for the owner's country."""
+
+
+class Judgements:
+    """What one snapshot of the rules makes of labels: kept between envelopes, dropped with the snapshot."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.labeller = Labeller(rules)
+        self._judged: dict[tuple[str, str], _Judged] = {}
+        self.recorded: set[tuple[str, str]] = set()
+        """Labels, with their countries, whose `decide` entry is in the log."""
+
+    def log(self, encoded: str, country: str) -> str:
+        return self._of(encoded, country).log
+
+    def decision(self, encoded: str, country: str) -> Entry:
+        return self._of(encoded, country).entry
+
+    def _of(self, encoded: str, country: str) -> _Judged:
+        key = encoded, country
+        if key not in self._judged:
+            label, members = Label.decode(encoded), self.rules.registry.members.values()
+            found = [(member, self.rules.decide(label, member)) for member in members]
+            crosses = any(
+                member.country != country and one.effect == "permit" and one.view == "full" for member, one in found
+            )
+            entry = _decision(encoded, country, self.rules.in_force.sha256, label, found)
+            self._judged[key] = _Judged("both" if crosses else national(country), entry)
+        return self._judged[key]
+
+
+def _decision(encoded: str, country: str, policy: str, label: Label, found: Sequence[tuple[Member, Decision]]) -> Entry:
+    verdicts = sorted(
+        [member.slug, one.effect, one.view, str(one.delay_seconds), *one.rules, *one.forbids] for member, one in found
+    )
+    permitted = sum(one.effect == "permit" for _, one in found)
+    pub: dict[str, Any] = {
+        "label": label_name(encoded),
+        "policy": policy,
+        "permitted": permitted,
+        "forbidden": len(found) - permitted,
+        "root": root([" ".join(words).encode() for words in verdicts]).hex(),
+    }
+    if len(encoded) <= FACETS_LOGGED:
+        pub["facets"] = encoded
+    private = {"verdicts": verdicts}
+    return Entry(national(country), "decide", HUB, f"coll:{label.collection}", pub, private=private)

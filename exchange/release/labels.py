@@ -1,0 +1,91 @@
+"""Every label there is, as this process knows them: read whole once, and from then on only what was placed under since."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exchange.store.contract import Epochs, LabelRow, Store
+from policies.label import Label
+
+CHANGES_KEPT = 50_000
+"""Of placements, by label. Who looked last before these looks at everything again."""
+
+
+@dataclass(slots=True)
+class Shelf:
+    """The labels of one collection, in the order of their ids, and the last tick under each."""
+
+    ids: list[int] = field(default_factory=list)
+    ticks: list[int] = field(default_factory=list)
+
+
+class Labels:
+    """Labels are never forgotten, and their ids rise: what was seen of them once stays where it was."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tick = -1
+        self._revision = -1
+        self._places: dict[int, int] = {}
+        self._decoded: dict[int, Label] = {}
+        self._reading = asyncio.Lock()
+        self.rows: dict[int, LabelRow] = {}
+        """By id, in the order of ids."""
+        self.order: list[LabelRow] = []
+        """As they were when they came up."""
+        self.shelves: dict[str, Shelf] = defaultdict(Shelf)
+        self.owned: dict[str, list[LabelRow]] = defaultdict(list)
+        """By originator."""
+        self.countries: dict[int, str] = {}
+        """The originators'."""
+        self.changes: list[tuple[int, int]] = []
+        """(label, last tick) of what was placed, the newest last."""
+        self.dropped = 0
+        """How many changes are no longer kept."""
+
+    @property
+    def last_id(self) -> int:
+        return self.order[-1].id if self.order else 0
+
+    async def refresh(self, epochs: Epochs, *, counts: bool = False) -> Mapping[int, LabelRow]:
+        """All that there is up to the hub's last tick; with `counts` also how much lies under each since something was taken out."""
+        if self._knows(epochs, counts=counts):
+            return self.rows
+        async with self._reading:
+            if not self._knows(epochs, counts=counts):
+                since = -1 if counts and epochs.revision > self._revision else self._tick
+                self._learn(await self._store.labels(since))
+                self._tick = max(self._tick, epochs.last_tick)
+                if since < 0:
+                    self._revision = epochs.revision
+        return self.rows
+
+    def _knows(self, epochs: Epochs, *, counts: bool) -> bool:
+        # No placement, no new label: the last tick says whether anything could have come.
+        return epochs.last_tick <= self._tick and (not counts or epochs.revision <= self._revision)
+
+    def label(self, row: LabelRow) -> Label:
+        known = self._decoded.get(row.id)
+        if known is None:
+            known = self._decoded[row.id] = Label.decode(row.facets)
+        return known
+
+    def _learn(self, rows: Sequence[LabelRow]) -> None:
+        if self._tick >= 0 and len(self.changes) > CHANGES_KEPT:
+            self.dropped += len(self.changes)
+            self.changes.clear()
+        for row in rows:
+            known = self.rows.get(row.id)
+            shelf = self.shelves[row.collection]
+            if known is None:
+                self.order.append(row)
+                self.countries[row.id] = row.country
+                self.owned[self.label(row).originator].append(row)
+                self._places[row.id] = len(shelf.ids)
+                shelf.ids.append(row.id)
+                shelf.ticks.append(row.last_tick)
+            elif row.last_tick > known.last_tick:
+                shelf.ticks[self._places[row.id]] = row.last_tick
+                self.changes.append((row.id, row.last_tick))
+            self.rows[row.id] = row

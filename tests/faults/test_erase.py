@@ -1,0 +1,133 @@
+"""What is erased is gone from the database's own files; the tree verifies as before, and says when it went and why."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import orjson
+import pytest
+import pytest_asyncio
+
+from exchange.cli.erasing import privacy
+from exchange.cli.ledger import HubCopy
+from exchange.errors import Conflict, NotFound, NotPermitted
+from exchange.governance.privacy import ERASURE_TYPE, Privacy
+from exchange.hub import witness_policies, working
+from exchange.ledger.audit import verify_copy, write_copy
+from exchange.ledger.entry import LOGS
+from exchange.rules import Caller
+from exchange.store.contract import Opening
+from exchange.web.services import Services
+from tests.faults.test_recover import approvals, cosign, submit
+from tests.fscking import fsck
+from tests.postgres import Cluster
+from tests.world import Founded, found
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def founded(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[Founded]:
+    async with found(tmp_path_factory.mktemp("erase"), **database) as made:
+        yield made
+
+
+async def some_opening(services: Services, log: str) -> Opening:
+    openings = await services.store.openings(log, 0, 100_000)
+    return openings[len(openings) // 2]
+
+
+async def act(founded: Founded, desk: Privacy, step: Any, log: str, index: int, countries: str) -> None:
+    statement = await desk.statement(step, log, index, "LGPDPPSO-24")
+    await desk.do(step, log, index, "LGPDPPSO-24", approvals(founded, statement, countries, ERASURE_TYPE))
+
+
+async def files_with(founded: Founded, needle: bytes, server: Cluster | None) -> list[str]:
+    """The files of the database that hold these bytes."""
+    if server is None:
+        files = list(founded.settings.database.parent.glob(f"{founded.settings.database.name}*"))
+    else:
+        url = founded.settings.database_url
+        db = await asyncpg.connect(url)
+        await db.execute("VACUUM FULL leaf_private")
+        await db.execute("CHECKPOINT")
+        number = await db.fetchval("SELECT oid FROM pg_database WHERE datname = $1", urlsplit(url).path[1:])
+        await db.close()
+        files = list((server.data / "base" / str(number)).iterdir())
+    return [one.name for one in files if one.is_file() and needle in one.read_bytes()]
+
+
+async def test_a_private_part_is_blocked_then_erased(
+    founded: Founded, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue("server") if founded.settings.database_url else None
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        desk = privacy(services)
+        for _ in range(40):
+            await submit(services, founded, "us-cyber", 3)
+            await submit(services, founded, "mx-ciber", 2)
+        one = await some_opening(services, "us")
+        index = one.index
+        assert server is not None or await files_with(founded, one.salt, server)
+        with pytest.raises(Conflict, match="must be blocked"):
+            await desk.statement("erase", "us", index, "LGPDPPSO-24")
+        statement = await desk.statement("block", "us", index, "LGPDPPSO-24")
+        for given, code in (
+            ([], "approval-missing"),
+            (approvals(founded, statement, "mx", ERASURE_TYPE), "approval-missing"),
+            (approvals(founded, {**statement, "index": index + 1}, "us", ERASURE_TYPE), "approval-replayed"),
+            (approvals(founded, {**statement, "act": "erase"}, "us", ERASURE_TYPE), "approval-replayed"),
+        ):
+            with pytest.raises(NotPermitted) as refusal:
+                await desk.do("block", "us", index, "LGPDPPSO-24", given)
+            assert refusal.value.code == code
+
+        # Blocked: in no export, and read for a case of liability only.
+        await act(founded, desk, "block", "us", index, "us")
+        assert index not in [other.index for other in await services.store.openings("us", 0, 100_000)]
+        with pytest.raises(NotPermitted, match="blocked"):
+            await desk.read("us", index)
+        size = (await services.store.trees())["us"].size
+        assert (await desk.read("us", index, liability="case 7/2026")).salt == one.salt
+        [told] = await services.store.leaves("us", size, size + 1)
+        assert orjson.loads(told)["pub"]["reason"] == "case 7/2026"
+
+        # Erased: gone, and the log says when and why.
+        await act(founded, desk, "erase", "us", index, "us")
+        with pytest.raises(NotFound, match=r"erased on 20.* for LGPDPPSO-24, as entry us/\d+ says") as gone:
+            await desk.read("us", index, liability="case 7/2026")
+        assert gone.value.code == "erased"
+        assert await files_with(founded, one.salt, server) == []
+        await cosign(services)
+        await write_copy(tmp_path / "copy", HubCopy(services, LOGS))
+        report = verify_copy(tmp_path / "copy", witness_policies(founded.settings))
+        assert report.ok, report.findings
+        assert not (tmp_path / f"copy/us/open/{index}.json").exists()
+        shared = await services.store.openings("us", 0, 100_000)
+        assert shared, "the others are still there"
+    policies = witness_policies(founded.settings)
+    checked = await fsck(founded.settings.database_url or founded.settings.database, policies, founded.settings.anchors)
+    assert checked.ok, checked.wrong
+
+
+async def test_what_both_countries_have_takes_both_countries(founded: Founded) -> None:
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        desk = privacy(services)
+        await submit(services, founded, "us-cyber", 2)
+        collection = (await services.rulebook.current()).collection("indicators")
+        assert collection is not None
+        [deleted] = await submit(services, founded, "us-cyber", 1)
+        caller = Caller(founded.members["us-cyber"], "acct", address="192.0.2.7")
+        await services.intake.remove(caller, collection, deleted)
+        [*_, one] = await services.store.openings("both", 0, 100_000)
+        for step in ("block", "erase"):
+            for alone in ("us", "mx"):
+                with pytest.raises(NotPermitted, match="has not approved"):
+                    await act(founded, desk, step, "both", one.index, alone)
+            await act(founded, desk, step, "both", one.index, "us mx")
+        with pytest.raises(NotFound, match="erased on"):
+            await desk.read("both", one.index)
+        with pytest.raises(NotFound, match="There is no entry"):
+            await desk.read("both", 10**6)

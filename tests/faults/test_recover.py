@@ -1,0 +1,331 @@
+"""Yesterday's backup is restored: the hub stays halted until both countries had its logs put back, and nothing else does it."""
+
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import asyncpg
+import orjson
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from certs.keys import load_key, read_certificate
+from exchange.cli.erasing import privacy
+from exchange.cli.ledger import HubCopy
+from exchange.cli.setup import OPERATOR
+from exchange.errors import LedgerFault, NotPermitted
+from exchange.governance.approvals import sign
+from exchange.governance.privacy import ERASURE_TYPE
+from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovery
+from exchange.hub import open_store, witness_policies, working
+from exchange.ledger.audit import verify_copy, write_copy
+from exchange.ledger.entry import LOGS, Entry
+from exchange.ledger.publisher import Anchors
+from exchange.ledger.sources import Folder, Mirrors, Source
+from exchange.model.member import Status
+from exchange.rules import Caller
+from exchange.store.contract import Act, Opening, Record, TreeRow
+from exchange.web.services import Services
+from tests.faults.crash import Crash
+from tests.fscking import fsck
+from tests.world import Founded, found
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Day:
+    """A hub with a backup of yesterday, and what it was when its database was lost."""
+
+    founded: Founded
+    backup: Any
+    copy: Path
+    """What an auditor took home just before."""
+    trees: dict[str, TreeRow]
+    deleted: str
+    kept: str
+    erased: Opening
+
+    async def restore(self) -> None:
+        await replace_database(self.founded, self.backup)
+
+    def recovery(self, store: Any, source: Source) -> Recovery:
+        settings = self.founded.settings
+        return Recovery(store, self.founded.clock, witness_policies(settings), Anchors(settings.anchors), source)
+
+    def approvals(self, plan: Sequence[Gap], countries: str = "us mx", **changed: Any) -> list[bytes]:
+        given = []
+        for gap in plan:
+            mine = " ".join({one.lower() for one in gap.countries} & set(countries.split()))
+            given += approvals(self.founded, {**gap.statement, **changed}, mine, RECOVERY_TYPE)
+        return given
+
+
+def approvals(founded: Founded, statement: dict[str, Any], countries: str, typ: str) -> list[bytes]:
+    """By two approvers of each country."""
+    signed = []
+    for country in countries.split():
+        folder = founded.home.root / "pki" / country / "approvers"
+        for number in (1, 2):
+            key = load_key(folder / f"appr-{number}.key")
+            certificate = read_certificate((folder / f"appr-{number}.pem").read_bytes())
+            signed.append(sign(statement, decision="approve", key=key, certificate=certificate, typ=typ))
+    return [one.encode() for one in signed]
+
+
+async def back_up(founded: Founded) -> Any:
+    settings = founded.settings
+    if not settings.database_url:
+        return shutil.copy(settings.database, settings.database.with_name("backup"))
+    name = f"{urlsplit(settings.database_url).path[1:]}_backup"
+    await _order(
+        settings.database_url, f'CREATE DATABASE "{name}" TEMPLATE "{urlsplit(settings.database_url).path[1:]}"'
+    )
+    return name
+
+
+async def replace_database(founded: Founded, backup: Any) -> None:
+    settings = founded.settings
+    if not settings.database_url:
+        for file in settings.database.parent.glob(f"{settings.database.name}*"):
+            file.unlink()
+        shutil.copy(backup, settings.database)
+        return
+    name = urlsplit(settings.database_url).path[1:]
+    await _order(settings.database_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await _order(settings.database_url, f'CREATE DATABASE "{name}" TEMPLATE "{backup}"')
+
+
+async def _order(url: str, statement: str) -> None:
+    db = await asyncpg.connect(urlunsplit(urlsplit(url)._replace(path="/postgres")))
+    await db.execute(statement)
+    await db.close()
+
+
+async def submit(services: Services, founded: Founded, slug: str, count: int) -> list[str]:
+    collection = (await services.rulebook.current()).collection("indicators")
+    assert collection is not None
+    objects = [founded.signed(slug) for _ in range(count)]
+    body = orjson.dumps({"objects": objects})
+    done = await services.intake.submit(Caller(founded.members[slug], "acct"), collection, body)
+    assert done.body["success_count"] == count, done.body
+    return [one["id"] for one in objects]
+
+
+async def cosign(services: Services) -> None:
+    await services.publisher.publish_once()
+    await services.publisher.witness_round()
+    assert services.publisher.halted is None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[Day]:
+    root = tmp_path_factory.mktemp("day")
+    async with found(root, **database) as founded:
+        async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+            deleted, kept = await submit(services, founded, "us-cyber", 2)
+            await cosign(services)
+        backup = await back_up(founded)
+        async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+            await submit(services, founded, "us-cyber", 300)
+            await submit(services, founded, "mx-ciber", 2)
+            credentials = (await services.rulebook.current()).registry.credentials.values()
+            ended = next(one.id for one in credentials if one.member == "us-customs" and one.kind == "token")
+            await services.governance.end_credential(OPERATOR, ended)
+            await services.governance.set_status(OPERATOR, "mx-aduanas", Status.SUSPENDED)
+            collection = (await services.rulebook.current()).collection("indicators")
+            assert collection is not None
+            desk, erased = privacy(services), (await services.store.openings("us", 0, 10))[0]
+            for step in ("block", "erase"):
+                statement = await desk.statement(step, "us", erased.index, "test")
+                await desk.do(step, "us", erased.index, "test", approvals(founded, statement, "us", ERASURE_TYPE))
+            await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
+            await cosign(services)
+            await write_copy(root / "copy", HubCopy(services, LOGS))
+            trees = await services.store.trees()
+        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased)
+
+
+async def halted(founded: Founded, code: str) -> None:
+    with pytest.raises(LedgerFault) as fault:
+        async with working(founded.settings, founded.clock, ask_witnesses=True):
+            raise AssertionError("it must not start")
+    assert fault.value.code == code
+
+
+async def test_a_recovery_that_was_interrupted_goes_on_where_it_was(day: Day) -> None:
+    founded = day.founded
+    await day.restore()
+    store = await open_store(founded.settings, founded.clock)
+    plan = await day.recovery(store, Folder(day.copy)).plan()
+    given = day.approvals(plan)
+    steps = 0
+
+    class Tiring(Folder):
+        """Gives out after so many files."""
+
+        def __init__(self, directory: Path, files: int) -> None:
+            super().__init__(directory)
+            self.left = files
+
+        async def file(self, log: str, origin: str, path: str) -> bytes | None:
+            self.left -= 1
+            if self.left < 0:
+                raise Crash
+            return await super().file(log, origin, path)
+
+    while True:
+        steps += 1
+        try:
+            done = await day.recovery(store, Tiring(day.copy, steps)).run(given)
+            break
+        except Crash:
+            state = (await store.epochs()).state
+            assert state == "open" or state.startswith("recovering"), "restored, and not noticed yet; or under way"
+    assert steps > 8
+    assert done.leaves == {gap.log: gap.missing for gap in plan}
+    assert len(done.lost) == 302
+    trees = await store.trees()
+    for log, tree in day.trees.items():
+        assert trees[log].size == tree.size + 1
+    await store.close()
+
+
+async def test_leaves_come_back_from_mirrors(day: Day) -> None:
+    """As C2SP paths over HTTP: one has lost its files, the other has them."""
+    founded = day.founded
+    await day.restore()
+    policies = witness_policies(founded.settings)
+    logs = {sha256(policy.logs[0].name.encode()).hexdigest(): log for log, policy in policies.items()}
+
+    async def serve(request: web.Request) -> web.Response:
+        path = day.copy / logs[request.match_info["origin"]] / request.match_info["path"]
+        return web.Response(body=path.read_bytes()) if path.is_file() else web.Response(status=404)
+
+    async def fail(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    urls, runners = [], []
+    for handler in (fail, serve):
+        app = web.Application()
+        app.router.add_get("/{origin}/{path:.+}", handler)
+        runners.append(web.AppRunner(app, access_log=None))
+        await runners[-1].setup()
+        await web.TCPSite(runners[-1], "127.0.0.1", 0).start()
+        urls.append(f"http://127.0.0.1:{runners[-1].addresses[0][1]}")
+    store = await open_store(founded.settings, founded.clock)
+    async with aiohttp.ClientSession() as session:
+        recovery = day.recovery(store, Mirrors(session, urls))
+        await recovery.run(day.approvals(await recovery.plan()))
+    assert (await store.epochs()).state == "open"
+    await store.close()
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def test_what_is_not_the_cosigned_log_is_not_put_back(day: Day, tmp_path: Path) -> None:
+    founded = day.founded
+    await day.restore()
+    store = await open_store(founded.settings, founded.clock)
+
+    async def refused(directory: Path, code: str) -> None:
+        before = await store.trees()
+        with pytest.raises(NotPermitted) as refusal:
+            await day.recovery(store, Folder(directory)).plan()
+        assert refusal.value.code == f"recover-{code}"
+        assert await store.trees() == before
+
+    changed = shutil.copytree(day.copy, tmp_path / "changed")
+    bundle = changed / "us/tile/entries/000"
+    data = bytearray(bundle.read_bytes())
+    data[-10] ^= 1
+    bundle.write_bytes(data)
+    await refused(changed, "source")
+    shutil.rmtree(changed / "us/tile/entries")
+    await refused(changed, "source")
+
+    alone = shutil.copytree(day.copy, tmp_path / "alone")
+    note = (alone / "both/checkpoint").read_text().splitlines(keepends=True)
+    (alone / "both/checkpoint").write_text("".join(line for line in note if "mx-a" not in line))
+    await refused(alone, "quorum")
+    await store.close()
+
+    # What this hub signed and nobody cosigned is gone for ever: a log that went on would sign another root for its size.
+    anchors = Anchors(founded.settings.anchors)
+    kept = anchors.read("us")
+    anchors.write("us", type(kept)(kept.size + 1, bytes(32)))
+    store = await open_store(founded.settings, founded.clock)
+    await refused(day.copy, "anchor")
+    anchors.write("us", kept)
+
+    # A database that went another way is not made to fit.
+    act = Act("other", lambda _: Record((Entry("us", "admin", OPERATOR, "x", {"command": "test"}),)))
+    await store.extend([act])
+    await refused(day.copy, "fork")
+    await store.close()
+
+
+async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_back(day: Day, tmp_path: Path) -> None:
+    """Last in this file: it goes beyond what the others' copy holds."""
+    founded = day.founded
+    await day.restore()
+    await halted(founded, "rollback")
+    store = await open_store(founded.settings, founded.clock)
+    assert (await store.epochs()).state == "rollback", "it stays halted, whoever answers at the next start"
+    recovery = day.recovery(store, Folder(day.copy))
+    plan = await recovery.plan()
+    assert [gap.missing for gap in plan] == [
+        day.trees[log].size - gap.mine for log, gap in zip(LOGS, plan, strict=True)
+    ]
+
+    # Nothing less than both countries' approval of exactly this.
+    for given, code in (
+        ([], "approval-missing"),
+        (day.approvals(plan, "us"), "approval-missing"),
+        (day.approvals(plan, "mx"), "approval-missing"),
+        (day.approvals(plan, size=7), "approval-replayed"),
+        (day.approvals([gap for gap in plan if gap.log != "mx"]), "approval-missing"),
+    ):
+        with pytest.raises(NotPermitted) as refusal:
+            await recovery.run(given)
+        assert refusal.value.code == code
+    assert (await store.epochs()).state == "rollback"
+
+    done = await recovery.run(day.approvals(plan))
+    assert len(done.lost) == 302, "their leaves are back, their bytes are not"
+    trees = await store.trees()
+    for log, tree in day.trees.items():
+        assert trees[log].size == tree.size + 1, "and one leaf says how"
+        [last] = await store.leaves(log, tree.size, tree.size + 1)
+        told = orjson.loads(last)
+        assert told["t"] == "log.recover" and told["pub"]["root"] == tree.root.hex()
+        assert len(told["pub"]["approvals"]) == (4 if log == "both" else 2)
+    await store.close()
+
+    # It starts, signs nothing twice, and what was taken from somebody stays taken.
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        registry = (await services.rulebook.current()).registry
+        assert registry.members["mx-aduanas"].status is Status.SUSPENDED
+        assert all(
+            one.ended_us for one in registry.credentials.values() if one.member == "us-customs" and one.kind == "token"
+        )
+        assert not await services.store.held(day.deleted)
+        assert await services.store.held(day.kept)
+        assert await services.store.opening("us", day.erased.index) is None, (
+            "the backup had it, the log says that it went"
+        )
+        await submit(services, founded, "us-cyber", 3)
+        await cosign(services)
+        await write_copy(tmp_path / "after", HubCopy(services, LOGS))
+    policies = witness_policies(founded.settings)
+    kept = {log: (day.copy / log / "checkpoint").read_bytes() for log in LOGS}
+    report = verify_copy(tmp_path / "after", policies, kept)
+    assert report.ok, report.findings
+    checked = await fsck(founded.settings.database_url or founded.settings.database, policies, founded.settings.anchors)
+    assert checked.ok, checked.wrong
