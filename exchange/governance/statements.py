@@ -24,13 +24,12 @@ from exchange.errors import Malformed, NotFound, NotPermitted
 from exchange.ledger.entry import Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Country, Member
-from exchange.model.statement import Kind, Statement, added
+from exchange.model.statement import SCHEMA, Kind, Statement, added
 from exchange.rules import Caller, RuleBook, Rules, may_extend
 from exchange.store.contract import Act, LeafRef, Record, Store
 from exchange.times import as_datetime, as_text, parse_us
 from policies.words import seconds
 
-SCHEMA: Final = "puente-statement/1"
 LIMIT_BYTES: Final = 16_384
 EARLY_US: Final = 5 * 60 * 1_000_000
 """How far `given` may lie from the hub's clock: a statement is of now, so that an old one cannot be handed in again."""

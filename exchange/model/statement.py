@@ -1,12 +1,15 @@
 """What members say beside their objects: that they ask for an originator's consent, give, refuse or withdraw it, and whom a
 country adds to an audience. Said once and kept as signed; what stands is what follows from all of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
+from certs.jcs import canonical
+
+SCHEMA: Final = "puente-statement/1"
 Kind = Literal[
     "consent.request", "consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"
 ]
@@ -31,6 +34,13 @@ class Statement:
     """The detached signature under the words; "" under a request, which binds nobody."""
     made_us: int = 0
     """Stamped by the store."""
+
+    @classmethod
+    def logged(cls, kind: Kind, pub: Mapping[str, Any]) -> "Statement":
+        """A signed one, out of the entry that has it whole."""
+        words = {"schema": SCHEMA, "kind": kind, **pub}
+        jws = words.pop("jws")
+        return cls(words["id"], kind, words["member"], words["about"], canonical(words), jws)
 
     @property
     def said(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from exchange.hub import running
 from exchange.times import as_millis_text, as_text
 from policies.markings import CAVEAT_MARKINGS
 from tests.postgres import Databases
-from tests.taxii import UNKNOWN
+from tests.taxii import UNKNOWN, heads
 from tests.viewing import Answer, Viewer
 from tests.world import TLP2, Founded, World, found
 
@@ -99,7 +99,8 @@ async def play(
             await services.release.flush_sums()
             await services.publisher.publish_once()
             await services.records.anchor()
-            await services.records.exported(OPERATOR, ["both", country.lower()], to=country.lower(), openings=True)
+            taken = await heads(world, "both", country.lower())
+            await services.records.exported(OPERATOR, taken, to=country.lower(), openings=True, since={})
             await services.publisher.publish_once()
             await _read_logs(auditor, country.lower())
         logs = {}

@@ -21,7 +21,7 @@ from exchange.rules import Caller
 from exchange.store.contract import Act, Done, Record
 from policies.markings import CAVEAT_MARKINGS
 from tests.places import Place, open_at
-from tests.taxii import UNKNOWN, leaves
+from tests.taxii import UNKNOWN, heads, leaves
 from tests.world import TLP2, World, make_world
 
 NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
@@ -120,7 +120,7 @@ async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(worl
 
 async def test_an_anchor_opens_in_its_own_log_only(world: World) -> None:
     await world.hub.services.publisher.publish_once()
-    await world.hub.services.records.exported(OPERATOR, ["us"], to="us", openings=True)
+    await world.hub.services.records.exported(OPERATOR, await heads(world, "us"), to="us", openings=True, since={})
     [shown] = [one for one in await leaves(world, "both", "anchor") if one["pub"]["log"] == "us"][-1:]
     [opening] = (await leaves(world, "us", "anchor"))[-1:]
     assert shown["pub"].keys() == {"log", "digest"} and shown["req"] == opening["req"]
