@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from exchange.auditing.answers import Answer, unseal
-from exchange.cli.ledger import HubCopy, read_policies
+from exchange.cli.ledger import read_policies
+from exchange.cli.packing import HubCopy
 from exchange.cli.setup import OPERATOR
 from exchange.ledger.entry import LOGS
 from exchange.ledger.pack import write_copy

@@ -169,11 +169,18 @@ class ObjectCheck:
                 await asyncio.sleep(0)
         async for one in placed.upto(2**63):
             self._homeless(_Placed.of(one))
+        self._judge_leaves()
+        self._judge_labels()
+        await self._objects(put_back)
+
+    def _judge_leaves(self) -> None:
+        """What leaves contradict, where no run is found to be why."""
+        if not self._told("run"):
+            for first, leaf in self._suspect.items():
+                self.findings.add("run-published", "run", first, leaf)
         if not self._told("run"):
             for leaf in self._released_else:
                 self.findings.add("release-root", "leaf", leaf)
-        self._judge_labels()
-        await self._objects(put_back)
 
     def _homeless(self, one: _Placed) -> None:
         """A placement in no run: a row too many, or a run too few."""
@@ -223,7 +230,7 @@ class ObjectCheck:
             self.findings.add("run-form", "run", first, wrong)
         elif cells[2].strip(b",") and not placed and known is not None and self._lying[label] >= known[2]:
             self.findings.add("run-extra", "run", first)
-        elif first in self._suspect:
+        elif first in self._suspect and not all(_lies(one, first, cells[1]) for one in placed):
             self.findings.add("run-published", "run", first, self._suspect[first])
         else:
             if known is not None and known[1] != collection:

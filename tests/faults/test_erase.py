@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from exchange.cli.erasing import privacy
-from exchange.cli.ledger import HubCopy
+from exchange.cli.packing import HubCopy
 from exchange.errors import Conflict, NotFound, NotPermitted
 from exchange.governance.privacy import ERASURE_TYPE, Privacy
 from exchange.hub import witness_policies, working

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from certs.keys import load_key, read_certificate
 from exchange.cli.erasing import privacy
-from exchange.cli.ledger import HubCopy
+from exchange.cli.packing import HubCopy
 from exchange.cli.setup import OPERATOR
 from exchange.errors import LedgerFault, NotPermitted
 from exchange.governance.approvals import sign
