@@ -112,8 +112,7 @@ class RegistryCheck:
 
     def _withdraw(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         if "to" in pub:  # what the rules took from one member; what its originator took out is told by `recall`
-            self._put("recall", pub["recall"], name, member=pub["to"], collection=leaf["on"].removeprefix("coll:"),
-                      acknowledged=False)  # fmt: skip
+            self._recall(leaf, pub, name)
 
     def _acknowledge(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         self._put("recall", leaf["on"].removeprefix("recall:"), name, acknowledged=True)

@@ -361,7 +361,7 @@ class _Step:
         recalls = {place: self._recall(place[1], rows, stamp.time_us) for place, rows in sorted(closed.items())}
         entries = [
             *[self._publish(*place, runs) for place, runs in sorted(late.items())],
-            *[self._withdraw(*place, closed[place], recall.id) for place, recall in recalls.items()],
+            *[self._withdraw(*place, closed[place], recall) for place, recall in recalls.items()],
         ]
         return Record(tuple(entries), recalls=tuple(recalls.values()))
 
@@ -418,8 +418,8 @@ class _Step:
             windows.append(Window(runs[0].run - 1, runs[-1].run + runs[-1].size - 1))
         return [list(one) for one in windows if one.after < one.until]
 
-    def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: str) -> Entry:
+    def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: RecallRow) -> Entry:
         count = sum(row.placements for row in rows)
-        pub = {"cause": "grant", "to": self._member.slug, "count": count, "recall": recall}
+        pub = {"cause": recall.cause, "to": self._member.slug, "count": count, "recall": recall.id}
         private = {"labels": [row.facets for row in rows]}
         return Entry(log, "withdraw", HUB, f"coll:{collection}", pub, private=private)
