@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from certs.keys import load_secret
+from certs.keys import load_key, load_secret, read_certificate
 from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
@@ -17,6 +17,7 @@ from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
 from exchange.governance.records import Records
 from exchange.governance.registry import Governance
+from exchange.governance.statements import Statements
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
@@ -24,6 +25,7 @@ from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
 from exchange.relaying import Relaying
+from exchange.release.notices import NoticeKey, Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -103,6 +105,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
         recalls=Recalls(store, sequencer, rulebook, release, clock),
+        notices=Notices(store, sequencer, rulebook, clock, _notice_key(settings)),
         governance=governance,
         records=Records(store, sequencer),
         relaying=Relaying(store, release, governance, settings),
@@ -114,9 +117,18 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
             prepare=release.grants.prepare,
             notice_seconds=settings.agreement_notice_seconds,
         ),
+        statements=Statements(store, sequencer, rulebook, clock),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )
+
+
+def _notice_key(settings: Settings) -> NoticeKey | None:
+    """None for a hub that was given none: then nobody has a notice, and recalls are told by the API alone."""
+    key, certificate = settings.keys / "notice.key", settings.keys / "notice.pem"
+    if not key.exists():
+        return None
+    return NoticeKey(load_key(key), read_certificate(certificate.read_bytes()))
 
 
 def witness_policies(settings: Settings) -> dict[str, Policy]:
@@ -233,6 +245,8 @@ async def _views(services: Services) -> None:
         try:
             await services.release.views.catch_up()
             await services.recalls.follow_markings()
+            await services.recalls.follow_compromises()
+            await services.notices.follow()
         except Unavailable as refusal:
             _log.warning("views wait", reason=refusal.code)
 

@@ -51,6 +51,9 @@ OBJECT_CLASSES: Final = (
     "other",
 )
 
+NOTICE: Final = "notice"
+"""The class of the hub's notices to one member, which counts as its own. No document can name it, and no object has it."""
+
 _CLASS_OF_TYPE: Final = {
     **dict.fromkeys(("indicator",), "indicator"),
     **dict.fromkeys(

@@ -11,7 +11,8 @@ GRANT USAGE ON SCHEMA public TO puente_hub;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO puente_hub;
 
 -- Written once: the log, its hashes, what was signed, and what was adopted.
-GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, draft, approval, schedule, trust_list, status TO puente_hub;
+GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, draft, approval, schedule, trust_list, statement,
+    status TO puente_hub;
 
 -- The openings of what the log only commits to: blocked, then erased, by both countries' approvals and with an entry.
 GRANT UPDATE (blocked), DELETE ON leaf_private TO puente_hub;

@@ -31,6 +31,7 @@ from exchange.ledger.publisher import Anchors
 from exchange.ledger.sources import Source, SourceFault, entries, newest
 from exchange.model.instant import instant
 from exchange.model.member import Member, Status
+from exchange.model.statement import Statement
 from exchange.store.contract import (
     RECOVERING,
     Act,
@@ -103,6 +104,8 @@ class _Told:
     revoked: list[RevokeSigningCert] = field(default_factory=list)
     members: list[Mapping[str, Any]] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+    """Consents and audiences' members, as they were signed."""
     private: dict[tuple[str, int], str] = field(default_factory=dict)
     """What was done to private parts: "block", or "erase" at last."""
     submitted: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -139,6 +142,9 @@ class _Told:
             owner = leaf["actor"].split(":")[1]
             self.removals.append(Removal(leaf["on"].removeprefix("coll:"), pub["object"], owner, versions))
 
+    def _state(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
+        self.statements.append(Statement.logged(leaf["t"], pub))
+
     def _adopt(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         self.adoptions.append(leaf)
 
@@ -156,9 +162,14 @@ _READ: dict[str, Callable[[_Told, Mapping[str, Any], Mapping[str, Any]], None]] 
     "role.change": _Told._member,
     "withdraw": _Told._remove,
     "submit": _Told._submit,
+    **dict.fromkeys(
+        ("consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"), _Told._state
+    ),
     "block": _Told._hide,
     "erase": _Told._hide,
-    **dict.fromkeys(("policy.activate", "policy.tighten", "policy.lapse", "policy.expire"), _Told._adopt),
+    **dict.fromkeys(
+        ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"), _Told._adopt
+    ),
 }
 
 
@@ -198,6 +209,7 @@ class Recovery:
         trust, new_trust = await self._trust(documents)
         given = self._approved(plan, approvals, trust)
         changes = [*new_trust, *await self._adopted(documents), *await self._narrowed(), *await self._hidden()]
+        changes += self._told.statements
         sizes = " ".join(f"{gap.log}={gap.since}" for gap in plan)
         await self._store.recovering(f"{RECOVERING} {sizes}")
         for gap in plan:

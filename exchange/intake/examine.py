@@ -24,7 +24,7 @@ import structlog
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.origin import GATEWAY_RELEASE, Origin, releases
-from certs.signature import EXT_SIG, Verified, verify_object
+from certs.signature import EXT_SIG, NOTICE, Verified, verify_object
 from exchange.errors import Text
 from exchange.intake.labelling import Labeller, marking_ids
 from exchange.intake.pattern import Level, check_pattern
@@ -330,6 +330,12 @@ class _Proof(NamedTuple):
 
 def _proof(value: dict[str, Any], obj: StixObject, desk: Desk) -> _Proof:
     """Who answers for the object. Raises SignatureFault."""
+    if value["type"] == NOTICE:
+        raise SignatureFault(
+            "notice-of-hub",
+            "Withdrawal notices are the hub's own; members do not submit them.",
+            "Los avisos de retiro son del propio centro; los miembros no los envían.",
+        )
     extensions = value.get("extensions")
     if isinstance(extensions, dict) and EXT_SIG in extensions and _is_own(value, desk):
         verified: Verified = verify_object(value, desk.rules.keyring, received=desk.received, body=obj.body)

@@ -425,7 +425,7 @@ class Story:
         if seq != 0 if self.log == "both" else seq <= self._seq:
             wrong = "The hub-wide number does not rise, or must not be here. / El número global no crece, o sobra."
         self._seq = seq
-        if kind in ("policy.activate", "policy.tighten", "policy.lapse", "policy.expire"):
+        if kind in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             if adoption <= self._activated:
                 wrong = "The agreement is older than one in force. / El acuerdo es anterior a uno en vigor."
             self._activated = max(adoption, self._activated)

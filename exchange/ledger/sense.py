@@ -14,7 +14,7 @@ from exchange.model.instant import instant
 
 _FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
 _texts = itemgetter(*_FIELDS)
-_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lapse", "policy.expire"})
+_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"})
 """Each gives what is judged by a new number."""
 _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 

@@ -10,6 +10,8 @@ import asyncpg
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
+from exchange.model.recall import RecallRow, Relabelled
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
 from exchange.store import postgres_append, postgres_late, postgres_read, postgres_recover, postgres_runs
 from exchange.store.contract import (
@@ -23,9 +25,7 @@ from exchange.store.contract import (
     LabelRow,
     Opening,
     Proposals,
-    RecallRow,
     Registry,
-    Relabelled,
     Sample,
     StatusRow,
     TreeRow,
@@ -171,7 +171,7 @@ class PostgresStore:
     async def epochs(self) -> Epochs:
         row = await self._read(
             lambda db: db.fetchrow(
-                "SELECT state, last_tick, agreement, registry, revision, views FROM head WHERE k = 0"
+                "SELECT state, last_tick, agreement, registry, revision, views, ruled FROM head WHERE k = 0"
             )
         )
         epochs = Epochs(*row)
@@ -189,6 +189,9 @@ class PostgresStore:
 
     async def proposals(self) -> Proposals:
         return await self._snapshot(postgres_read.proposals)
+
+    async def statements(self) -> list[Statement]:
+        return await self._read(postgres_read.statements)
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         return await self._read(lambda db: postgres_read.labels(db, since))
@@ -248,6 +251,9 @@ class PostgresStore:
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: postgres_late.recalls(db, member))
+
+    async def unnoticed(self) -> list[RecallRow]:
+        return await self._read(postgres_late.unnoticed)
 
     async def relabelled(self) -> list[Relabelled]:
         return await self._read(postgres_late.relabelled)

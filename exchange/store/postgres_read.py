@@ -10,6 +10,7 @@ from typing import Any
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
+from exchange.model.statement import Statement
 from exchange.model.view import Window
 from exchange.store.contract import (
     AgreementRow,
@@ -261,6 +262,7 @@ async def registry(db: Connection) -> Registry:
         revoked={row[0]: RevokedCert(*row) for row in revoked},
         collections=tuple(await _collections(db)),
         trust_list=TrustListRow(*trust) if trust else None,
+        statements=tuple([one for one in await statements(db) if one.binds]),
     )
 
 
@@ -303,6 +305,11 @@ async def agreements(db: Connection) -> list[AgreementRow]:
 
 
 _AGREEMENTS = "SELECT number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause FROM agreement"
+
+
+async def statements(db: Connection) -> list[Statement]:
+    sql = "SELECT id, kind, member, about, words, jws, made_us FROM statement ORDER BY position"
+    return [Statement(*row) for row in await db.fetch(sql)]
 
 
 async def proposals(db: Connection) -> Proposals:

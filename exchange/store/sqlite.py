@@ -15,6 +15,8 @@ from typing import TypeVar
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
+from exchange.model.recall import RecallRow, Relabelled
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
 from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
 from exchange.store.contract import (
@@ -28,9 +30,7 @@ from exchange.store.contract import (
     LabelRow,
     Opening,
     Proposals,
-    RecallRow,
     Registry,
-    Relabelled,
     Sample,
     StatusRow,
     TreeRow,
@@ -208,7 +208,9 @@ class SqliteStore:
     # --- reads ---
 
     async def epochs(self) -> Epochs:
-        row = self._glance.execute("SELECT state, last_tick, agreement, registry, revision, views FROM head").fetchone()
+        row = self._glance.execute(
+            "SELECT state, last_tick, agreement, registry, revision, views, ruled FROM head"
+        ).fetchone()
         return Epochs(*row)
 
     async def registry(self) -> Registry:
@@ -222,6 +224,9 @@ class SqliteStore:
 
     async def proposals(self) -> Proposals:
         return await self._read(sqlite_read.proposals)
+
+    async def statements(self) -> list[Statement]:
+        return await self._read(sqlite_read.statements)
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         return await self._read(lambda db: sqlite_read.labels(db, since))
@@ -277,6 +282,9 @@ class SqliteStore:
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: sqlite_late.recalls(db, member))
+
+    async def unnoticed(self) -> list[RecallRow]:
+        return await self._read(sqlite_late.unnoticed)
 
     async def relabelled(self) -> list[Relabelled]:
         return await self._read(sqlite_late.relabelled)

@@ -7,10 +7,12 @@ from exchange.edl.lists import Lists
 from exchange.governance.agreements import Agreements
 from exchange.governance.records import Records
 from exchange.governance.registry import Governance
+from exchange.governance.statements import Statements
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.sequencer import Sequencer
 from exchange.relaying import Relaying
+from exchange.release.notices import Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -29,10 +31,12 @@ class Services:
     intake: Intake
     release: Release
     recalls: Recalls
+    notices: Notices
     governance: Governance
     records: Records
     relaying: Relaying
     agreements: Agreements
+    statements: Statements
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""

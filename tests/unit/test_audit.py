@@ -566,7 +566,9 @@ async def test_a_release_under_a_superseded_agreement_is_named(tmp_path: Path) -
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("adoption", ["policy.activate", "policy.tighten", "policy.lapse", "policy.expire"])
+@pytest.mark.parametrize(
+    "adoption", ["policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"]
+)
 async def test_whatever_gives_the_rules_a_new_number_supersedes(tmp_path: Path, adoption: str) -> None:
     entries = [
         leaf("both", 0, "policy.activate", "us-mx/1@1"),
