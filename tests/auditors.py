@@ -8,7 +8,7 @@ from typing import Any
 
 from exchange.auditing.answers import Answer, unseal
 from exchange.cli.ledger import read_policies
-from exchange.cli.packing import HubCopy
+from exchange.cli.packing import HubCopy, write_pack
 from exchange.cli.setup import OPERATOR
 from exchange.ledger.entry import LOGS
 from exchange.ledger.pack import write_copy
@@ -63,6 +63,12 @@ class Story:
             directory,
             HubCopy(self.world.hub.services, logs or LOGS, countries=[one for one in logs or LOGS if one != "both"]),
         )
+        return directory
+
+    async def pack(self, directory: Path, whom: str) -> Path:
+        """What an operator hands to the auditors of a country, or of both."""
+        await self.settled()
+        await write_pack(self.world.hub.services, directory, whom, None)
         return directory
 
 

@@ -146,7 +146,7 @@ class Intake:
                 continue
             judgements.recorded |= draft.decided
             draft.alarm()
-            return Submitted(draft.req, draft.status, done.leaves)
+            return Submitted(draft.req, draft.status, done.leaves[: draft.own])
         raise changing()
 
     async def remove(
@@ -303,6 +303,8 @@ class _Draft:
         self._judgements = judgements
         self.decided: set[tuple[str, str]] = set()
         """Labels that the first object came under, as far as this process knows."""
+        self.own = 0
+        """How many of the entries, from the first, tell of the caller's acts: it may read those, and not the hub's own."""
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 
@@ -330,10 +332,10 @@ class _Draft:
                 one = one._replace(notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
-        self.decided -= self._judgements.recorded
-        # Under the submitter's name: its receipts name this entry too.
-        entries += [self._judgements.decision(*one)._replace(actor=self.caller.actor) for one in sorted(self.decided)]
         entries += self._refusals(failures, private)
+        self.own = len(entries)
+        self.decided -= self._judgements.recorded
+        entries += [self._judgements.decision(*one) for one in sorted(self.decided)]
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
         row = StatusRow(self.req, self.caller.member.slug, stamp.time_us, orjson.dumps(self.status))
