@@ -23,9 +23,9 @@ import pytest
 from exchange.clock import SystemClock
 from exchange.hub import running
 from exchange.ledger import merkle
+from exchange.ledger.asking import Behind, Cosigned, Refused, add_checkpoint
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, cosigned_by
-from exchange.ledger.witness import Behind, Cosigned, Refused, add_checkpoint
 from tests.world import found, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
