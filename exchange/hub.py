@@ -16,6 +16,7 @@ from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
 from exchange.governance.records import Records
+from exchange.governance.feeds import FeedBook
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
@@ -117,6 +118,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
             prepare=release.grants.prepare,
             notice_seconds=settings.agreement_notice_seconds,
         ),
+        feeds=FeedBook(store, sequencer, clock, future_limit_seconds=settings.future_limit_seconds),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -36,6 +36,9 @@ class Run:
     skipped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     fault: Refusal | None = None
+    sha256: str = ""
+    """Of what was read, where that was one document."""
+    cursor: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 from exchange.api.agreements import ROUTES as AGREEMENT_ROUTES
 from exchange.api.auditing import ROUTES as AUDIT_ROUTES
 from exchange.api.edl import ROUTES as EDL_ROUTES
+from exchange.api.feeds import ROUTES as FEED_ROUTES
 from exchange.api.gateway import ROUTES as GATEWAY_ROUTES
 from exchange.api.ledger import ROUTES as LEDGER_ROUTES
 from exchange.api.openapi import document
@@ -254,6 +255,7 @@ ROUTES: tuple[Route, ...] = (
     *AGREEMENT_ROUTES,
     *AUDIT_ROUTES,
     *EDL_ROUTES,
+    *FEED_ROUTES,
     *GATEWAY_ROUTES,
     *LEDGER_ROUTES,
 )

@@ -257,10 +257,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "feed.run": Event(
         Rule.OWN,
-        {"feed": "text", "from?": "text", "to?": "text", "fetched": "count", "accepted": "count", "refused": "count",
-         "complete": "flag", "cursor?": "text", "sha256?": "hex", "code?": "text"},
-        "the source's address and the text of a fault", (10,),
-        Text("A feed ran.", "Se ejecutó una fuente."),
+        {"feed": "text", "run": "text", "from?": "time", "to": "time", "fetched": "count", "accepted": "count", "held": "count",
+         "refused": "count", "skipped": "count", "complete": "flag", "cursor?": "text", "sha256?": "hex", "code?": "text"},
+        "the source's address, the text of a fault, and the caller's address and user agent", (10,),
+        Text("A feed ran, as its member tells.", "Se ejecutó una fuente, según informa su miembro."),
     ),
     "audit.read": Event(
         Rule.OWN, {"question": "text", "logs": "texts", "rows": "count", "sha256?": "hex", "seed?": "text"},

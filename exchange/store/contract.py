@@ -16,6 +16,7 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.model.view import LateRun, View, Window
+from exchange.store.feed_rows import FeedRecords, FeedRunRow
 
 # --- what is written ---
 
@@ -351,6 +352,7 @@ class Act:
     sizes: tuple[ListSize, ...] = ()
     view: ViewChange | None = None
     marks: tuple[RecallMark, ...] = ()
+    runs: tuple[FeedRunRow, ...] = ()
     told: int = 0
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
 
@@ -522,7 +524,7 @@ class HeldObject:
     """(tick, label id) of each placement."""
 
 
-class Store(Protocol):
+class Store(FeedRecords, Protocol):
     """Reads may lag a write of another process by nothing: they see every commit that returned before they began. Only
     `page` and `spans` may come from a replica, and then see at least all that `epochs` has told this process of."""
 

@@ -42,6 +42,7 @@ from exchange.store.contract import (
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
+from exchange.store.postgres_feeds import record as record_run
 from exchange.store.postgres_late import step
 from exchange.store.postgres_place import Mark as PlacingMark
 from exchange.store.postgres_place import Placing
@@ -167,6 +168,8 @@ class _Transaction:
             raise Outdated
         for mark in act.marks:
             await _mark(self.db, mark, self.time_us)
+        for run in act.runs:
+            await record_run(self.db, run)
         late = await self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)

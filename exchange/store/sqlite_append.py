@@ -37,6 +37,7 @@ from exchange.store.contract import (
 )
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
+from exchange.store.sqlite_feeds import record as record_run
 from exchange.store.sqlite_late import step
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
@@ -55,7 +56,9 @@ def extend(
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
+        writes = bool(
+            act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.runs or act.told
+        )
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()
@@ -116,6 +119,8 @@ class _Transaction:
             raise Outdated
         for mark in act.marks:
             self.db.execute(*_marked(mark, self.time_us))
+        for run in act.runs:
+            record_run(self.db, run)
         late = self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)

@@ -6,6 +6,7 @@ from exchange.clock import Clock
 from exchange.edl.lists import Lists
 from exchange.governance.agreements import Agreements
 from exchange.governance.records import Records
+from exchange.governance.feeds import FeedBook
 from exchange.governance.registry import Governance
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
@@ -33,6 +34,7 @@ class Services:
     records: Records
     relaying: Relaying
     agreements: Agreements
+    feeds: FeedBook
     lists: Lists
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""

@@ -167,6 +167,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
         "status": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
         "recall": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
         "question": lambda: dice.choice(list(QUESTIONS)),
+        "feed": lambda: dice.choice(["kev", "a-feed"]),
         "number": lambda: dice.choice(["0", "1", "2", "in-force", str(10**15), str(10**20)]),
         "log": lambda: dice.choice(["both", "us", "mx"]),
         "list": lambda: dice.choice(["indicators", "us-domestic", "vulnerabilities"]),

@@ -157,4 +157,12 @@ CREATE TABLE list_size (            -- what a member's block lists last held, so
     PRIMARY KEY (member, collection, kind)
 );
 
+CREATE TABLE feed_run (             -- what members told of the last runs of their feeds
+    member text COLLATE "C" NOT NULL, feed text COLLATE "C" NOT NULL, run text COLLATE "C" NOT NULL, ended_us bigint NOT NULL,
+    good_us bigint NOT NULL,       -- when the last good one ended; 0: never
+    sha256 bytea NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY (member, feed, run)
+);
+CREATE INDEX feed_run_ended ON feed_run (member, feed, ended_us, run);
+
 CREATE TABLE status (id text PRIMARY KEY, member text NOT NULL, created_us bigint NOT NULL, body bytea NOT NULL);

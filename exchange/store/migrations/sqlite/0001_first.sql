@@ -152,4 +152,12 @@ CREATE TABLE list_size (            -- what a member's block lists last held, so
     PRIMARY KEY (member, collection, kind)
 ) WITHOUT ROWID;
 
+CREATE TABLE feed_run (             -- what members told of the last runs of their feeds
+    member TEXT NOT NULL, feed TEXT NOT NULL, run TEXT NOT NULL, ended_us INTEGER NOT NULL,
+    good_us INTEGER NOT NULL,       -- when the last good one ended; 0: never
+    sha256 BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (member, feed, run)
+) WITHOUT ROWID;
+CREATE INDEX feed_run_ended ON feed_run (member, feed, ended_us, run);
+
 CREATE TABLE status (id TEXT PRIMARY KEY, member TEXT NOT NULL, created_us INTEGER NOT NULL, body BLOB NOT NULL);
