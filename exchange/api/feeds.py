@@ -108,7 +108,7 @@ def _texts(value: dict[str, Any]) -> dict[str, Any]:
         fault = value["fault"]
         if not isinstance(fault, dict) or fault.keys() != {"en", "es"}:
             raise wrong("fault", "an object of en and es", "un objeto con en y es")
-        told["fault"] = {name: text(fault, name) for name in ("en", "es")}
+        told["fault"] = {name: text({f"fault.{name}": fault[name]}, f"fault.{name}") for name in ("en", "es")}
     return told
 
 

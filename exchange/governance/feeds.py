@@ -5,7 +5,7 @@ what and when. What came in by a run is known from the entries of its submission
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -99,7 +99,10 @@ class FeedBook:
         for member in _shown_members(rules, caller):
             rows = await self._store.feed_runs(member, feed)
             if rows:
-                found.append({**_standing(rows[0], now_us), "runs": [_shown(row) for row in rows]})
+                good_us = max(row.good_us for row in rows)
+                found.append(
+                    {**_standing(replace(rows[0], good_us=good_us), now_us), "runs": [_shown(row) for row in rows]}
+                )
         if not found:
             raise NotFound("There is no such feed.", "No existe esa fuente.", code="no-such-feed", field="feed")
         return found

@@ -28,7 +28,7 @@ class FeedRecords(Protocol):
     """The part of the store that is about feeds."""
 
     async def feeds(self, members: list[str]) -> list[FeedRunRow]:
-        """The newest run of every feed of these members, by member and feed."""
+        """The newest run of every feed of these members, by member and feed, with the greatest `good_us` of its feed."""
         ...
 
     async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:

@@ -35,8 +35,9 @@ async def record(db: Connection, row: FeedRunRow) -> None:
 
 async def feeds(db: Connection, members: Sequence[str]) -> list[FeedRunRow]:
     found = await db.fetch(
-        f"SELECT DISTINCT ON (member, feed) {_COLUMNS} FROM feed_run WHERE member = ANY($1)"
-        f" ORDER BY member, feed, ended_us DESC, run DESC",
+        "SELECT DISTINCT ON (member, feed) member, feed, run, ended_us, max(good_us) OVER (PARTITION BY member, feed), sha256, body"
+        " FROM feed_run WHERE member = ANY($1)"
+        " ORDER BY member, feed, ended_us DESC, run DESC",
         list(members),
     )
     return [FeedRunRow(*row) for row in found]

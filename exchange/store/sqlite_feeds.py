@@ -34,7 +34,9 @@ def record(db: sqlite3.Connection, row: FeedRunRow) -> None:
 
 def feeds(db: sqlite3.Connection, members: Sequence[str]) -> list[FeedRunRow]:
     found = db.execute(
-        f"SELECT {_COLUMNS} FROM feed_run f WHERE member IN ({','.join('?' * len(members))}) AND run ="
+        "SELECT member, feed, run, ended_us,"
+        " (SELECT max(good_us) FROM feed_run n WHERE n.member = f.member AND n.feed = f.feed), sha256, body"
+        f" FROM feed_run f WHERE member IN ({','.join('?' * len(members))}) AND run ="
         f" (SELECT run FROM feed_run n WHERE n.member = f.member AND n.feed = f.feed {_NEWEST} LIMIT 1) ORDER BY member, feed",
         tuple(members),
     )
