@@ -16,8 +16,8 @@ from exchange.errors import Refusal
 from exchange.times import as_text
 from feeds.adapter import Skipped
 
-HELD = "warninglist"
-"""The code under which a hub holds back what names a known-good value."""
+HELD = "warninglist-held"
+"""The code under which a hub holds back what names a known-good value, until somebody there releases it."""
 
 TOLD_AT_MOST = 10_000
 """Lines of a quarantine file, of each kind: a hostile source can be wrong without end."""

@@ -18,7 +18,7 @@ from feeds.adapter import AGAIN, Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
-from feeds.report import TOLD_AT_MOST, Papers, Run
+from feeds.report import HELD, TOLD_AT_MOST, Papers, Run
 from feeds.state import Change, FeedState, Sending, Settled
 from feeds.telling import ADAPTER, INTERRUPTED, Telling
 from feeds.values import NoValue
@@ -140,7 +140,7 @@ class _Turn:
         for sending in self._state.under_way():
             await self._send(sending)
         # 2. What was refused for a reason that may be gone now.
-        again = self._state.retriable()
+        again = self._state.retriable() + await self._released()
         for one in again:
             self._state.try_once(one)
         await self._submit(iter(again), self._job.source.location)
@@ -157,6 +157,13 @@ class _Turn:
                 if self._listing is not None:
                     await _to_end(self._state.end)
                 return
+
+    async def _released(self) -> list[Change]:
+        """What the hub held back for values that somebody there has released since."""
+        if not self._state.holds(HELD):
+            return []
+        values = await self._job.client.released()
+        return await _to_end(lambda: self._state.held(HELD, values)) if values else []
 
     async def _fetch(self) -> Fetched | None:
         cursor = self._state.cursor

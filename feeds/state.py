@@ -152,6 +152,20 @@ class FeedState:
         )
         return [_change(values) for code, *values in rows if passing(str(code))]
 
+    def held(self, code: str, values: Sequence[str]) -> list[Change]:
+        """What was refused with this code and names one of these values: who released one may have released it for this."""
+        written = [value.replace("\\", "\\\\").replace("'", "\\'") for value in values]
+        rows = self._db.execute(
+            "SELECT id, version, content, body, own, key, epoch, revoked FROM refused WHERE code = ? ORDER BY own DESC, id, version",
+            (code,),
+        )
+        changes = [_change(row) for row in rows]
+        return [one for one in changes if any(value in orjson.loads(one.body).get("pattern", "") for value in written)]
+
+    def holds(self, code: str) -> bool:
+        """Whether anything stands refused with this code."""
+        return self._db.execute("SELECT 1 FROM refused WHERE code = ? LIMIT 1", (code,)).fetchone() is not None
+
     def quarantine(self) -> Iterator[dict[str, Any]]:
         """Every object that stands refused, with its reason."""
         for *texts, body in self._db.execute(

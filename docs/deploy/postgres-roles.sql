@@ -25,6 +25,9 @@ GRANT INSERT, UPDATE ON member_view TO puente_hub;
 GRANT INSERT, UPDATE, DELETE ON view_label TO puente_hub;
 GRANT INSERT, DELETE ON late_run, relabelled, feed_run TO puente_hub;
 
+-- What is held back and what is let in of it; the oldest is forgotten.
+GRANT INSERT, UPDATE, DELETE ON held_value, released_value TO puente_hub;
+
 -- Objects come and, when their owner takes them out, go.
 GRANT INSERT, UPDATE, DELETE ON placement TO puente_hub;
 GRANT INSERT, DELETE ON object TO puente_hub;

@@ -10,14 +10,14 @@ from aiohttp import hdrs, web
 
 from certs.jcs import canonical
 from exchange.api.bodies import read_object, text, wrong
-from exchange.errors import NotFound
+from exchange.errors import Malformed, NotFound
 from exchange.governance.feeds import Report
 from exchange.model.member import Access
 from exchange.rules import Caller
 from exchange.times import as_text, parse_us
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import JSON
-from exchange.web.routes import Request, Route
+from exchange.web.routes import Query, Request, Route
 
 COUNTS: Final = ("fetched", "accepted", "held", "refused", "skipped")
 _REQUIRED: Final = frozenset({"run", "to", "complete", *COUNTS})
@@ -63,6 +63,27 @@ async def get_feed(request: Request, caller: Caller) -> web.Response:
         raise NotFound("There is no such feed.", "No existe esa fuente.", code="no-such-feed", field="feed")
     shown = await request.services.feeds.shown_runs(request.glance.rules, caller, feed)
     return web.Response(body=orjson.dumps({"feeds": shown}), headers={hdrs.CONTENT_TYPE: JSON})
+
+
+async def get_held(request: Request, caller: Caller) -> web.Response:
+    """The values for which objects of the caller were held back, the last first, and until when each is released. With
+    `released=1`, those that are released now."""
+    only = request.rel_url.query.getall("released", ["0"])
+    if only not in (["0"], ["1"]):
+        raise Malformed("released takes 0 or 1.", "released admite 0 o 1.", code="query-malformed", field="released")
+    held = await request.services.holding.held(request.glance.rules, [caller.member.slug])
+    shown = [
+        {
+            "value": one.row.value,
+            "list": one.row.list_name,
+            "object": one.row.object_id,
+            "held": as_text(one.row.held_us),
+            "released_until": as_text(one.until_us) if one.until_us else None,
+        }
+        for one in held
+        if one.until_us or only == ["0"]
+    ]
+    return web.Response(body=orjson.dumps({"held": shown}), headers={hdrs.CONTENT_TYPE: JSON})
 
 
 # --- the report, member by member ---
@@ -135,9 +156,12 @@ def _count(value: dict[str, Any], name: str) -> int:
     return found
 
 
+_RELEASED = (Query("released", "1: only those that are released now."),)
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/feeds", Access.MEMBER, get_feeds, answer="Feeds"),
     Route("GET", "/api/v1/feeds/{feed}", Access.MEMBER, get_feed, answer="FeedRuns"),
+    Route("GET", "/api/v1/held", Access.MEMBER, get_held, query=_RELEASED, answer="Held"),
     Route(
         "POST", "/api/v1/feeds/{feed}/runs", Access.MEMBER, post_run, answer="Recorded", success=201, takes="FeedRun"
     ),

@@ -255,6 +255,19 @@ SCHEMAS: dict[str, Schema] = {
     "FeedRun": _object(_RUN_HAS, **_FEED_RUN, source={"type": "string", "description": "Its address: kept in private."}),
     "Recorded": _object("run leaves", run=_TEXT, leaves=_LEAVES),
     "Feeds": _object("feeds", feeds=_list(_object(" ".join(_FEED), **_FEED))),
+    "Held": _object(
+        "held",
+        held=_list(
+            _object(
+                "value list object held released_until",
+                value=_TEXT,
+                list=_TEXT,
+                object=_TEXT,
+                held=_TIME,
+                released_until={"type": ["string", "null"], "format": "date-time"},
+            )
+        ),
+    ),
     "FeedRuns": _object(
         "feeds", feeds=_list(_object(" ".join([*_FEED, "runs"]), **_FEED, runs=_list(_object(_RUN_HAS, **_FEED_RUN))))
     ),

@@ -246,10 +246,11 @@ EVENTS: Final[Mapping[str, Event]] = {
     # --- privileged acts ---
     "admin": Event(
         Rule.ROUTED,
-        {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text"},
-        "", (9,),
-        Text("A privileged act: settings, collections, export, restore, emergency access.",
-             "Un acto privilegiado: configuración, colecciones, exportación, restauración, acceso de emergencia."),
+        {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text",
+         "for?": "text", "until?": "time"},
+        "of a value that is released: the value", (9,),
+        Text("A privileged act: settings, collections, released values, export, restore, emergency access.",
+             "Un acto privilegiado: configuración, colecciones, valores liberados, exportación, restauración, acceso de emergencia."),
     ),
     "edl.release": Event(
         Rule.OWN, {"member": "text"}, "", (9,),

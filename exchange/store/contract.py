@@ -16,7 +16,7 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.model.view import LateRun, View, Window
-from exchange.store.feed_rows import FeedRecords, FeedRunRow
+from exchange.store.feed_rows import FeedRecords, FeedRunRow, HeldRow, ReleaseRow
 
 # --- what is written ---
 
@@ -172,6 +172,7 @@ Change = (
     | StateChange
     | BlockPrivate
     | ErasePrivate
+    | ReleaseRow
 )
 
 
@@ -352,6 +353,7 @@ class Act:
     sizes: tuple[ListSize, ...] = ()
     view: ViewChange | None = None
     marks: tuple[RecallMark, ...] = ()
+    held: tuple[HeldRow, ...] = ()
     runs: tuple[FeedRunRow, ...] = ()
     told: int = 0
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
@@ -479,6 +481,7 @@ class Registry:
     revoked: dict[str, RevokedCert]
     collections: tuple[Collection, ...]
     trust_list: TrustListRow | None
+    releases: tuple[ReleaseRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,14 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
 from exchange.model.view import LateRun, View
-from exchange.store import postgres_append, postgres_feeds, postgres_late, postgres_read, postgres_recover, postgres_runs
+from exchange.store import (
+    postgres_append,
+    postgres_feeds,
+    postgres_late,
+    postgres_read,
+    postgres_recover,
+    postgres_runs,
+)
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -30,7 +37,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
-from exchange.store.feed_rows import FeedRunRow
+from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare
 from exchange.store.runs import PageQuery
 
@@ -261,6 +268,9 @@ class PostgresStore:
 
     async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:
         return await self._read(lambda db: postgres_feeds.feed_runs(db, member, feed))
+
+    async def held_values(self, members: list[str]) -> list[HeldRow]:
+        return await self._read(lambda db: postgres_feeds.held_values(db, members))
 
     # --- the ledger ---
 

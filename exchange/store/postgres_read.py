@@ -11,6 +11,7 @@ from exchange.ledger.merkle import root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
 from exchange.model.view import Window
+from exchange.store import postgres_feeds
 from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
@@ -261,6 +262,7 @@ async def registry(db: Connection) -> Registry:
         revoked={row[0]: RevokedCert(*row) for row in revoked},
         collections=tuple(await _collections(db)),
         trust_list=TrustListRow(*trust) if trust else None,
+        releases=await postgres_feeds.releases(db),
     )
 
 

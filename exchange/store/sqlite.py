@@ -35,7 +35,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
-from exchange.store.feed_rows import FeedRunRow
+from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
@@ -290,6 +290,9 @@ class SqliteStore:
 
     async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:
         return await self._read(lambda db: sqlite_feeds.feed_runs(db, member, feed))
+
+    async def held_values(self, members: list[str]) -> list[HeldRow]:
+        return await self._read(lambda db: sqlite_feeds.held_values(db, members))
 
     # --- the ledger ---
 

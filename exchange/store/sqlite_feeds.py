@@ -1,11 +1,11 @@
-"""Runs of feeds on SQLite (store/feed_rows.py says what is promised)."""
+"""Runs of feeds, and values held and released, on SQLite (store/feed_rows.py says what is promised)."""
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from exchange.store.contract import Outdated
-from exchange.store.feed_rows import RUNS_KEPT, FeedRunRow
+from exchange.store.feed_rows import HELD_KEPT, RUNS_KEPT, FeedRunRow, HeldRow, ReleaseRow
 
 _COLUMNS = "member, feed, run, ended_us, good_us, sha256, body"
 _NEWEST = "ORDER BY ended_us DESC, run DESC"
@@ -46,3 +46,42 @@ def feeds(db: sqlite3.Connection, members: Sequence[str]) -> list[FeedRunRow]:
 def feed_runs(db: sqlite3.Connection, member: str, feed: str) -> list[FeedRunRow]:
     found = db.execute(f"SELECT {_COLUMNS} FROM feed_run WHERE member = ? AND feed = ? {_NEWEST}", (member, feed))
     return [FeedRunRow(*values) for values in found]
+
+
+def note(db: sqlite3.Connection, rows: Sequence[HeldRow], time_us: int) -> None:
+    """Of one member. Forgets the oldest beyond HELD_KEPT."""
+    db.executemany(
+        "INSERT INTO held_value (member, value, list_name, asset, object_id, held_us) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (member, value) DO UPDATE SET list_name = excluded.list_name, asset = excluded.asset,"
+        " object_id = excluded.object_id, held_us = excluded.held_us",
+        [astuple(replace(row, held_us=time_us)) for row in rows],
+    )
+    db.execute(
+        "DELETE FROM held_value WHERE member = ?1 AND held_us <="
+        f" (SELECT held_us FROM held_value WHERE member = ?1 ORDER BY held_us DESC LIMIT 1 OFFSET {HELD_KEPT})",
+        (rows[0].member,),
+    )
+
+
+def put_release(db: sqlite3.Connection, row: ReleaseRow) -> None:
+    """What has lapsed is forgotten."""
+    db.execute("DELETE FROM released_value WHERE until_us <= (SELECT last_time FROM head)")
+    db.execute(
+        "INSERT INTO released_value (audience, value, until_us) VALUES (?, ?, ?)"
+        " ON CONFLICT (audience, value) DO UPDATE SET until_us = excluded.until_us",
+        astuple(row),
+    )
+
+
+def releases(db: sqlite3.Connection) -> tuple[ReleaseRow, ...]:
+    found = db.execute("SELECT audience, value, until_us FROM released_value ORDER BY audience, value")
+    return tuple(ReleaseRow(*row) for row in found)
+
+
+def held_values(db: sqlite3.Connection, members: Sequence[str]) -> list[HeldRow]:
+    found = db.execute(
+        "SELECT member, value, list_name, asset, object_id, held_us FROM held_value"
+        f" WHERE member IN ({','.join('?' * len(members))}) ORDER BY held_us DESC, member, value",
+        tuple(members),
+    )
+    return [HeldRow(*row) for row in found]

@@ -11,6 +11,7 @@ from exchange.ledger.merkle import Frontier, leaf_hash, root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
 from exchange.model.view import Window
+from exchange.store import sqlite_feeds
 from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
@@ -296,6 +297,7 @@ def registry(db: sqlite3.Connection) -> Registry:
             },
             collections=tuple(_collections(db)),
             trust_list=_trustnumber_list(db),
+            releases=sqlite_feeds.releases(db),
         )
     finally:
         db.execute("COMMIT")
