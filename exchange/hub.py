@@ -15,9 +15,11 @@ from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
+from exchange.governance.feeds import FeedBook
 from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.governance.statements import Statements
+from exchange.holding import Holding
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
@@ -118,7 +120,9 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
             notice_seconds=settings.agreement_notice_seconds,
         ),
         statements=Statements(store, sequencer, rulebook, clock),
+        feeds=FeedBook(store, sequencer, clock, future_limit_seconds=settings.future_limit_seconds),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
+        holding=Holding(store, sequencer, rulebook, clock, known),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )
 

@@ -20,7 +20,7 @@ from exchange.clock import Clock
 from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
 from exchange.ledger.entry import Entry, actor, route
-from exchange.model.member import Collection, Member, Status
+from exchange.model.member import Collection, Member, Status, in_audience
 from exchange.model.product import PLAIN, Product
 from exchange.model.recall import RecallRow
 from exchange.model.statement import added, standing_grants
@@ -154,6 +154,14 @@ class Rules:
                 retry_after_seconds=300,
             )
         return self.agreement
+
+    def released(self, member: Member, now_us: int) -> dict[str, int]:
+        """The held values that are accepted from the member now, and until when."""
+        found: dict[str, int] = {}
+        for one in self.registry.releases:
+            if one.until_us > now_us and in_audience((one.audience,), member):
+                found[one.value] = max(one.until_us, found.get(one.value, 0))
+        return found
 
     def is_gateway(self, member: Member) -> bool:
         """Whether the trust list names the member as its own country's gateway."""

@@ -80,6 +80,30 @@ _LINE: Schema = {
     "objects": _COUNT,
 }
 
+_FEED_RUN: Schema = {
+    "run": {"type": "string", "format": "uuid"},
+    "from": {**_TIME, "description": "When the last good run ended; absent before the first."},
+    "to": {**_TIME, "description": "When this one ended."},
+    **dict.fromkeys(("fetched", "accepted", "held", "refused", "skipped"), _COUNT),
+    "complete": _FLAG,
+    "code": {"type": "string", "description": "Why it is not complete."},
+    "fault": _BOTH_LANGUAGES,
+    "cursor": {"type": "string", "maxLength": 200},
+    "sha256": {"type": "string", "description": "Of what was read."},
+    "cadence_seconds": _COUNT,
+}
+_RUN_HAS = "run to fetched accepted held refused skipped complete"
+_FEED: Schema = {
+    "member": _TEXT,
+    "feed": _TEXT,
+    "status": {"enum": ["ok", "failed", "late"]},
+    "last_good": {"type": ["string", "null"], "format": "date-time"},
+    "lag_seconds": {"type": ["integer", "null"]},
+    "cadence_seconds": {"type": ["integer", "null"]},
+    "last": _object(_RUN_HAS, **_FEED_RUN),
+}
+_LEAVES = _list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT))
+
 SCHEMAS: dict[str, Schema] = {
     "Error": _object(
         "title http_status",
@@ -168,7 +192,7 @@ SCHEMAS: dict[str, Schema] = {
             _ref("Status"),
             _object(
                 "leaves",
-                leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT)),
+                leaves=_LEAVES,
             ),
         ]
     },
@@ -272,8 +296,25 @@ SCHEMAS: dict[str, Schema] = {
         "attestation object version salt sha256 reason",
         attestation=_TEXT, object=_TEXT, version=_TEXT, salt=_TEXT, sha256=_TEXT, reason=_TEXT,
     ),
-    "Disclosed": _object(
-        "leaves", leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT))
+    "Disclosed": _object("leaves", leaves=_LEAVES),
+    "FeedRun": _object(_RUN_HAS, **_FEED_RUN, source={"type": "string", "description": "Its address: kept in private."}),
+    "Recorded": _object("run leaves", run=_TEXT, leaves=_LEAVES),
+    "Feeds": _object("feeds", feeds=_list(_object(" ".join(_FEED), **_FEED))),
+    "Held": _object(
+        "held",
+        held=_list(
+            _object(
+                "value list object held released_until",
+                value=_TEXT,
+                list=_TEXT,
+                object=_TEXT,
+                held=_TIME,
+                released_until={"type": ["string", "null"], "format": "date-time"},
+            )
+        ),
+    ),
+    "FeedRuns": _object(
+        "feeds", feeds=_list(_object(" ".join([*_FEED, "runs"]), **_FEED, runs=_list(_object(_RUN_HAS, **_FEED_RUN))))
     ),
     "Agreements": _object("agreements", agreements=_list(_object(" ".join(_ADOPTION), **_ADOPTION))),
     "Agreement": _object(

@@ -152,6 +152,15 @@ class Client:
             code="status-pending",
         )
 
+    async def report_run(self, feed: str, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell the hub of a finished run of one's own feed. Told twice in the same words, it is recorded once."""
+        return await self._post(f"/api/v1/feeds/{feed}/runs", run)
+
+    async def released(self) -> list[str]:
+        """The values, held back from this member before, that the hub accepts now."""
+        found = (await self._json("/api/v1/held", {"released": "1"})).get("held", [])
+        return [str(one["value"]) for one in found if isinstance(one, dict) and "value" in one]
+
     # --- taking ---
 
     async def pages(

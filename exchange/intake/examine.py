@@ -12,7 +12,7 @@ This module reads no clock, file or database, so it can run in slices off the ev
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -41,6 +41,9 @@ from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"
 
+HELD = "warninglist-held"
+"""Why an object is refused whose values are known to be good, though somebody may release them."""
+
 _log = structlog.get_logger("puente.intake")
 
 
@@ -68,6 +71,8 @@ class Failure:
     text: Text
     field: str = ""
     sha256: str = ""
+    held: tuple[Hit, ...] = ()
+    """The values for which it is held, all of which may be released."""
 
 
 class Examined(NamedTuple):
@@ -98,6 +103,11 @@ class Desk:
     covered: Mapping[tuple[str, str], "Coverage"]
     budget: Budget
     """For pattern shapes not seen lately: the one thing here that is used up, envelope by envelope."""
+    released: Mapping[str, int] = field(default_factory=dict)
+    """Held values that are accepted from the member now."""
+
+    def lets_in(self, hit: Hit) -> bool:
+        return hit.action == "hold" and hit.value in self.released
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +265,9 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
         return _refused(obj, fault.code, Text(fault.en, fault.es), "extensions")
     # 5
     if value["type"] == "indicator" and value.get("pattern_type") == "stix":
-        hits = desk.warninglists.hits(value["pattern"])
+        hits = [hit for hit in desk.warninglists.hits(value["pattern"]) if not desk.lets_in(hit)]
         if hits:
-            hit = hits[0]
-            return _refused(obj, "warninglist", _known_good(hit), "pattern")
+            return _known_good(obj, hits)
     # 6
     collection = desk.attestations if value["type"] == ATTESTATION else desk.collection
     judged = desk.labeller.judge(
@@ -297,17 +306,23 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
     return Examined(new, obj.id, obj.version, facts)
 
 
-def _known_good(hit: Hit) -> Text:
+def _known_good(obj: StixObject, hits: list[Hit]) -> Failure:
+    held = () if hits[0].action == "refuse" else tuple(hits)
+    failure = _refused(obj, HELD if held else "warninglist", _about(hits[0]), "pattern")
+    return replace(failure, held=held)
+
+
+def _about(hit: Hit) -> Text:
     value = hit.value[:200]
     en = f"{value} is on the list of known good values “{hit.list_name}”."
     es = f"{value} está en la lista de valores legítimos conocidos «{hit.list_name}»."
     if hit.action == "hold":
-        # A hold is a refusal until somebody can release it: what is not kept cannot be forgotten either.
+        # A hold is a refusal until somebody releases the value: what is not kept cannot be forgotten either.
         return Text(
-            f"{en} Submit the indicator without it. If it must be blocked all the same, have the hub's operator confirm"
-            " it first; until then it is not accepted.",
-            f"{es} Envíe el indicador sin él. Si aun así debe bloquearse, pida antes la confirmación del operador del"
-            " centro; mientras tanto no se acepta.",
+            f"{en} Submit the indicator without it. If it must be exchanged all the same, have the hub's operator release"
+            " it; until then it is not accepted.",
+            f"{es} Envíe el indicador sin él. Si aun así debe intercambiarse, pida que lo libere el operador del centro;"
+            " mientras tanto no se acepta.",
         )
     return Text(
         f"{en} It never becomes an indicator: submit the indicator without it.",

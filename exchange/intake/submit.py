@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +40,7 @@ from exchange.store.contract import (
     StatusRow,
     Store,
 )
+from exchange.store.feed_rows import VALUE_CHARACTERS_AT_MOST, HeldRow
 from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS
 
@@ -50,6 +52,9 @@ VERSIONS_LOGGED = 64
 
 REFUSALS_LOGGED = 200
 """`submit.refuse` entries of one envelope; what is beyond is one entry with its count."""
+
+HELD_NOTED = 1_000
+"""Values of one envelope that are noted as held; what is beyond is held all the same."""
 
 MARKINGS_AT_MOST = 500
 """Different ones in one envelope: each is looked up."""
@@ -140,8 +145,9 @@ class Intake:
             draft = _Draft(caller, collection, judged, language, judgements)
             try:
                 done = await self._sequencer.append(
-                    Act(draft.req, draft.record, agreement=rules.number, until_us=rules.until_us, objects=draft.objects)
-                )
+                    Act(draft.req, draft.record, agreement=rules.number, until_us=rules.until_us, objects=draft.objects,
+                        held=draft.held)
+                )  # fmt: skip
             except Outdated:
                 continue
             judgements.recorded |= draft.decided
@@ -232,6 +238,7 @@ class Intake:
             definitions=known,
             covered=await self._off_loop(coverage, objects, rules, caller.member, as_datetime(now_us)),
             budget=budget,
+            released=rules.released(caller.member, now_us),
         )
         if offered:
             # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
@@ -305,6 +312,7 @@ class _Draft:
         """Labels that the first object came under, as far as this process knows."""
         self.own = 0
         """How many of the entries, from the first, tell of the caller's acts: it may read those, and not the hub's own."""
+        self.held = _held(caller.member.slug, judged)
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 
@@ -387,6 +395,18 @@ class _Draft:
                 )
             )  # fmt: skip
         return entries
+
+
+def _held(member: str, judged: list[Examined | Failure]) -> tuple[HeldRow, ...]:
+    """What is noted for who may release it: each value once."""
+    rows = {
+        hit.value: HeldRow(member, hit.value, hit.list_name, hit.member, one.id)
+        for one in judged
+        if isinstance(one, Failure)
+        for hit in one.held
+        if len(hit.value) <= VALUE_CHARACTERS_AT_MOST
+    }
+    return tuple(islice(rows.values(), HELD_NOTED))
 
 
 def _success(one: Examined, language: str) -> dict[str, Any]:

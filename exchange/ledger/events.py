@@ -274,10 +274,11 @@ EVENTS: Final[Mapping[str, Event]] = {
     # --- privileged acts ---
     "admin": Event(
         Rule.ROUTED,
-        {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text"},
-        "", (9,),
-        Text("A privileged act: settings, collections, export, restore, emergency access.",
-             "Un acto privilegiado: configuración, colecciones, exportación, restauración, acceso de emergencia."),
+        {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text",
+         "for?": "text", "until?": "time"},
+        "of a value that is released: the value", (9,),
+        Text("A privileged act: settings, collections, released values, export, restore, emergency access.",
+             "Un acto privilegiado: configuración, colecciones, valores liberados, exportación, restauración, acceso de emergencia."),
     ),
     "edl.release": Event(
         Rule.OWN, {"member": "text"}, "", (9,),
@@ -285,10 +286,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "feed.run": Event(
         Rule.OWN,
-        {"feed": "text", "from?": "text", "to?": "text", "fetched": "count", "accepted": "count", "refused": "count",
-         "complete": "flag", "cursor?": "text", "sha256?": "hex", "code?": "text"},
-        "the source's address and the text of a fault", (10,),
-        Text("A feed ran.", "Se ejecutó una fuente."),
+        {"feed": "text", "run": "text", "from?": "time", "to": "time", "fetched": "count", "accepted": "count", "held": "count",
+         "refused": "count", "skipped": "count", "complete": "flag", "cursor?": "text", "sha256?": "hex", "code?": "text"},
+        "the source's address, the text of a fault, and the caller's address and user agent", (10,),
+        Text("A feed ran, as its member tells.", "Se ejecutó una fuente, según informa su miembro."),
     ),
     "audit.read": Event(
         Rule.OWN, {"question": "text", "logs": "texts", "rows": "count", "sha256?": "hex", "seed?": "text"},

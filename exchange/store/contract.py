@@ -18,6 +18,7 @@ from exchange.model.statement import Statement
 from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.model.view import LateRun, View, Window
+from exchange.store.feed_rows import FeedRecords, FeedRunRow, HeldRow, ReleaseRow
 
 # --- what is written ---
 
@@ -174,6 +175,7 @@ Change = (
     | StateChange
     | BlockPrivate
     | ErasePrivate
+    | ReleaseRow
 )
 
 
@@ -307,6 +309,8 @@ class Act:
     sizes: tuple[ListSize, ...] = ()
     view: ViewChange | None = None
     marks: tuple[RecallMark, ...] = ()
+    held: tuple[HeldRow, ...] = ()
+    runs: tuple[FeedRunRow, ...] = ()
     told: int = 0
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
     noticed: str = ""
@@ -439,6 +443,7 @@ class Registry:
     trust_list: TrustListRow | None
     statements: tuple[Statement, ...] = ()
     """Those that bind, oldest first."""
+    releases: tuple[ReleaseRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,7 +489,7 @@ class HeldObject:
     """(tick, label id) of each placement."""
 
 
-class Store(Protocol):
+class Store(FeedRecords, Protocol):
     """Reads may lag a write of another process by nothing: they see every commit that returned before they began. Only
     `page` and `spans` may come from a replica, and then see at least all that `epochs` has told this process of."""
 

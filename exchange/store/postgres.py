@@ -13,7 +13,14 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.recall import RecallRow, Relabelled
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store import postgres_append, postgres_late, postgres_read, postgres_recover, postgres_runs
+from exchange.store import (
+    postgres_append,
+    postgres_feeds,
+    postgres_late,
+    postgres_read,
+    postgres_recover,
+    postgres_runs,
+)
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -30,6 +37,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
+from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare
 from exchange.store.runs import PageQuery
 
@@ -260,6 +268,15 @@ class PostgresStore:
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: postgres_read.list_sizes(db, member, collection))
+
+    async def feeds(self, members: list[str]) -> list[FeedRunRow]:
+        return await self._read(lambda db: postgres_feeds.feeds(db, members))
+
+    async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:
+        return await self._read(lambda db: postgres_feeds.feed_runs(db, member, feed))
+
+    async def held_values(self, members: list[str]) -> list[HeldRow]:
+        return await self._read(lambda db: postgres_feeds.held_values(db, members))
 
     # --- the ledger ---
 

@@ -40,9 +40,12 @@ from exchange.store.contract import (
     must_be_steady,
     stamped,
 )
+from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
+from exchange.store.postgres_feeds import note, put_release
+from exchange.store.postgres_feeds import record as record_run
 from exchange.store.postgres_late import step
 from exchange.store.postgres_place import Mark as PlacingMark
 from exchange.store.postgres_place import Placing
@@ -182,6 +185,10 @@ class _Transaction:
             raise Outdated
         for mark in act.marks:
             await _mark(self.db, mark, self.time_us)
+        if act.held:
+            await note(self.db, act.held, self.time_us)
+        for run in act.runs:
+            await record_run(self.db, run)
         late = await self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
@@ -396,4 +403,5 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     StateChange: _pass_to,
     BlockPrivate: _block,
     ErasePrivate: _erase,
+    ReleaseRow: put_release,
 }

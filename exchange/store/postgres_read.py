@@ -12,6 +12,7 @@ from exchange.model.member import Collection, Country, Credential, Member, Signi
 from exchange.model.page import Page, Row
 from exchange.model.statement import Statement
 from exchange.model.view import Window
+from exchange.store import postgres_feeds
 from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
@@ -263,6 +264,7 @@ async def registry(db: Connection) -> Registry:
         collections=tuple(await _collections(db)),
         trust_list=TrustListRow(*trust) if trust else None,
         statements=tuple([one for one in await statements(db) if one.binds]),
+        releases=await postgres_feeds.releases(db),
     )
 
 

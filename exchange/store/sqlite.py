@@ -18,7 +18,7 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.recall import RecallRow, Relabelled
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
+from exchange.store import sqlite_append, sqlite_feeds, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -35,6 +35,7 @@ from exchange.store.contract import (
     StatusRow,
     TreeRow,
 )
+from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
@@ -291,6 +292,15 @@ class SqliteStore:
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: sqlite_read.list_sizes(db, member, collection))
+
+    async def feeds(self, members: list[str]) -> list[FeedRunRow]:
+        return await self._read(lambda db: sqlite_feeds.feeds(db, members))
+
+    async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:
+        return await self._read(lambda db: sqlite_feeds.feed_runs(db, member, feed))
+
+    async def held_values(self, members: list[str]) -> list[HeldRow]:
+        return await self._read(lambda db: sqlite_feeds.held_values(db, members))
 
     # --- the ledger ---
 

@@ -36,8 +36,11 @@ from exchange.store.contract import (
     must_be_steady,
     stamped,
 )
+from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
+from exchange.store.sqlite_feeds import note, put_release
+from exchange.store.sqlite_feeds import record as record_run
 from exchange.store.sqlite_late import step
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
@@ -59,7 +62,16 @@ def extend(
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
         writes = bool(
-            act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told or act.noticed
+            act.objects
+            or act.removals
+            or act.changes
+            or act.sizes
+            or act.view
+            or act.marks
+            or act.held
+            or act.runs
+            or act.told
+            or act.noticed
         )
         if writes:
             db.execute("SAVEPOINT act")
@@ -134,6 +146,10 @@ class _Transaction:
             raise Outdated
         for mark in act.marks:
             self.db.execute(*_marked(mark, self.time_us))
+        if act.held:
+            note(self.db, act.held, self.time_us)
+        for run in act.runs:
+            record_run(self.db, run)
         late = self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
@@ -358,4 +374,5 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     StateChange: _pass_to,
     BlockPrivate: _block,
     ErasePrivate: _erase,
+    ReleaseRow: put_release,
 }

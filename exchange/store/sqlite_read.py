@@ -12,6 +12,7 @@ from exchange.model.member import Collection, Country, Credential, Member, Signi
 from exchange.model.page import Page, Row
 from exchange.model.statement import Statement
 from exchange.model.view import Window
+from exchange.store import sqlite_feeds
 from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
@@ -298,6 +299,7 @@ def registry(db: sqlite3.Connection) -> Registry:
             collections=tuple(_collections(db)),
             trust_list=_trustnumber_list(db),
             statements=tuple([one for one in statements(db) if one.binds]),
+            releases=sqlite_feeds.releases(db),
         )
     finally:
         db.execute("COMMIT")

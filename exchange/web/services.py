@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from exchange.clock import Clock
 from exchange.edl.lists import Lists
 from exchange.governance.agreements import Agreements
+from exchange.governance.feeds import FeedBook
 from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.governance.statements import Statements
+from exchange.holding import Holding
 from exchange.intake.submit import Intake
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.sequencer import Sequencer
@@ -37,7 +39,9 @@ class Services:
     relaying: Relaying
     agreements: Agreements
     statements: Statements
+    feeds: FeedBook
     lists: Lists
+    holding: Holding
     cursor_key: bytes
     """Signs `next` cursors; the same in every process of the hub."""
     audit_readers: set[str] = field(default_factory=set)

@@ -165,4 +165,24 @@ CREATE TABLE list_size (            -- what a member's block lists last held, so
     PRIMARY KEY (member, collection, kind)
 );
 
+CREATE TABLE feed_run (             -- what members told of the last runs of their feeds
+    member text COLLATE "C" NOT NULL, feed text COLLATE "C" NOT NULL, run text COLLATE "C" NOT NULL, ended_us bigint NOT NULL,
+    good_us bigint NOT NULL,       -- when the last good one ended; 0: never
+    sha256 bytea NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY (member, feed, run)
+);
+CREATE INDEX feed_run_ended ON feed_run (member, feed, ended_us, run);
+
+CREATE TABLE held_value (           -- for what objects were refused though somebody may release it
+    member text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL, list_name text COLLATE "C" NOT NULL,
+    asset text COLLATE "C" NOT NULL,            -- whose it is: for the operator alone
+    object_id text COLLATE "C" NOT NULL, held_us bigint NOT NULL,
+    PRIMARY KEY (member, value)
+);
+CREATE INDEX held_value_last ON held_value (member, held_us);
+CREATE TABLE released_value (       -- held values that are accepted from an audience until then
+    audience text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL, until_us bigint NOT NULL,
+    PRIMARY KEY (audience, value)
+);
+
 CREATE TABLE status (id text PRIMARY KEY, member text NOT NULL, created_us bigint NOT NULL, body bytea NOT NULL);

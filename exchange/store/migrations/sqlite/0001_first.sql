@@ -160,4 +160,24 @@ CREATE TABLE list_size (            -- what a member's block lists last held, so
     PRIMARY KEY (member, collection, kind)
 ) WITHOUT ROWID;
 
+CREATE TABLE feed_run (             -- what members told of the last runs of their feeds
+    member TEXT NOT NULL, feed TEXT NOT NULL, run TEXT NOT NULL, ended_us INTEGER NOT NULL,
+    good_us INTEGER NOT NULL,       -- when the last good one ended; 0: never
+    sha256 BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (member, feed, run)
+) WITHOUT ROWID;
+CREATE INDEX feed_run_ended ON feed_run (member, feed, ended_us, run);
+
+CREATE TABLE held_value (           -- for what objects were refused though somebody may release it
+    member TEXT NOT NULL, value TEXT NOT NULL, list_name TEXT NOT NULL,
+    asset TEXT NOT NULL,            -- whose it is: for the operator alone
+    object_id TEXT NOT NULL, held_us INTEGER NOT NULL,
+    PRIMARY KEY (member, value)
+) WITHOUT ROWID;
+CREATE INDEX held_value_last ON held_value (member, held_us);
+CREATE TABLE released_value (       -- held values that are accepted from an audience until then
+    audience TEXT NOT NULL, value TEXT NOT NULL, until_us INTEGER NOT NULL,
+    PRIMARY KEY (audience, value)
+) WITHOUT ROWID;
+
 CREATE TABLE status (id TEXT PRIMARY KEY, member TEXT NOT NULL, created_us INTEGER NOT NULL, body BLOB NOT NULL);
