@@ -179,16 +179,7 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
-        if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
-            raise Outdated
-        if act.noticed and await self.db.fetchval(_NOTICED, act.noticed) is None:
-            raise Outdated
-        for mark in act.marks:
-            await _mark(self.db, mark, self.time_us)
-        if act.held:
-            await note(self.db, act.held, self.time_us)
-        for run in act.runs:
-            await record_run(self.db, run)
+        await self._take_down(act)
         late = await self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
@@ -203,6 +194,19 @@ class _Transaction:
                 map(astuple, record.recalls),
             )
         return Done(stamp, leaves)
+
+    async def _take_down(self, act: Act) -> None:
+        """What the act says beside the objects: of recalls, of values held, of feeds."""
+        if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
+            raise Outdated
+        if act.noticed and await self.db.fetchval(_NOTICED, act.noticed) is None:
+            raise Outdated
+        for mark in act.marks:
+            await _mark(self.db, mark, self.time_us)
+        if act.held:
+            await note(self.db, act.held, self.time_us)
+        for run in act.runs:
+            await record_run(self.db, run)
 
     async def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:

@@ -140,16 +140,7 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
-        if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
-            raise Outdated
-        if act.noticed and not self.db.execute(_NOTICED, (act.noticed,)).rowcount:
-            raise Outdated
-        for mark in act.marks:
-            self.db.execute(*_marked(mark, self.time_us))
-        if act.held:
-            note(self.db, act.held, self.time_us)
-        for run in act.runs:
-            record_run(self.db, run)
+        self._take_down(act)
         late = self._step(act.view) if act.view is not None else ()
         stamp = Stamp(self.time_us, placed, removed, late)
         record = act.record(stamp)
@@ -164,6 +155,19 @@ class _Transaction:
             map(astuple, record.recalls),
         )
         return Done(stamp, leaves)
+
+    def _take_down(self, act: Act) -> None:
+        """What the act says beside the objects: of recalls, of values held, of feeds."""
+        if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
+            raise Outdated
+        if act.noticed and not self.db.execute(_NOTICED, (act.noticed,)).rowcount:
+            raise Outdated
+        for mark in act.marks:
+            self.db.execute(*_marked(mark, self.time_us))
+        if act.held:
+            note(self.db, act.held, self.time_us)
+        for run in act.runs:
+            record_run(self.db, run)
 
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
