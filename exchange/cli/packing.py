@@ -110,14 +110,16 @@ class HubCopy:
                     before = row
                 else:
                     hours[row.signed_us // HOUR_US] = row
-        found = [*([before] if before is not None else []), *hours.values()]
+        # By size: the hours of a clock that went back do not come in order.
+        since = [row for row in hours.values() if before is None or row.size > before.size]
+        found = [*([before] if before is not None else []), *sorted(since, key=lambda row: row.size)]
         if not found:
             raise NotFound(
                 f"No checkpoint of {log} is cosigned yet.",
                 f"Ningún punto de control de {log} está cofirmado todavía.",
                 code="not-cosigned",
             )
-        between = [_note(row) for row in hours.values() if row is not found[-1]]
+        between = [_note(row) for row in found if row not in (before, found[-1])]
         return _Notes(_note(found[-1]), Past(_note(before) if before is not None else None, between))
 
 

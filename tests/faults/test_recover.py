@@ -271,7 +271,7 @@ async def test_what_is_not_the_cosigned_log_is_not_put_back(day: Day, tmp_path: 
 
     alone = shutil.copytree(day.copy, tmp_path / "alone")
     note = (alone / "both/checkpoint").read_text().splitlines(keepends=True)
-    (alone / "both/checkpoint").write_text("".join(line for line in note if not {"mx-a", "mx-b"} & set(line.split())))
+    (alone / "both/checkpoint").write_text("".join(line for line in note if "mx-" not in line))
     await refused(alone, "quorum")
     await store.close()
 

@@ -179,7 +179,7 @@ async def test_a_hub_is_cosigned_by_it_in_the_place_of_ours(program: Path, tmp_p
                 note = await hub.services.publisher.newest_cosigned("both")
             assert note is not None
             checked = Policy.parse((settings.witness_policy / "both").read_text()).check(note)
-            assert set(checked.cosigned) == {"us-a", "mx-a"}
+            assert {"us-a", "mx-a"} <= set(checked.cosigned)
             assert b"foreign.witness.example" in note
             config = json.loads((tmp_path / "foreign" / "witness.json").read_text())
             assert {one["origin"] for one in config["logs"]} == set(logs)
