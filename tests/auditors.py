@@ -75,7 +75,7 @@ class Story:
 @asynccontextmanager
 async def told(directory: Path, **knobs: Any) -> AsyncIterator[Story]:
     """The story, with its hub still running."""
-    async with make_world(directory, witness_interval_seconds=0.2, **knobs) as world:
+    async with make_world(directory, notices=False, witness_interval_seconds=0.2, **knobs) as world:
         story = Story(world)
         await _objects(story)
         await _recall(story)
