@@ -370,10 +370,7 @@ class _Draft:
             "count": len(rows),
             "items_root": root([new.object.item for new, _ in rows]).hex(),
         }
-        # The manifest, by which an auditor finds an object in the pages that were released.
-        items = [
-            f"{placed.tick} {new.object.id} {new.object.version} {new.object.sha256.hex()}" for new, placed in rows
-        ]
+        items = [new.object.listed(placed.tick) for new, placed in rows]
         return Entry(log, "publish", self.caller.actor, f"coll:{collection}", pub, private={"items": items})
 
     def _refusals(self, failures: list[Failure], private: dict[str, str]) -> list[Entry]:

@@ -51,6 +51,10 @@ class StixObject(NamedTuple):
             item=item_hash(value["id"], version, digest),
         )
 
+    def listed(self, tick: int) -> str:
+        """Its line in the list of a publication, by which an auditor finds it in the pages that were released."""
+        return f"{tick} {self.id} {self.version} {self.sha256.hex()}"
+
 
 def item_hash(object_id: str, version: str, digest: bytes) -> bytes:
     """SHA-256(0x00 || `id SP version SP sha256`), the RFC 6962 leaf of one object in a page."""

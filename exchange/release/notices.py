@@ -93,17 +93,18 @@ class Notices:
         def record(stamp: Stamp) -> Record:
             if not objects:
                 return Record(())
-            ticks = sorted(placed.tick for placed in stamp.placed)
+            rows = sorted(zip(objects, stamp.placed, strict=True), key=lambda row: row[1].tick)
             pub = {
                 "cause": "notice",
                 "to": row.member,
                 "recall": row.id,
-                "first": as_text(ticks[0]),
-                "last": as_text(ticks[-1]),
-                "count": len(objects),
-                "items_root": root([one.object.item for one in objects]).hex(),
+                "first": as_text(rows[0][1].tick),
+                "last": as_text(rows[-1][1].tick),
+                "count": len(rows),
+                "items_root": root([new.object.item for new, _ in rows]).hex(),
             }
-            return Record((Entry(log, "publish", HUB, f"coll:{row.collection}", pub),))
+            private = {"items": [new.object.listed(placed.tick) for new, placed in rows]}
+            return Record((Entry(log, "publish", HUB, f"coll:{row.collection}", pub, private=private),))
 
         await self._sequencer.append(Act(str(uuid.uuid4()), record, objects=objects, noticed=row.id))
 
