@@ -15,6 +15,7 @@ from statistics import median
 from exchange.clock import SystemClock
 from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.note import Checkpoint, Policy, new_log_key, new_witness_key, split_note
+from exchange.ledger.opened import Page
 from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.store.contract import Act, Opening, Record, Store
@@ -70,6 +71,9 @@ class _Source:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._store.openings(log, start, end)
+
+    async def pages(self, log: str, start: int, end: int) -> list[Page]:
+        return []
 
 
 def measure(directory: Path, leaves: int, rounds: int, say: Callable[[str], None]) -> Packs:

@@ -32,7 +32,17 @@ from certs.keys import (
     save_key,
     thumbprint,
 )
-from certs.profiles import DOMAIN, INTERMEDIATE_DAYS, INTERMEDIATES, PROFILES, ROOT_DAYS, SERVER, SERVER_DAYS
+from certs.profiles import (
+    DOMAIN,
+    INTERMEDIATE_DAYS,
+    INTERMEDIATES,
+    NOTICE,
+    NOTICE_DAYS,
+    PROFILES,
+    ROOT_DAYS,
+    SERVER,
+    SERVER_DAYS,
+)
 
 ROOT: Final = "root"
 HUB_ROOT: Final = "hub-root"
@@ -250,7 +260,21 @@ class HubAuthority:
         """A server certificate for DNS names and IP addresses, the most important first; at most 90 days."""
         if not hosts or not 0 < days <= SERVER_DAYS:
             raise ValueError(f"a server certificate needs a name and lives 1 to {SERVER_DAYS} days")
-        draft = _Draft(_name(None, hosts[0]), now, days, _leaf_extensions(hosts, SERVER))
+        return self._issue(hosts, SERVER, now, days, public_key)
+
+    def issue_notices(self, name: str, *, now: datetime) -> Issued:
+        """A certificate by which the hub signs its notices. It counts where the trust list names it."""
+        return self._issue([name], NOTICE, now, NOTICE_DAYS, None)
+
+    def _issue(
+        self,
+        hosts: Sequence[str],
+        purpose: x509.ObjectIdentifier,
+        now: datetime,
+        days: int,
+        public_key: PublicKey | None,
+    ) -> Issued:
+        draft = _Draft(_name(None, hosts[0]), now, days, _leaf_extensions(hosts, purpose))
         key = new_key() if public_key is None else None
         signed = draft.signed(load_key(self.directory / f"{HUB_ROOT}.key"), _public(key, public_key), self.root)
         return Issued(signed, (), key)

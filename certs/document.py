@@ -12,6 +12,7 @@ from certs.faults import KeyFault
 from certs.keys import der, read_certificate
 
 COUNTRIES: Final = ("US", "MX")
+HUB_CERTIFICATES_AT_MOST: Final = 4
 
 
 def _certificate_text(value: object) -> object:
@@ -61,6 +62,13 @@ class CountryPart(_Part):
     """The identity that signs anonymised objects for this country's operators."""
 
 
+class HubPart(_Part):
+    identity: Identity
+    """What the hub's notices are by."""
+    certificates: Annotated[list[CertificateText], Field(min_length=1, max_length=HUB_CERTIFICATES_AT_MOST)]
+    """By which it signs them; no country's authority vouches for them but this list."""
+
+
 class Names(_Part):
     en: str
     es: str
@@ -92,6 +100,8 @@ class Document(_Part):
     algorithms: Annotated[list[str], Field(min_length=1)]
     countries: dict[CountryCode, CountryPart]
     members: list[Member] | None
+    hub: HubPart | None = None
+    """Null, or not there, where the hub signs no notices."""
 
 
 class Approvals(_Part):
@@ -112,6 +122,7 @@ def inconsistencies(document: Document) -> list[tuple[str, str]]:
     members = document.members or []
     identities = [member.identity_id for member in members]
     identities += [part.gateway for part in document.countries.values() if part.gateway is not None]
+    identities += [document.hub.identity] if document.hub is not None else []
     if len(set(identities)) != len(identities) or len({member.slug for member in members}) != len(members):
         found.append(("members", "a slug or an identity occurs twice"))
     if document.expires <= document.issued:

@@ -14,11 +14,11 @@ from cryptography import x509
 from certs.faults import PathFault, SignatureFault
 from certs.jws import IMPLEMENTED
 from certs.keys import PublicKey, p256, read_certificate, thumbprint
-from certs.path import Revocation, Revocations
-from certs.profiles import GATEWAY, SIGNING
+from certs.path import Revocation, Revocations, purposes
+from certs.profiles import GATEWAY, NOTICE, SIGNING
 from certs.trust import TrustList
 
-Purpose = Literal["signing", "gateway"]
+Purpose = Literal["signing", "gateway", "notice"]
 
 _NO_ALGORITHM: Final[frozenset[str]] = frozenset()
 
@@ -108,6 +108,7 @@ class Keyring(Mapping[str, TrustedKey | SignatureFault]):
                 )
                 continue
             keys[name] = _judge(name, certificate, entry, trust, known, at)
+        keys.update(_of_hub(trust))
         return cls(keys, trust.allowed_algorithms if trust is not None else _NO_ALGORITHM)
 
     def find(self, name: str) -> TrustedKey:
@@ -131,6 +132,18 @@ class Keyring(Mapping[str, TrustedKey | SignatureFault]):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def _of_hub(trust: TrustList | None) -> Iterator[tuple[str, TrustedKey]]:
+    """The keys of the hub's notices. Both countries approved these very certificates, so there is no path to check."""
+    identity, certificates = (trust.hub() if trust is not None else None) or ("", [])
+    for one in certificates:
+        if purposes(one) == [NOTICE]:
+            name = thumbprint(one)
+            yield (
+                name,
+                TrustedKey(name, p256(one), identity, "", "notice", one.not_valid_before_utc, one.not_valid_after_utc),
+            )
 
 
 def _judge(

@@ -14,6 +14,8 @@ SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
 SIGNING: Final = ObjectIdentifier(f"2.25.{_ARC}.1")
 GATEWAY: Final = ObjectIdentifier(f"2.25.{_ARC}.2")
 APPROVAL: Final = ObjectIdentifier(f"2.25.{_ARC}.3")
+NOTICE: Final = ObjectIdentifier(f"2.25.{_ARC}.4")
+"""Of the hub's own word to a member. No country issues it: the trust list names the certificate itself."""
 
 DOMAIN: Final = "hub.example"
 
@@ -51,3 +53,4 @@ ROOT_DAYS: Final = 3653
 INTERMEDIATE_DAYS: Final = 1096
 SERVER_DAYS: Final = 90
 """Also the most a server certificate may live."""
+NOTICE_DAYS: Final = 365

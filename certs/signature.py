@@ -21,7 +21,7 @@ from cryptography import x509
 from certs.faults import SignatureFault, UnstableForm
 from certs.jcs import JsonError, canonical
 from certs.jws import encode_header, sign_detached, sign_document, split_detached, verify_detached, verify_document
-from certs.keyring import Keyring, KeyringEntry, TrustedKey
+from certs.keyring import Keyring, KeyringEntry, Purpose, TrustedKey
 from certs.keys import PrivateKey, p256
 from certs.origin import Origin
 from certs.path import Revocation, Revocations
@@ -31,7 +31,10 @@ __all__ = [
     "ATTESTATION",
     "EXTENSION_DEFINITIONS",
     "EXT_ATT",
+    "EXT_NOTICE",
     "EXT_SIG",
+    "NOTICE",
+    "NOTICE_TYPE",
     "OBJECT_TYPE",
     "SCO_TYPES",
     "Keyring",
@@ -46,14 +49,19 @@ __all__ = [
     "attestation",
     "lint",
     "sign_document",
+    "signed_under",
     "verify_document",
     "verify_object",
 ]
 
 EXT_SIG: Final = "extension-definition--d3983882-f2a7-4cdd-864e-d9d130bb0a5a"
 EXT_ATT: Final = "extension-definition--b7a9c9d7-08da-4420-9a04-f1fd4b3eb76e"
+EXT_NOTICE: Final = "extension-definition--5a0c1e52-6f39-4b8e-9d25-0d6a3e7c9b14"
 OBJECT_TYPE: Final = "stix-object+jws"
 ATTESTATION: Final = "object-attestation"
+NOTICE: Final = "withdrawal-notice"
+"""The type of object by which the hub asks a member to drop others (certs/notice.py)."""
+NOTICE_TYPE: Final = "withdrawal-notice+jws"
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
@@ -73,12 +81,14 @@ class Signer:
     key: PrivateKey = field(repr=False)
     certificate: x509.Certificate
     identity_id: str
+    typ: str = OBJECT_TYPE
+    """Of what it signs: objects, or the hub's notices."""
     _header: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.key.public_key() != p256(self.certificate):
             raise ValueError("the certificate is for another key")
-        object.__setattr__(self, "_header", encode_header(OBJECT_TYPE, self.certificate))
+        object.__setattr__(self, "_header", encode_header(self.typ, self.certificate))
 
     def sign(self, obj: Mapping[str, Any], *, signed_at: str, prev_sha256: str | None = None) -> dict[str, Any]:
         """A signed copy of the object; a signature it bore as an earlier version is replaced.
@@ -120,7 +130,7 @@ class Verified:
     thumbprint: str
     signed_at: str
     prev_sha256: str | None
-    purpose: Literal["signing", "gateway"] = "signing"
+    purpose: Purpose = "signing"
 
 
 def verify_object(
@@ -143,10 +153,18 @@ def verify_object(
     block = _block(obj)
 
     # (2): the header
-    header, (_, _, name), raw = split_detached(block["signature"], typ=OBJECT_TYPE, algorithms=keyring.algorithms)
+    is_notice = obj.get("type") == NOTICE
+    typ = NOTICE_TYPE if is_notice else OBJECT_TYPE
+    header, (_, _, name), raw = split_detached(block["signature"], typ=typ, algorithms=keyring.algorithms)
 
     # (4), first half: what the keyring found of the certificate; before (3), so that strangers cost no arithmetic
     key = keyring.find(name)
+    if (key.purpose == "notice") is not is_notice:
+        raise SignatureFault(
+            "signature-purpose",
+            "The hub's key signs its notices and nothing else, and nobody else's signs them.",
+            "La clave del centro firma sus avisos y nada más, y ninguna otra los firma.",
+        )
 
     # (3): the signature
     verify_detached(_payload(obj, block, body), header, raw, key.public_key)
@@ -167,6 +185,15 @@ def verify_object(
     # (6): the times
     _check_times(block["signed_at"], obj, key, received)
     return Verified(key.identity_id, name, block["signed_at"], block.get("prev_sha256"), key.purpose)
+
+
+def signed_under(obj: Mapping[str, Any]) -> str:
+    """The thumbprint that a kept object's signature names, or "". Whether it verifies was judged when it came in."""
+    block = obj.get("extensions", {}).get(EXT_SIG)
+    try:
+        return split_detached(block["signature"], typ=OBJECT_TYPE)[1].thumbprint if isinstance(block, dict) else ""
+    except (SignatureFault, KeyError):
+        return ""
 
 
 def _payload(obj: Mapping[str, Any], block: dict[str, Any], body: bytes | None) -> bytes:
@@ -335,5 +362,13 @@ EXTENSION_DEFINITIONS: Final[tuple[dict[str, Any], ...]] = (
         " signature of its own.",
         "new-sdo",
     ),
+    _definition(
+        EXT_NOTICE,
+        "Withdrawal notice",
+        "An object of type withdrawal-notice, by the hub to one member: recall (uuid), withdraws (list of id and versions),"
+        " asks (drop), acknowledgement (asked or required), act_by (timestamp), class and cause. It bears an object signature"
+        " whose typ is withdrawal-notice+jws.",
+        "new-sdo",
+    ),
 )
-"""Both extensions as STIX objects, for collections that hand out their definitions."""
+"""The extensions as STIX objects, for collections that hand out their definitions."""

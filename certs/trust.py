@@ -102,10 +102,12 @@ class TrustList:
         members: Sequence[Mapping[str, Json]] | None = None,
         gateways: Mapping[str, str] | None = None,
         crls: Mapping[str, Sequence[str]] | None = None,
+        hub: tuple[str, Sequence[x509.Certificate]] | None = None,
     ) -> "TrustList":
         """An unapproved list over both countries' authorities and approver certificates. Raises TrustFault.
 
-        `members` are dicts in the form of `Member`; `gateways` names each country's gateway identity.
+        `members` are dicts in the form of `Member`; `gateways` names each country's gateway identity, `hub` the
+        identity and the certificates of the hub's notices.
         """
         value = {
             "schema": "puente-trust-list/1",
@@ -129,6 +131,8 @@ class TrustList:
             },
             "members": None if members is None else [dict(member) for member in members],
         }
+        if hub is not None:
+            value["hub"] = {"identity": hub[0], "certificates": [certificate_text(one) for one in hub[1]]}
         return cls._of(value, {})
 
     def successor(self, *, issued: datetime, **changes: Json) -> "TrustList":
@@ -172,6 +176,11 @@ class TrustList:
         """The identity of a country's gateway."""
         part = self._part(country)
         return part.gateway if part is not None else None
+
+    def hub(self) -> tuple[str, list[x509.Certificate]] | None:
+        """The hub's identity, and the certificates by which it signs notices."""
+        part = self.document.hub
+        return (part.identity, [certificate_of(one) for one in part.certificates]) if part is not None else None
 
     def member(self, identity_id: str) -> Member | None:
         return self._members.get(identity_id)

@@ -9,14 +9,17 @@ from typing import Any
 
 import structlog
 
-from certs.keys import load_secret
+from certs.keys import load_key, load_secret, read_certificate
 from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.clock import Clock, SystemClock
 from exchange.edl.lists import Lists
 from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.governance.agreements import Agreements
+from exchange.governance.feeds import FeedBook
 from exchange.governance.records import Records
 from exchange.governance.registry import Governance
+from exchange.governance.statements import Statements
+from exchange.holding import Holding
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
@@ -24,6 +27,7 @@ from exchange.ledger.note import LogKey, Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
 from exchange.relaying import Relaying
+from exchange.release.notices import NoticeKey, Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import RuleBook
@@ -103,6 +107,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         intake=Intake(store, sequencer, rulebook, clock, settings, known),
         release=release,
         recalls=Recalls(store, sequencer, rulebook, release, clock),
+        notices=Notices(store, sequencer, rulebook, clock, _notice_key(settings)),
         governance=governance,
         records=Records(store, sequencer),
         relaying=Relaying(store, release, governance, settings),
@@ -114,9 +119,20 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
             prepare=release.grants.prepare,
             notice_seconds=settings.agreement_notice_seconds,
         ),
+        statements=Statements(store, sequencer, rulebook, clock),
+        feeds=FeedBook(store, sequencer, clock, future_limit_seconds=settings.future_limit_seconds),
         lists=Lists(store, sequencer, rulebook, release, known, clock, settings),
+        holding=Holding(store, sequencer, rulebook, clock, known),
         cursor_key=load_secret(settings.keys / "cursor.key"),
     )
+
+
+def _notice_key(settings: Settings) -> NoticeKey | None:
+    """None for a hub that was given none: then nobody has a notice, and recalls are told by the API alone."""
+    key, certificate = settings.keys / "notice.key", settings.keys / "notice.pem"
+    if not key.exists():
+        return None
+    return NoticeKey(load_key(key), read_certificate(certificate.read_bytes()))
 
 
 def witness_policies(settings: Settings) -> dict[str, Policy]:
@@ -233,6 +249,8 @@ async def _views(services: Services) -> None:
         try:
             await services.release.views.catch_up()
             await services.recalls.follow_markings()
+            await services.recalls.follow_compromises()
+            await services.notices.follow()
         except Unavailable as refusal:
             _log.warning("views wait", reason=refusal.code)
 

@@ -6,11 +6,11 @@ suspended member, a revoked certificate or a new agreement takes effect on the n
 
 import asyncio
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -19,16 +19,19 @@ from certs.trust import TrustList
 from exchange.clock import Clock
 from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
-from exchange.ledger.entry import Entry, actor, route
-from exchange.model.member import Collection, Member
+from exchange.ledger.entry import Entry, actor, national, route
+from exchange.model.member import Collection, Member, Status, in_audience
 from exchange.model.product import PLAIN, Product
-from exchange.store.contract import AgreementRow, Epochs, RecallRow, Registry, Store
+from exchange.model.recall import RecallRow
+from exchange.model.statement import added, standing_grants
+from exchange.store.contract import AgreementRow, Epochs, Registry, Store
 from exchange.times import as_datetime, as_text, parse_us
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement
+from policies.consent import Consent
 from policies.decide import Decision, decide, may_submit
 from policies.label import Label, Recipient
-from policies.overlay import Overlay, overlaid, parse_overlay
+from policies.overlay import Overlay, overlaid, parse_overlay, withholding
 from policies.words import seconds
 
 
@@ -53,6 +56,17 @@ class Caller:
         return {"address": self.address, "agent": self.agent[:200].encode("utf-8", "replace").decode()}
 
 
+TERMS: Final = {
+    "delete": "error",
+    "marking": "error",
+    "grant": "legal",
+    "suspension": "legal",
+    "compromise": "compromise",
+}
+"""By the cause of a recall, the class under which the agreement's [withdrawal] speaks of it: what originators do corrects an
+error, a right that ended is law."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """One consistent answer to who is who and what is agreed. Compare `number` and `registry.epoch` to know it again."""
@@ -73,53 +87,78 @@ class Rules:
     """The state of that folder the snapshot was made from."""
     now: str
     """The time the agreement's dates are judged at; a snapshot does not outlive a date that matters."""
+    consents: tuple[Consent, ...] = ()
+    """What originators consented to, and have not taken back."""
+    additions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By member, the audiences that their owners have added it to."""
+    withheld: frozenset[str] = frozenset()
+    """Members that are suspended: nobody has what they sent for as long as they are."""
 
     def recipient(self, member: Member) -> Recipient:
+        added = self.additions.get(member.slug, ())
         readable = tuple([one.alias for one in self.registry.collections if one.can_read(member)])
-        return Recipient(
-            member.slug, member.country, member.roles, member.sectors, member.status, collections=readable
-        )  # fmt: skip
+        return Recipient(member.slug, member.country, member.roles, member.sectors, member.status, added, readable)
 
     def decide(self, label: Label, member: Member) -> Decision:
         """The one judgement of who may have what: enforced by release, shown by explain."""
         return self.judge(label, self.recipient(member))
 
     def judge(self, label: Label, recipient: Recipient) -> Decision:
-        return decide(self.in_force, label, recipient, now=self.now)
+        return decide(self.in_force, label, recipient, now=self.now, consents=self.consents)
 
     def peer(self, member: Member) -> Recipient:
         """The member as one of those whom no clause can tell from each other: equal for equal decisions, save on what is
         the member's own."""
         found = self.recipient(member)
-        return found if member.slug in self.in_force.named_members else replace(found, member="")
+        named = member.slug in self.in_force.named_members or member.slug in self._consented
+        return found if named else replace(found, member="")
 
     def under(self, agreed: Agreement, overlays: tuple[Overlay, ...]) -> "Rules":
         """The same with another agreement, as they will be when it comes into force."""
         now = max(self.now, agreed.effective_from)
-        agreement = overlaid(agreed, overlays)
+        agreement = withholding(overlaid(agreed, overlays), self.withheld)
         return replace(self, number=self.number + 1, agreement=agreement, agreed=agreed, overlays=overlays, now=now)
 
     def may_submit(self, label: Label) -> Decision:
         return may_submit(self.in_force, label, now=self.now)
 
     def recall(
-        self, member: str, collection: str, cause: str, countries: Iterable[str], what: object, now_us: int
-    ) -> RecallRow:
-        """What a member is to drop, by the terms of the agreement: what originators do corrects an error, a grant that ended is law."""
-        terms = self.in_force.document.withdrawal
-        term = None if terms is None else terms.legal if cause == "grant" else terms.error
+        self, member: str, collection: str, cause: str, countries: Iterable[str], what: object, now_us: int,
+        *, scope: bytes = b"",
+    ) -> RecallRow:  # fmt: skip
+        """What a member is to drop, by the terms of the agreement."""
+        name = TERMS[cause]
+        term = getattr(self.in_force.document.withdrawal, name, None)
         due_us = None if term is None else now_us + 1_000_000 * seconds(term.act_within)
         required = term is not None and term.ack == "required"
+        reveals = "id" if term is None else term.reveals
         words = " ".join(sorted(set(countries)))
         return RecallRow(
-            str(uuid.uuid4()), member, collection, cause, words, orjson.dumps(what), now_us, due_us, required
-        )
+            str(uuid.uuid4()), member, collection, cause, name, reveals, words, orjson.dumps(what), scope, now_us, due_us,
+            required,
+        )  # fmt: skip
 
     def recall_entry(self, recall: RecallRow, who: str) -> Entry:
         """That a member is asked to drop something: in the log that it and the originator's country both have."""
         pub = {"recall": recall.id, "to": recall.member, "cause": recall.cause}
         log = route(self.registry.members[recall.member].country, recall.countries.split())
         return Entry(log, "recall", who, f"coll:{recall.collection}", pub)
+
+    def log_of(self, encoded: str, country: str) -> str:
+        """In which log objects of a label are published, and withdrawn: `both` when anybody of the other country may have them as
+        they are. Where only an anonymous view may cross, the other country's auditors must not learn by whom and when the
+        original came."""
+        if self.agreement is None:
+            return national(country)
+        label = Label.decode(encoded)
+        return self.log_by(country, [(one, self.decide(label, one)) for one in self.registry.members.values()])
+
+    def log_by(self, country: str, decided: Iterable[tuple[Member, Decision]]) -> str:
+        """The same, by what was decided."""
+        crosses = any(
+            member.country != country and one.effect == "permit" and one.view == "full" for member, one in decided
+        )
+        return "both" if crosses else national(country)
 
     @property
     def in_force(self) -> Agreement:
@@ -133,6 +172,14 @@ class Rules:
             )
         return self.agreement
 
+    def released(self, member: Member, now_us: int) -> dict[str, int]:
+        """The held values that are accepted from the member now, and until when."""
+        found: dict[str, int] = {}
+        for one in self.registry.releases:
+            if one.until_us > now_us and in_audience((one.audience,), member):
+                found[one.value] = max(one.until_us, found.get(one.value, 0))
+        return found
+
     def is_gateway(self, member: Member) -> bool:
         """Whether the trust list names the member as its own country's gateway."""
         return self.trust is not None and self.trust.gateway(member.country) == member.identity_id
@@ -140,14 +187,35 @@ class Rules:
     @cached_property
     def basis(self) -> tuple[object, ...]:
         """All that a decision hangs on beside the label and the recipient: equal ones decide alike."""
-        return (self.agreement.sha256 if self.agreement else "", self.until_us, self.registry.collections)
+        return (
+            self.agreement.sha256 if self.agreement else "",
+            self.until_us,
+            self.registry.collections,
+            self.consents,
+            *sorted(self.additions.items()),
+        )
 
     @cached_property
     def until_us(self) -> int:
-        """When the agreement next begins or ends: from then on it is judged afresh."""
-        turns = (self.agreement.effective_from, self.agreement.expires) if self.agreement else ()
-        # As numbers: texts of unequal precision do not compare as times do.
-        return min([turn for turn in map(parse_us, turns) if turn > parse_us(self.now)], default=2**62)
+        """When the agreement, or a consent, next begins or ends: from then on it is judged afresh."""
+        return min([turn for turn in self._turns if turn > parse_us(self.now)], default=2**62)
+
+    @cached_property
+    def since_us(self) -> int:
+        """When one of them last did; 0 for never."""
+        return max([turn for turn in self._turns if turn <= parse_us(self.now)], default=0)
+
+    @cached_property
+    def _turns(self) -> list[int]:
+        agreement = self.agreement
+        turns = [turn for one in self.consents for turn in (one.given, one.until)]
+        turns += [agreement.effective_from, agreement.expires] if agreement else []
+        return list(map(parse_us, turns))  # as numbers: texts of unequal precision do not compare as times do
+
+    @cached_property
+    def _consented(self) -> frozenset[str]:
+        """Members that a consent names, and so tells from their peers."""
+        return frozenset(slug for one in self.consents for slug in one.members)
 
     @cached_property
     def by_identity(self) -> dict[str, Member]:
@@ -217,6 +285,7 @@ class RuleBook:
         adopted = await self._store.agreement()
         agreed = agreement_of(adopted.document) if adopted else None
         overlays = overlays_of(adopted) if adopted else ()
+        withheld = frozenset(one.slug for one in registry.members.values() if one.status == Status.SUSPENDED)
         now_us = self._clock.now_us()
         crls = self._crls.state() if self._crls is not None else None
         trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
@@ -231,7 +300,7 @@ class RuleBook:
             revocations = self._crls.read(trust.intermediates(), _revocations(registry), at=as_datetime(now_us))
         return Rules(
             number=adopted.number if adopted else 0,
-            agreement=overlaid(agreed, overlays) if agreed else None,
+            agreement=withholding(overlaid(agreed, overlays), withheld) if agreed else None,
             agreed=agreed,
             overlays=overlays,
             registry=registry,
@@ -240,6 +309,9 @@ class RuleBook:
             revocations=revocations,
             crls=crls,
             now=as_text(now_us),
+            consents=_consents(registry, agreed),
+            additions=_additions(registry, agreed),
+            withheld=withheld,
         )
 
 
@@ -252,6 +324,41 @@ def agreement_of(document: bytes) -> Agreement:
 def overlays_of(row: AgreementRow) -> tuple[Overlay, ...]:
     """The tightenings that an adoption keeps in force."""
     return tuple(parse_overlay(one["document"].encode()) for one in orjson.loads(row.overlays))
+
+
+def _consents(registry: Registry, agreed: Agreement | None) -> tuple[Consent, ...]:
+    """The consents that stand, each cut to what the agreement lets one last."""
+    seconds_at_most = agreed.consent_seconds if agreed else 0
+    found = []
+    for one in standing_grants(registry.statements):
+        said = one.said
+        until_us = min(parse_us(said["until"]), parse_us(said["given"]) + 1_000_000 * seconds_at_most)
+        found.append(
+            Consent(
+                one.member,
+                said["case"],
+                tuple(said["members"]),
+                tuple(said["countries"]),
+                said["given"],
+                as_text(until_us),
+            )
+        )
+    return tuple(found)
+
+
+def _additions(registry: Registry, agreed: Agreement | None) -> dict[str, tuple[str, ...]]:
+    """By member, the audiences that the agreement lets their owner add to, and to which its authority added it."""
+    found: dict[str, list[str]] = {}
+    for (audience, member), by in added(registry.statements).items():
+        if agreed is not None and may_extend(agreed, audience, by):
+            found.setdefault(member, []).append(audience)
+    return {member: tuple(sorted(audiences)) for member, audiences in found.items()}
+
+
+def may_extend(agreed: Agreement, audience: str, by: str) -> bool:
+    """Whether a member may add to an audience: it is the authority of its owner, and both countries agreed to that."""
+    named = agreed.document.audiences.get(audience)
+    return named is not None and named.may_extend and agreed.document.parties[named.owner].authority == by
 
 
 def _revocations(registry: Registry) -> dict[str, Revocation]:

@@ -11,6 +11,11 @@ def as_datetime(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
+def as_us(moment: datetime) -> int:
+    """Microseconds since the epoch for an aware datetime."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 def as_text(us: int) -> str:
     """TAXII 2.1, 2: `YYYY-MM-DDTHH:MM:SS.ssssssZ`, always six fraction digits."""
     seconds, micros = divmod(us, 1_000_000)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,8 +16,8 @@ from exchange.errors import Refusal
 from exchange.times import as_text
 from feeds.adapter import Skipped
 
-HELD = "warninglist"
-"""The code under which a hub holds back what names a known-good value."""
+HELD = "warninglist-held"
+"""The code under which a hub holds back what names a known-good value, until somebody there releases it."""
 
 TOLD_AT_MOST = 10_000
 """Lines of a quarantine file, of each kind: a hostile source can be wrong without end."""
@@ -36,6 +36,9 @@ class Run:
     skipped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     fault: Refusal | None = None
+    sha256: str = ""
+    """Of what was read, where that was one document."""
+    cursor: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

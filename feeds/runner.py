@@ -18,8 +18,9 @@ from feeds.adapter import AGAIN, Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
-from feeds.report import TOLD_AT_MOST, Papers, Run
+from feeds.report import HELD, TOLD_AT_MOST, Papers, Run
 from feeds.state import Change, FeedState, Sending, Settled
+from feeds.telling import ADAPTER, INTERRUPTED, Telling
 from feeds.values import NoValue
 from feeds.versions import ending, own_change, passed_change
 
@@ -77,14 +78,25 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
     """One run. A fault of the source or the hub ends it and is told in the result; what was accepted stays accepted."""
     run, began_us = Run(job.source.name), job.clock.now_us()
     with FeedState(job.state_file) as state:
-        turn = _Turn(job, state, run, on_progress or (lambda _: None), pause)
+        telling = Telling(job.source, state, run, job.papers.last().get("last_good", ""))
+        turn = _Turn(job, state, run, telling, on_progress or (lambda _: None), pause)
+        code, broken = INTERRUPTED, None
+        telling.begin(began_us)
         try:
             await turn.take()
+            code = ""
         except Refusal as refusal:
-            run.fault = refusal
+            run.fault, code = refusal, refusal.code
+        except Exception as error:  # noqa: BLE001  # raised below, when it is told
+            broken, code = error, ADAPTER
         finally:
+            telling.end(job.clock.now_us(), code)
             await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped))
             await asyncio.to_thread(job.papers.write_report, run, began_us, job.clock.now_us())
+        if isinstance(run.fault, FeedFault) or not isinstance(run.fault, _PASSING):
+            await telling.tell(job.client)
+        if broken is not None:
+            raise broken
     _log.info(
         "feed run", source=run.source, records=run.records, accepted=run.accepted, unchanged=run.unchanged,
         revoked=run.revoked, refused=dict(run.refused), skipped=dict(run.skipped), fault=run.fault and run.fault.code,
@@ -106,8 +118,11 @@ async def _to_end(work: Callable[[], T]) -> T:
 class _Turn:
     """One run of one source, with its state open."""
 
-    def __init__(self, job: Job, state: FeedState, run: Run, progress: Progress, pause: Pause) -> None:
+    def __init__(
+        self, job: Job, state: FeedState, run: Run, telling: Telling, progress: Progress, pause: Pause
+    ) -> None:
         self._job = job
+        self._telling = telling
         self._state = state
         self._run = run
         self._progress = progress
@@ -125,7 +140,7 @@ class _Turn:
         for sending in self._state.under_way():
             await self._send(sending)
         # 2. What was refused for a reason that may be gone now.
-        again = self._state.retriable()
+        again = self._state.retriable() + await self._released()
         for one in again:
             self._state.try_once(one)
         await self._submit(iter(again), self._job.source.location)
@@ -134,12 +149,21 @@ class _Turn:
             fetched = await self._fetch()
             if fetched is None:
                 return
+            self._run.sha256 = fetched.cursor.get("sha256", "")
             await self._settle_all(fetched)
             self._state.move(fetched.cursor)
+            self._run.cursor = fetched.cursor
             if not fetched.more:
                 if self._listing is not None:
                     await _to_end(self._state.end)
                 return
+
+    async def _released(self) -> list[Change]:
+        """What the hub held back for values that somebody there has released since."""
+        if not self._state.holds(HELD):
+            return []
+        values = await self._job.client.released()
+        return await _to_end(lambda: self._state.held(HELD, values)) if values else []
 
     async def _fetch(self) -> Fetched | None:
         cursor = self._state.cursor
@@ -343,8 +367,8 @@ class _Turn:
         except Refusal:
             self._state.drop(sending)
             raise
-        self._state.settle(sending, result)
         self._count(sending, result)
+        self._state.settle(sending, result, self._telling.words(self._job.clock.now_us(), INTERRUPTED))
         self._progress(self._run)
 
     def _count(self, sending: Sending, result: SubmitResult) -> None:

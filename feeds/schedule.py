@@ -10,6 +10,7 @@ from exchange.times import parse_us
 from feeds.faults import FeedFault
 from feeds.report import Run
 from feeds.runner import Job, Pause, Progress, run_once
+from feeds.telling import ADAPTER
 
 PAUSED_SECONDS = 60.0
 """How often a paused source is looked at, whether it still is."""
@@ -74,7 +75,7 @@ async def _guarded(job: Job, on_progress: Progress | None, pause: Pause) -> Run:
     except Exception as error:  # noqa: BLE001  # an adapter is others' code: whatever it raises, the other feeds go on
         _log.exception("feed failed", source=job.source.name, exc_info=error)
         fault = FeedFault(
-            "feed-adapter-fault",
+            ADAPTER,
             f"The adapter failed: {type(error).__name__}.",
             f"El adaptador falló: {type(error).__name__}.",
         )

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY, body BLOB NOT NULL
 CREATE TABLE IF NOT EXISTS record(
     digest INTEGER PRIMARY KEY, key TEXT NOT NULL, objects INTEGER NOT NULL, renew_us INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS record_key ON record(key);
+CREATE TABLE IF NOT EXISTS run(number INTEGER PRIMARY KEY, ended INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TEMP TABLE listed(key TEXT PRIMARY KEY, mapped INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TEMP TABLE tried(
     id TEXT NOT NULL, version TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY(id, version)) STRICT, WITHOUT ROWID;
@@ -151,6 +152,20 @@ class FeedState:
         )
         return [_change(values) for code, *values in rows if passing(str(code))]
 
+    def held(self, code: str, values: Sequence[str]) -> list[Change]:
+        """What was refused with this code and names one of these values: who released one may have released it for this."""
+        written = [value.replace("\\", "\\\\").replace("'", "\\'") for value in values]
+        rows = self._db.execute(
+            "SELECT id, version, content, body, own, key, epoch, revoked FROM refused WHERE code = ? ORDER BY own DESC, id, version",
+            (code,),
+        )
+        changes = [_change(row) for row in rows]
+        return [one for one in changes if any(value in orjson.loads(one.body).get("pattern", "") for value in written)]
+
+    def holds(self, code: str) -> bool:
+        """Whether anything stands refused with this code."""
+        return self._db.execute("SELECT 1 FROM refused WHERE code = ? LIMIT 1", (code,)).fetchone() is not None
+
     def quarantine(self) -> Iterator[dict[str, Any]]:
         """Every object that stands refused, with its reason."""
         for *texts, body in self._db.execute(
@@ -235,11 +250,7 @@ class FeedState:
                 for one in changes
             ],
         }
-        self._db.execute("PRAGMA synchronous = FULL")
-        row = self._db.execute(
-            "INSERT INTO outbox(body, contents) VALUES(?, ?)", (envelope.body, orjson.dumps(contents))
-        )
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        row = self._durably("INSERT INTO outbox(body, contents) VALUES(?, ?)", (envelope.body, orjson.dumps(contents)))
         return Sending(int(row.lastrowid or 0), envelope, tuple(changes))
 
     def under_way(self) -> list[Sending]:
@@ -257,8 +268,8 @@ class FeedState:
         """Forget an envelope that the hub refused as a whole: nothing of it was stored."""
         self._db.execute("DELETE FROM outbox WHERE number = ?", (sending.number,))
 
-    def settle(self, sending: Sending, result: SubmitResult) -> None:
-        """Write an envelope's outcome and forget the envelope: both or neither."""
+    def settle(self, sending: Sending, result: SubmitResult, run: bytes) -> None:
+        """Write an envelope's outcome and what the run has done with it, and forget the envelope: all or nothing."""
         changes = {(one.id, one.version): one for one in sending.changes}
         with self._transaction():
             for packed in result.accepted:
@@ -268,6 +279,7 @@ class FeedState:
                 if change is not None:
                     self._refuse(change, refused)
             self._db.execute("DELETE FROM outbox WHERE number = ?", (sending.number,))
+            self._db.execute("UPDATE run SET body = ? WHERE ended = 0", (run,))
 
     def _take(self, change: Change, digest: str) -> None:
         if change.own:
@@ -310,6 +322,32 @@ class FeedState:
         with self._transaction():
             self._db.execute("DELETE FROM cursor")
             self._db.executemany("INSERT INTO cursor(name, value) VALUES(?, ?)", list(cursor.items()))
+
+    # --- what the hub is told of runs ---
+
+    def begin_run(self, run: bytes) -> None:
+        """Note, durably, that a run begins, and what the hub will be told of it if it never ends."""
+        self._db.execute("UPDATE run SET ended = 1 WHERE ended = 0")
+        self._durably("INSERT INTO run(ended, body) VALUES(0, ?)", (run,))
+
+    def end_run(self, run: bytes) -> None:
+        self._durably("UPDATE run SET ended = 1, body = ? WHERE ended = 0", (run,))
+
+    def untold(self, at_most: int) -> list[tuple[int, bytes]]:
+        """Ended runs that the hub has not taken yet, oldest first."""
+        return self._db.execute(
+            "SELECT number, body FROM run WHERE ended = 1 ORDER BY number LIMIT ?", (at_most,)
+        ).fetchall()
+
+    def forget_run(self, number: int) -> None:
+        """Of one that the hub has, or will never take. If this is lost, it is told once more in the same words."""
+        self._db.execute("DELETE FROM run WHERE number = ?", (number,))
+
+    def _durably(self, sql: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+        self._db.execute("PRAGMA synchronous = FULL")
+        cursor = self._db.execute(sql, values)
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        return cursor
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._db)

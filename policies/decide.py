@@ -20,7 +20,7 @@ from policies.builtin import AUDIENCE, EMBARGO, ENDS, EXPIRED, NOT_YET, OWN, SUS
 from policies.clauses import Agreement
 from policies.consent import Consent, consented
 from policies.explain import Case, Step
-from policies.label import Label, Recipient
+from policies.label import NOTICE, Label, Recipient
 from policies.obligations import NO_OBLIGATIONS, Obligations
 from policies.sides import LabelSide, RecipientSide
 from policies.words import View, instant
@@ -193,7 +193,7 @@ def _judged(
     label, recipient = of.label, to.recipient
     released, unclear = (False, False) if not consents else _released(agreement, term, of, to, consents)
     applied = of.applied | to.applied | (term.at_home if label.country == recipient.country else term.abroad)
-    if agreement.reads_back_own and label.originator == recipient.member != "":
+    if (agreement.reads_back_own or label.object_class == NOTICE) and label.originator == recipient.member != "":
         applied |= _OWN
     if label.audiences and not sides.within(agreement, label.audiences, recipient):
         applied |= _AUDIENCE

@@ -52,6 +52,9 @@ OBJECT_CLASSES: Final = (
     "other",
 )
 
+NOTICE: Final = "notice"
+"""The class of the hub's notices to one member, which counts as its own. No document can name it, and no object has it."""
+
 _CLASS_OF_TYPE: Final = {
     **dict.fromkeys(("indicator",), "indicator"),
     **dict.fromkeys(
@@ -149,6 +152,12 @@ class Label:
     def originators(self) -> frozenset[str]:
         """Its own, and those of its ends: members for whom OWN may decide."""
         return frozenset([self.originator, *[one.originator for end in self.ends for one in end]])
+
+    @property
+    def embargoes(self) -> frozenset[str]:
+        """The hours at which its own ends, and those of its ends."""
+        found = {one.not_before for end in self.ends for one in end}
+        return frozenset({self.not_before, *found} - {""})
 
     def joined(self, ends: Iterable[Iterable["Label"]]) -> "Label":
         """The label of an object that refers to what lies under these. Ends that say nothing new are left out."""

@@ -5,13 +5,14 @@ same `decide` that enforces.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from policies.agreement import TestResult
 from policies.builtin import NO_PERMIT
 from policies.clauses import Agreement
+from policies.consent import Consent
 from policies.decide import Decision, decide
 from policies.label import Label, Recipient
 
@@ -47,15 +48,17 @@ class Change:
 
 
 def differences(
-    old: Agreement | None, new: Agreement, audiences: Iterable[Audience], *, old_now: str, new_now: str
-) -> Iterator[Change]:
+    old: Agreement | None, new: Agreement, audiences: Iterable[Audience], *, old_now: str, new_now: str,
+    consents: Collection[Consent] = (),
+) -> Iterator[Change]:  # fmt: skip
     """Every label and group of recipients that the two agreements decide differently, each at its own time."""
+    named = frozenset(slug for one in consents for slug in one.members)
     for audience in audiences:
-        groups = _groups(audience.recipients, old, new)
+        groups = _groups(audience.recipients, old, new, named=named)
         for label in audience.labels:
             for group in _apart(groups, label.originators):
-                before = decide(old, label, group[0], now=old_now) if old is not None else None
-                after = decide(new, label, group[0], now=new_now)
+                before = decide(old, label, group[0], now=old_now, consents=consents) if old is not None else None
+                after = decide(new, label, group[0], now=new_now, consents=consents)
                 kind = _kind(before, after)
                 if kind is not None:
                     yield Change(kind, label, group, before, after)
@@ -84,9 +87,11 @@ def _form(decision: Decision) -> tuple[object, ...]:
 Group = tuple[Recipient, ...]
 
 
-def _groups(recipients: Sequence[Recipient], *agreements: Agreement | None) -> list[Group]:
-    """Recipients that no clause of any of the agreements can tell apart. One's own objects are another matter."""
-    named = frozenset[str]().union(*(one.named_members for one in agreements if one is not None))
+def _groups(
+    recipients: Sequence[Recipient], *agreements: Agreement | None, named: frozenset[str] = frozenset()
+) -> list[Group]:
+    """Recipients that no clause of any of the agreements, and no consent (`named`), can tell apart. One's own objects are another matter."""
+    named = named.union(*(one.named_members for one in agreements if one is not None))
     found: dict[tuple[object, ...], list[Recipient]] = {}
     for one in recipients:
         facets = (one.country, frozenset(one.roles), frozenset(one.sectors), frozenset(one.audiences), one.status,

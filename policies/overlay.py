@@ -20,7 +20,7 @@ not on what stays in the other. It survives the version it was written for, sinc
 emergency must not end it; hence it may not use what only that version defines, an audience.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -106,6 +106,24 @@ def overlaid(agreement: Agreement, overlays: Sequence[Overlay]) -> Agreement:
     forbids = [*document.forbid, *(rule for one in overlays for rule in one.document.forbid)]
     digest = sha256(" ".join([agreement.sha256, *(one.sha256 for one in overlays)]).encode()).hexdigest()
     return compile_agreement(document.model_copy(update={"forbid": forbids}), agreement.canonical, digest)
+
+
+WITHHELD: Final = "F-SUSPENDED-ORIGINATOR"
+
+
+def withholding(agreement: Agreement, originators: Collection[str]) -> Agreement:
+    """The agreement while these originators are suspended: nothing of theirs is released to anybody, by a forbid like an overlay's."""
+    if not originators:
+        return agreement
+    named = sorted(originators)
+    text = {
+        "en": "Nothing of a member that is suspended is released while it is.",
+        "es": "Nada de un miembro suspendido se entrega mientras lo esté.",
+    }
+    forbid = Forbid.model_validate({"id": WITHHELD, "text": text, "from": {"members": named}})
+    document = agreement.document.model_copy(update={"forbid": [*agreement.document.forbid, forbid]})
+    digest = sha256(" ".join([agreement.sha256, WITHHELD, *named]).encode()).hexdigest()
+    return compile_agreement(document, agreement.canonical, digest)
 
 
 def _mistakes(document: OverlayDocument, values: Mapping[str, Any], agreement: Agreement) -> Iterator[Mistake]:

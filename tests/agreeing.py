@@ -109,5 +109,5 @@ def overlay(
     ).encode()
 
 
-def tightening(home: Home, document: bytes, who: Iterable[str]) -> list[bytes]:
-    return [signed(home, of_overlay(parse_overlay(document)), one, "tighten") for one in who]
+def tightening(home: Home, document: bytes, who: Iterable[str], decision: str = "tighten") -> list[bytes]:
+    return [signed(home, of_overlay(parse_overlay(document)), one, decision) for one in who]

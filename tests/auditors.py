@@ -8,7 +8,7 @@ from typing import Any
 
 from exchange.auditing.answers import Answer, unseal
 from exchange.cli.ledger import read_policies
-from exchange.cli.packing import HubCopy
+from exchange.cli.packing import HubCopy, write_pack
 from exchange.cli.setup import OPERATOR
 from exchange.ledger.entry import LOGS
 from exchange.ledger.pack import write_copy
@@ -65,11 +65,17 @@ class Story:
         )
         return directory
 
+    async def pack(self, directory: Path, whom: str) -> Path:
+        """What an operator hands to the auditors of a country, or of both."""
+        await self.settled()
+        await write_pack(self.world.hub.services, directory, whom, None)
+        return directory
+
 
 @asynccontextmanager
 async def told(directory: Path, **knobs: Any) -> AsyncIterator[Story]:
     """The story, with its hub still running."""
-    async with make_world(directory, witness_interval_seconds=0.2, **knobs) as world:
+    async with make_world(directory, notices=False, witness_interval_seconds=0.2, **knobs) as world:
         story = Story(world)
         await _objects(story)
         await _recall(story)

@@ -23,6 +23,7 @@ class FakeHub:
     bodies: list[bytes] = field(default_factory=list)
     requests: list[web.Request] = field(default_factory=list)
     max_content_length: int = 10_000_000
+    runs: list[dict[str, Any]] = field(default_factory=list)
     pages: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -46,6 +47,8 @@ class FakeHub:
         return response
 
     async def _serve(self, request: web.Request) -> web.Response:
+        if request.method == "POST" and request.path.endswith("/runs"):
+            return await self._record(request)
         if request.method == "POST":
             return await self._submit(request)
         if request.path.endswith("/objects/"):
@@ -58,6 +61,15 @@ class FakeHub:
         if request.path == "/api/v1/collections":
             return web.json_response({"collections": [{"id": "c1", "alias": "vulnerabilities"}]})
         return web.json_response({"slug": "me"})
+
+    async def _record(self, request: web.Request) -> web.Response:
+        told = await request.json()
+        known = [one for one in self.runs if one["run"] == told["run"]]
+        if known and known != [told]:
+            return web.json_response({"error_code": "feed-run-conflict"}, status=409)
+        if not known:
+            self.runs.append(told)
+        return web.json_response({"run": told["run"], "leaves": []}, status=201)
 
     async def _submit(self, request: web.Request) -> web.Response:
         body = await request.read()

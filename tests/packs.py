@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from certs.jcs import load
 from exchange.cli.packing import LOGS_FOR, write_pack
@@ -100,8 +101,13 @@ def entries(pack: Path, log: str) -> list[dict[str, object]]:
 
 def opened(pack: Path, log: str) -> list[int]:
     """The indexes of the entries whose private parts lie in the pack."""
-    lines = [line for file in (pack / log / "open").rglob("*.jsonl") for line in file.read_bytes().splitlines()]
-    return [load(line, max_bytes=1_000_000)["index"] for line in lines]
+    return [one["index"] for one in beside(pack, log, "open")]
+
+
+def beside(pack: Path, log: str, folder: str) -> list[dict[str, Any]]:
+    """The lines of `open` or `pages`."""
+    lines = [line for file in (pack / log / folder).rglob("*.jsonl") for line in file.read_bytes().splitlines()]
+    return [load(line, max_bytes=1_000_000) for line in lines]
 
 
 def reseal(copy: Path) -> None:

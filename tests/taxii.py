@@ -10,6 +10,7 @@ from taxii2client.common import TokenAuth, _HTTPConnection
 
 from certs.jcs import load
 from exchange.cli.setup import OPERATOR
+from exchange.ledger.note import Checkpoint, split_note
 from exchange.model.member import Collection
 from exchange.times import as_text, parse_us
 from tests.world import TAXII, World
@@ -91,6 +92,12 @@ def connection(world: World, slug: str) -> Iterator[_HTTPConnection]:
     connection.session.trust_env = False  # a CA bundle named in the environment would win over `verify`
     with contextlib.closing(connection):
         yield connection
+
+
+async def heads(world: World, *logs: str) -> dict[str, Checkpoint]:
+    """What a copy of these logs would be taken of."""
+    rows = {log: await world.hub.services.store.checkpoint(log) for log in logs}
+    return {log: Checkpoint.parse(split_note(row.note)[0]) for log, row in rows.items() if row is not None}
 
 
 async def leaves(world: World, log: str, kind: str) -> list[dict[str, Any]]:

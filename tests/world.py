@@ -157,10 +157,14 @@ async def found(
 
 
 @contextlib.asynccontextmanager
-async def make_world(directory: Path, *, clock: Clock | None = None, **knobs: Any) -> AsyncIterator[World]:
-    """Everything running on loopback until the block ends."""
+async def make_world(
+    directory: Path, *, clock: Clock | None = None, notices: bool = True, **knobs: Any
+) -> AsyncIterator[World]:
+    """Everything running on loopback until the block ends; without `notices`, what is withdrawn is told by the API alone."""
     async with contextlib.AsyncExitStack() as stack:
         founded = await stack.enter_async_context(found(directory, clock=clock, **knobs))
+        if not notices:
+            (founded.settings.keys / "notice.key").unlink()
         hub = await stack.enter_async_context(running(founded.settings, founded.clock))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(

@@ -11,7 +11,8 @@ GRANT USAGE ON SCHEMA public TO puente_hub;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO puente_hub;
 
 -- Written once: the log, its hashes, what was signed, and what was adopted.
-GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, draft, approval, schedule, trust_list, status TO puente_hub;
+GRANT INSERT ON leaf, leaf_private, tile, checkpoint, agreement, draft, approval, schedule, trust_list, statement,
+    status TO puente_hub;
 
 -- The openings of what the log only commits to: blocked, then erased, by both countries' approvals and with an entry.
 GRANT UPDATE (blocked), DELETE ON leaf_private TO puente_hub;
@@ -23,7 +24,10 @@ GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collectio
 -- What members see where; what is closed to one again is forgotten.
 GRANT INSERT, UPDATE ON member_view TO puente_hub;
 GRANT INSERT, UPDATE, DELETE ON view_label TO puente_hub;
-GRANT INSERT, DELETE ON late_run, relabelled TO puente_hub;
+GRANT INSERT, DELETE ON late_run, relabelled, feed_run TO puente_hub;
+
+-- What is held back and what is let in of it; the oldest is forgotten.
+GRANT INSERT, UPDATE, DELETE ON held_value, released_value TO puente_hub;
 
 -- Objects come and, when their owner takes them out, go.
 GRANT INSERT, UPDATE, DELETE ON placement TO puente_hub;

@@ -1,14 +1,13 @@
 """The hub's API for national gateways: what may be relayed without its sender's name, and disclosures."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from aiohttp import hdrs, web
 
-from certs.jcs import JsonError, load
 from certs.origin import SALT_BYTES
-from exchange.errors import Malformed
+from exchange.api.bodies import read_object, text, wrong
 from exchange.model.member import Access
 from exchange.relaying import ASKED_AT_MOST, Asked
 from exchange.rules import Caller
@@ -16,7 +15,6 @@ from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import JSON
 from exchange.web.routes import Request, Route
 
-BODY_BYTES_AT_MOST: Final = 500_000
 REASON_CHARACTERS_AT_MOST: Final = 300
 """An entry is short, and its reason is for both countries to read."""
 
@@ -25,10 +23,10 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
 async def post_judgements(request: Request, caller: Caller) -> web.Response:
     """Of each original named: whether it crosses only without its sender's name, and what may be told of the sender."""
-    value = await _body(request, {"objects"})
+    value = await read_object(request, {"objects"})
     asked = value["objects"]
     if not isinstance(asked, list) or len(asked) > ASKED_AT_MOST:
-        raise _wrong("objects", f"a list of at most {ASKED_AT_MOST}", f"una lista de {ASKED_AT_MOST} como máximo")
+        raise wrong("objects", f"a list of at most {ASKED_AT_MOST}", f"una lista de {ASKED_AT_MOST} como máximo")
     answer = await request.services.relaying.judge(caller, request.glance, [_asked(one) for one in asked])
     return web.Response(body=orjson.dumps(answer), headers={hdrs.CONTENT_TYPE: JSON})
 
@@ -36,14 +34,14 @@ async def post_judgements(request: Request, caller: Caller) -> web.Response:
 async def post_disclosure(request: Request, caller: Caller) -> web.Response:
     """Record the disclosure of an original by its own country's gateway, checked against what it attested."""
     names = ("attestation", "object", "version", "salt", "sha256", "reason")
-    value = await _body(request, set(names))
-    texts = {name: _text(value, name) for name in names}
+    value = await read_object(request, set(names))
+    texts = {name: text(value, name) for name in names}
     for name in ("salt", "sha256"):
         if not _HEX(texts[name]):
-            raise _wrong(name, f"{SALT_BYTES} bytes in hex", f"{SALT_BYTES} bytes en hexadecimal")
+            raise wrong(name, f"{SALT_BYTES} bytes in hex", f"{SALT_BYTES} bytes en hexadecimal")
     reason = " ".join(texts["reason"].split())
     if not 0 < len(reason) <= REASON_CHARACTERS_AT_MOST:
-        raise _wrong(
+        raise wrong(
             "reason",
             f"a sentence of at most {REASON_CHARACTERS_AT_MOST} characters",
             f"una frase de {REASON_CHARACTERS_AT_MOST} caracteres como máximo",
@@ -65,36 +63,10 @@ async def post_disclosure(request: Request, caller: Caller) -> web.Response:
     return web.Response(status=201, body=orjson.dumps({"leaves": told}), headers=headers)
 
 
-async def _body(request: Request, names: set[str]) -> dict[str, Any]:
-    try:
-        value = load(await request.body(), max_bytes=BODY_BYTES_AT_MOST)
-    except JsonError as error:
-        raise Malformed(error.en, error.es, code=error.code, field=error.pointer or None) from None
-    if not isinstance(value, dict) or value.keys() != names:
-        listed = ", ".join(sorted(names))
-        raise Malformed(
-            f"The body is an object of exactly these members: {listed}.",
-            f"El cuerpo es un objeto con exactamente estos miembros: {listed}.",
-            code="body-form",
-        )
-    return value
-
-
 def _asked(value: object) -> Asked:
     if not isinstance(value, dict) or value.keys() != set(Asked._fields):
-        raise _wrong("objects", "objects of collection, id and version", "objetos con collection, id y version")
-    return Asked(**{name: _text(value, name) for name in Asked._fields})
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    text = value[name]
-    if not isinstance(text, str) or len(text) > 1_000:
-        raise _wrong(name, "a short text", "un texto breve")
-    return text
-
-
-def _wrong(name: str, en: str, es: str) -> Malformed:
-    return Malformed(f"{name} must be {en}.", f"{name} debe ser {es}.", code="body-form", field=name)
+        raise wrong("objects", "objects of collection, id and version", "objetos con collection, id y version")
+    return Asked(**{name: text(value, name) for name in Asked._fields})
 
 
 ROUTES: tuple[Route, ...] = (

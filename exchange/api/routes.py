@@ -5,7 +5,9 @@ from aiohttp import hdrs, web
 
 from exchange.api.agreements import ROUTES as AGREEMENT_ROUTES
 from exchange.api.auditing import ROUTES as AUDIT_ROUTES
+from exchange.api.consents import ROUTES as CONSENT_ROUTES
 from exchange.api.edl import ROUTES as EDL_ROUTES
+from exchange.api.feeds import ROUTES as FEED_ROUTES
 from exchange.api.gateway import ROUTES as GATEWAY_ROUTES
 from exchange.api.ledger import ROUTES as LEDGER_ROUTES
 from exchange.api.openapi import document
@@ -253,7 +255,9 @@ ROUTES: tuple[Route, ...] = (
     ),
     *AGREEMENT_ROUTES,
     *AUDIT_ROUTES,
+    *CONSENT_ROUTES,
     *EDL_ROUTES,
+    *FEED_ROUTES,
     *GATEWAY_ROUTES,
     *LEDGER_ROUTES,
 )

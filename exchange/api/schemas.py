@@ -45,12 +45,30 @@ _ADOPTION: Schema = {
     "sha256": _TEXT,
     "prev_sha256": {"type": ["string", "null"]},
     "impact_sha256": _TEXT,
-    "cause": {"enum": ["activate", "tighten", "lapse", "expire"]},
+    "cause": {"enum": ["activate", "tighten", "lift", "lapse", "expire"]},
     "state": {"enum": ["active", "superseded"]},
     "adopted": _TIME,
     "effective_from": _TIME,
     "expires": _TIME,
     "overlays": _list(_object(" ".join(_TIGHTENING), **_TIGHTENING)),
+}
+_STEP = _object(
+    "rule kind matched failed text",
+    rule=_TEXT,
+    kind=_TEXT,
+    matched=_FLAG,
+    failed={"type": ["string", "null"]},
+    text=_TEXT,
+)
+_CONSENT_REQUEST: Schema = {
+    "id": _TEXT,
+    "member": _TEXT,
+    "originator": _TEXT,
+    "case": _TEXT,
+    "reason": _TEXT,
+    "asked": _TIME,
+    "due": _TIME,
+    "state": {"enum": ["open", "granted", "refused", "lapsed"]},
 }
 _COUNTS = _object("gained lost changed", gained=_COUNT, lost=_COUNT, changed=_COUNT)
 _LINE: Schema = {
@@ -61,6 +79,30 @@ _LINE: Schema = {
     "labels": _COUNT,
     "objects": _COUNT,
 }
+
+_FEED_RUN: Schema = {
+    "run": {"type": "string", "format": "uuid"},
+    "from": {**_TIME, "description": "When the last good run ended; absent before the first."},
+    "to": {**_TIME, "description": "When this one ended."},
+    **dict.fromkeys(("fetched", "accepted", "held", "refused", "skipped"), _COUNT),
+    "complete": _FLAG,
+    "code": {"type": "string", "description": "Why it is not complete."},
+    "fault": _BOTH_LANGUAGES,
+    "cursor": {"type": "string", "maxLength": 200},
+    "sha256": {"type": "string", "description": "Of what was read."},
+    "cadence_seconds": _COUNT,
+}
+_RUN_HAS = "run to fetched accepted held refused skipped complete"
+_FEED: Schema = {
+    "member": _TEXT,
+    "feed": _TEXT,
+    "status": {"enum": ["ok", "failed", "late"]},
+    "last_good": {"type": ["string", "null"], "format": "date-time"},
+    "lag_seconds": {"type": ["integer", "null"]},
+    "cadence_seconds": {"type": ["integer", "null"]},
+    "last": _object(_RUN_HAS, **_FEED_RUN),
+}
+_LEAVES = _list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT))
 
 SCHEMAS: dict[str, Schema] = {
     "Error": _object(
@@ -150,7 +192,7 @@ SCHEMAS: dict[str, Schema] = {
             _ref("Status"),
             _object(
                 "leaves",
-                leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT)),
+                leaves=_LEAVES,
             ),
         ]
     },
@@ -161,7 +203,7 @@ SCHEMAS: dict[str, Schema] = {
         agreement=_TEXT,
         placements=_list(
             _object(
-                "collection version date_added effect view visible clause reason trace",
+                "collection version date_added effect view visible clause reason nearest not_before consent trace",
                 collection=_TEXT,
                 version=_TEXT,
                 date_added=_TIME,
@@ -176,24 +218,22 @@ SCHEMAS: dict[str, Schema] = {
                 ends=_list(
                     _object("id state text", id=_TEXT, state={"enum": ["given", "withheld", "absent"]}, text=_TEXT)
                 ),
-                trace=_list(
-                    _object(
-                        "rule kind matched failed text",
-                        rule=_TEXT,
-                        kind=_TEXT,
-                        matched=_FLAG,
-                        failed={"type": ["string", "null"]},
-                        text=_TEXT,
-                    )
-                ),
+                nearest={"anyOf": [_STEP, {"type": "null"}], "description": "Where no clause permits: the one that came closest."},
+                not_before={"type": ["string", "null"], "description": "The embargo's end, where one keeps it back."},
+                consent={
+                    "anyOf": [_object("originator cases", originator=_TEXT, cases=_list(_TEXT)), {"type": "null"}],
+                    "description": "Whose consent is missing, and for which of its cases.",
+                },
+                trace=_list(_STEP),
             )
         ),
     ),
     "Recall": _object(
-        "id collection cause what opened due acknowledgement state seen acknowledged",
+        "id collection what opened due acknowledgement state seen acknowledged",
         id=_TEXT,
         collection=_TEXT,
-        cause={"enum": ["delete", "marking", "grant"]},
+        **{"class": {"enum": ["error", "privacy", "legal", "compromise"]}},
+        cause={"enum": ["delete", "marking", "grant", "suspension", "compromise"]},
         what=_object(
             "",
             objects=_list(_object("id versions", id=_TEXT, versions=_list(_TEXT))),
@@ -207,6 +247,35 @@ SCHEMAS: dict[str, Schema] = {
         acknowledged={"type": ["string", "null"], "format": "date-time"},
     ),
     "Recalls": _object("recalls", recalls=_list(_ref("Recall"))),
+    "ConsentQuestion": _object("originator case reason", originator=_TEXT, case=_TEXT, reason=_TEXT),
+    "ConsentRequest": _object(" ".join(_CONSENT_REQUEST), **_CONSENT_REQUEST),
+    "Consents": _object(
+        "requests consents",
+        requests=_list(_object(" ".join(_CONSENT_REQUEST), **_CONSENT_REQUEST)),
+        consents=_list(
+            _object(
+                "id originator case members countries given until state",
+                id=_TEXT, originator=_TEXT, case=_TEXT, members=_list(_TEXT), countries=_list(_TEXT), given=_TIME, until=_TIME,
+                state={"enum": ["standing", "over", "withdrawn"]},
+            )
+        ),
+    ),
+    "Audiences": _object(
+        "audiences",
+        audiences=_list(
+            _object(
+                "audience owner may_extend members added",
+                audience=_TEXT, owner={"enum": ["US", "MX"]}, may_extend=_FLAG, members=_list(_TEXT), added=_list(_TEXT),
+            )
+        ),
+    ),
+    "Statement": _object(
+        "statement jws", statement={"type": "object", "description": "As docs/agreements.md says."}, jws=_TEXT
+    ),
+    "Stated": _object(
+        "id leaves", id=_TEXT,
+        leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT)),
+    ),
     "Judging": _object(
         "objects", objects=_list(_object("collection id version", collection=_TEXT, id=_TEXT, version=_TEXT))
     ),
@@ -230,8 +299,25 @@ SCHEMAS: dict[str, Schema] = {
         "attestation object version salt sha256 reason",
         attestation=_TEXT, object=_TEXT, version=_TEXT, salt=_TEXT, sha256=_TEXT, reason=_TEXT,
     ),
-    "Disclosed": _object(
-        "leaves", leaves=_list(_object("log index origin hash", log=_TEXT, index=_COUNT, origin=_TEXT, hash=_TEXT))
+    "Disclosed": _object("leaves", leaves=_LEAVES),
+    "FeedRun": _object(_RUN_HAS, **_FEED_RUN, source={"type": "string", "description": "Its address: kept in private."}),
+    "Recorded": _object("run leaves", run=_TEXT, leaves=_LEAVES),
+    "Feeds": _object("feeds", feeds=_list(_object(" ".join(_FEED), **_FEED))),
+    "Held": _object(
+        "held",
+        held=_list(
+            _object(
+                "value list object held released_until",
+                value=_TEXT,
+                list=_TEXT,
+                object=_TEXT,
+                held=_TIME,
+                released_until={"type": ["string", "null"], "format": "date-time"},
+            )
+        ),
+    ),
+    "FeedRuns": _object(
+        "feeds", feeds=_list(_object(" ".join([*_FEED, "runs"]), **_FEED, runs=_list(_object(_RUN_HAS, **_FEED_RUN))))
     ),
     "Agreements": _object("agreements", agreements=_list(_object(" ".join(_ADOPTION), **_ADOPTION))),
     "Agreement": _object(

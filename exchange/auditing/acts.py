@@ -84,7 +84,7 @@ class Superseded:
         self._checked = 0
 
     def take(self, fact: Fact) -> Iterator[Row]:
-        if fact.t in ("policy.activate", "policy.tighten", "policy.lapse", "policy.expire"):
+        if fact.t in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             self._activate(fact)
         elif fact.t == "release":
             self._checked += 1

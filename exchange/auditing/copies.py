@@ -1,22 +1,18 @@
 """A verified copy as a source of answers; and whether two copies are of one history."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs.jcs import canonical, load
 from exchange.auditing.answers import Mark
 from exchange.errors import NotFound
 from exchange.ledger.audit import Finding, Report, verify_copy
 from exchange.ledger.entry import LOGS
 from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.note import NOTE_LIMIT_BYTES, Checkpoint, NoteFault, Policy
-from exchange.ledger.pack import OPENING_LIMIT_BYTES
+from exchange.ledger.opened import Line, openings_path, pages_path, read_opening, read_page
 from exchange.ledger.tiles import WIDTH, Tile, bundles_of, unbundle
 from exchange.store.contract import Opening
-
-_OPENING = re.compile(r"(0|[1-9][0-9]{0,15})\.json")
 
 
 class Unverified(Exception):
@@ -28,12 +24,11 @@ class Unverified(Exception):
 
 
 class CopyFiles:
-    """The leaves and openings in a copy's files."""
+    """The leaves of a copy, with what is opened or listed of them: read when asked for, a bundle's files at a time."""
 
     def __init__(self, directory: Path, sizes: Mapping[str, int]) -> None:
         self._directory = directory
         self._sizes = sizes
-        self._open = {log: _openings_in(directory / log / "open") for log in sizes}
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         found: list[bytes] = []
@@ -44,17 +39,18 @@ class CopyFiles:
         return found[start - first : end - first]
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
-        return [self._opening(log, index) for index in range(start, end) if index in self._open[log]]
+        found: list[Opening] = []
+        for n in range(start // WIDTH, -(-end // WIDTH)):
+            found += self._lines(log, openings_path(n), read_opening)
+            found += (page.opening for page in self._lines(log, pages_path(n), read_page))
+        return sorted((one for one in found if start <= one.index < end), key=lambda one: one.index)
 
-    def _opening(self, log: str, index: int) -> Opening:
-        data = (self._directory / log / "open" / f"{index}.json").read_bytes()
-        value = load(data, max_bytes=OPENING_LIMIT_BYTES)
-        return Opening(index, bytes.fromhex(value["salt"]), canonical(value["payload"]))
-
-
-def _openings_in(directory: Path) -> frozenset[int]:
-    names = directory.iterdir() if directory.is_dir() else ()
-    return frozenset(int(match[1]) for path in names if (match := _OPENING.fullmatch(path.name)))
+    def _lines(self, log: str, name: str, read: Callable[[bytes], Line]) -> Iterator[Line]:
+        try:
+            with (self._directory / log / name).open("rb") as lines:
+                yield from map(read, lines)
+        except FileNotFoundError:
+            return  # nothing in this bundle is for this auditor
 
 
 def open_copy(directory: Path, policies: Mapping[str, Policy]) -> tuple[CopyFiles, tuple[Mark, ...]]:

@@ -43,6 +43,8 @@ class Fact:
     """What the commitment opens to; None when there is none to see."""
     sealed: bool
     """Whether the leaf commits to a private part."""
+    bound: bool = True
+    """Whether it committed to what is in `private`; not so to a list from a pack's `pages`, which its root must prove."""
 
     @classmethod
     def of(cls, log: str, index: int, data: bytes, opening: Opening | None = None) -> "Fact":
@@ -50,6 +52,7 @@ class Fact:
         return cls(
             log, index, leaf["t"], leaf["time"], leaf["req"], leaf["actor"], leaf["on"], leaf["out"], leaf["pol"],
             leaf["pub"], orjson.loads(opening.payload) if opening else None, "c" in leaf,
+            opening is None or bool(opening.salt),
         )  # fmt: skip
 
     @property

@@ -59,6 +59,8 @@ class Shelf:
         """Such of the latest moment, by request: the object's own submission may yet say that it is in one."""
         self._spans: list[tuple[int, int, Version]] = []
         """Ranges of ticks in which the object was placed."""
+        self._loose: list[tuple[int, int, Fact]] = []
+        """Ranges of late releases of which nothing committed to what stands there."""
 
     def take(self, fact: Fact) -> list[Version]:
         """Learn from an entry; the object's versions that it tells were placed."""
@@ -113,7 +115,10 @@ class Shelf:
             self._runs.append(Run(start, len(run), b"".join(run), start))
 
     def _shift(self, fact: Fact) -> None:
-        for first, native, size in (fact.private or {}).get("runs", ()):
+        runs = (fact.private or {}).get("runs", ())
+        if runs and not fact.bound:
+            self._loose.append((runs[0][0], runs[-1][0] + runs[-1][2] - 1, fact))
+        for first, native, size in runs:
             self._runs.append(Run(first, size, b"", native))
             for tick in [one for one in self.ticks if native <= one < native + size]:
                 self.ticks[first + tick - native] = self.ticks[tick]
@@ -132,7 +137,26 @@ class Shelf:
                 hit = next((tick for tick in self.ticks if first <= tick < first + size), None)
             if hit is not None:
                 return self.ticks[hit], self._judge(release, runs)
-        return self._spanned(runs, release)
+        return self._unless_proved(release, runs) or self._spanned(runs, release)
+
+    def _unless_proved(self, release: Fact, runs: Iterable[tuple[int, int]]) -> tuple[Version, Evidence] | None:
+        """A list that nothing committed to could leave the object out: its word counts only as far as it hashes to the root."""
+        spanned = self._within(release)
+        doubtful = (not release.bound and spanned is not None) or self._is_loose(release)
+        if not self.ticks or not doubtful:
+            return None
+        evidence = self._judge(release, runs)
+        if evidence is Evidence.CONTRADICTED:
+            return (spanned or (self.ticks[max(self.ticks)], None))[0], evidence
+        return spanned if evidence is Evidence.LISTED and not release.bound else None
+
+    def _is_loose(self, release: Fact) -> bool:
+        first, last = span_of(release) or (0, -1)
+        return any(
+            low <= last and first <= high and fact.collection == release.collection
+            and fact.pub.get("to") == release.member
+            for low, high, fact in self._loose
+        )  # fmt: skip
 
     def _spanned(self, runs: Iterable[tuple[int, int]], release: Fact) -> tuple[Version, Evidence] | None:
         for low, high, version in self._spans:

@@ -93,13 +93,23 @@ def propose(home: Path, file: Path, output: Path | None) -> None:
     help="Sign a refusal: it takes back one's approval.",
     es="Firma un rechazo: retira la aprobación propia.",
 )
+@option(
+    "--lift",
+    is_flag=True,
+    help="Sign that a tightening in force ends before its time.",
+    es="Firma que una restricción en vigor termina antes de plazo.",
+)
 @option("--output", "-o", type=new_file, help="Default: standard output.", es="Si falta: la salida estándar.")
-def approve(file: Path, impact: Path | None, key: Path, cert: Path, refuse: bool, output: Path | None) -> None:
+def approve(
+    file: Path, impact: Path | None, key: Path, cert: Path, refuse: bool, lift: bool, output: Path | None
+) -> None:
     """Sign a version with its impact, or a tightening, as an approver: these bytes, from this date. Needs no hub."""
     words, decision = _words(file, impact)
+    if lift and decision != "tighten":
+        raise _not_a_tightening()
     signed = sign(
         words,
-        decision="refuse" if refuse else decision,
+        decision="refuse" if refuse else "lift" if lift else decision,
         key=load_key(key),
         certificate=read_certificate(cert.read_bytes()),
     )
@@ -111,6 +121,14 @@ def approve(file: Path, impact: Path | None, key: Path, cert: Path, refuse: bool
     say(
         f"Signed “{said['decision']}” as {said['approver']}: {output}",
         f"Firmado «{said['decision']}» como {said['approver']}: {output}",
+    )
+
+
+def _not_a_tightening() -> Malformed:
+    return Malformed(
+        "Only a tightening can be lifted; this is an agreement.",
+        "Solo puede levantarse una restricción; esto es un acuerdo.",
+        field="--lift",
     )
 
 
@@ -193,6 +211,21 @@ def tighten(home: Path, file: Path, approvals: tuple[Path, ...]) -> None:
     )
 
 
+@command("lift", es="Levanta antes de plazo una restricción de un solo país, con las firmas de ese mismo país.")
+@in_home
+@the_document
+@the_approvals
+def lift(home: Path, file: Path, approvals: tuple[Path, ...]) -> None:
+    """End one country's restriction before its time, signed by that country's own threshold (`agreement approve --lift`)."""
+    document = file.read_bytes()
+
+    async def work(services: Services) -> Overlay:
+        return await services.agreements.lift(setup.OPERATOR, document, [path.read_bytes() for path in approvals])
+
+    ended = at_hub(home, work)
+    say(f"{ended.overlay_id} of {ended.country} is lifted.", f"{ended.overlay_id} de {ended.country} queda levantada.")
+
+
 @command("pending", es="Las versiones en camino: quién las ha aprobado y desde cuándo regirán.")
 @in_home
 @as_json
@@ -220,4 +253,4 @@ def pending(home: Path, as_json: bool) -> None:
     listing(("agreement", "state", "since", "approved by", "sha256"), rows, as_json=False)
 
 
-COMMANDS: tuple[click.Command, ...] = (propose, approve, activate, tighten, pending)
+COMMANDS: tuple[click.Command, ...] = (propose, approve, activate, tighten, lift, pending)

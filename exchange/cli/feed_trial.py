@@ -190,4 +190,4 @@ def _faults(obj: dict[str, Any], lists: Warninglists) -> Iterator[tuple[str, str
         if fault.level == "reject":
             yield fault.code, "pattern", spoken(Text(fault.en, fault.es))
     for hit in lists.hits(obj["pattern"]):
-        yield HELD, "pattern", f"{hit.value}: {hit.list_name}"
+        yield HELD if hit.action == "hold" else "warninglist", "pattern", f"{hit.value}: {hit.list_name}"

@@ -7,7 +7,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from certs.authority import Authority, Issued
+from certs.authority import Authority, Issued, hub_authority
 from certs.keys import read_certificate, thumbprint
 from certs.profiles import PROFILES
 from exchange.cli import setup
@@ -122,6 +122,19 @@ def renew(home: Path, slug: str, where: Path | None, days: int | None, only: str
         say(f"{saved}: until {day(made.certificate)}.", f"{saved}: hasta {day(made.certificate)}.")
 
 
+@command(
+    "notices", es="Da al centro una clave nueva para sus avisos; esperan hasta que una lista de confianza la nombre."
+)
+@in_home
+def notices(home: Path) -> None:
+    """Give the hub a new key for its notices; they wait until a trust list names it (`trust-list build`) and the hub is restarted."""
+    keys = setup.Home(home).notice_file.parent
+    made = hub_authority(setup.Home(home).root / "pki" / "hub", now=now()).issue_notices(setup.NOTICES_NAME, now=now())
+    _set_aside(keys, "notice")
+    saved, _ = made.save(keys, "notice")
+    say(f"{saved}: until {day(made.certificate)}.", f"{saved}: hasta {day(made.certificate)}.")
+
+
 def _renewed(issuer: Authority, old: x509.Certificate, days: int | None) -> Issued:
     return sensible(lambda: issuer.renew(old, now=now(), days=days))
 
@@ -146,4 +159,4 @@ def _country(rules: Rules, slug: str) -> str:
     return member.country.value
 
 
-COMMANDS: tuple[click.Command, ...] = (create, issue, renew)
+COMMANDS: tuple[click.Command, ...] = (create, issue, renew, notices)

@@ -29,6 +29,8 @@ COLUMNS = {
     "approved by": "aprobado por", "direction": "sentido", "effect": "efecto",
     "examples": "ejemplos", "labels": "etiquetas", "live": "vivas", "may block": "puede bloquear", "number": "número",
     "passed": "pasa", "recipient": "destinatario", "since": "desde", "tests": "pruebas",
+    "added": "agregados", "audience": "audiencia", "case": "referencia", "consent": "consentimiento", "may extend": "ampliable",
+    "members": "miembros", "originator": "remitente", "owner": "titular", "request": "solicitud", "until": "hasta",
     "signed indicator": "indicador firmado", "us-maritime has it": "us-maritime lo tiene",
     "mx-aduanas has it": "mx-aduanas lo tiene",
     "activated": "activado", "approver": "aprobador", "assurance": "garantía", "available": "disponible",
@@ -43,7 +45,7 @@ COLUMNS = {
 
 WORDS = {
     "gained": "gana", "lost": "pierde", "changed": "cambia", "draft": "proyecto", "scheduled": "programado",
-    "activate": "entrada en vigor", "tighten": "restricción", "lapse": "fin de restricción", "expire": "fin de vigencia",
+    "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia",
 }  # fmt: skip
 """Words in cells of tables, in Spanish."""
 

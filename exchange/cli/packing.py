@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from certs.jcs import canonical, load
 from exchange.cli.comparing import back_us
@@ -13,6 +14,7 @@ from exchange.errors import Conflict, Malformed, NotFound
 from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.events import schemas
 from exchange.ledger.note import Checkpoint, note_text, split_note
+from exchange.ledger.opened import LISTS, OPENING_LIMIT_BYTES, Page, page_of
 from exchange.ledger.pack import Enclosed, Past, Progress, write_copy
 from exchange.store.contract import CheckpointRow, Opening
 from exchange.times import parse_us
@@ -33,7 +35,8 @@ class _Notes:
 
 class HubCopy:
     """What `write_copy` asks, answered from the hub's store: of the national logs only those asked for, and of what was
-    committed only what the `countries` named may see: all in a country's own log, and its own actors' in `both`."""
+    committed only what the `countries` named may see: all in a country's own log, and in `both` its own actors'. Of
+    others' pages there they see which objects, and nothing else."""
 
     def __init__(
         self, services: Services, logs: Sequence[str], *, since_us: int | None = None, countries: Sequence[str] = ()
@@ -68,7 +71,24 @@ class HubCopy:
         if log != "both" or not found:
             return found
         leaves = await self._services.store.leaves(log, start, end)
-        return [one for one in found if _country(leaves[one.index - start]) in self._countries]
+        return [one for one in found if _country(_read(leaves[one.index - start])) in self._countries]
+
+    async def pages(self, log: str, start: int, end: int) -> list[Page]:
+        """Which objects crossed is in `both` for the auditors of either country; from where they were asked for is not."""
+        if log != "both":
+            return []
+        leaves = [_read(one) for one in await self._services.store.leaves(log, start, end)]
+        if not any(self._is_page(leaf) for leaf in leaves):
+            return []
+        found = await self._services.store.openings(log, start, end)
+        closed = [(one, leaf) for one in found if self._is_page(leaf := leaves[one.index - start])]
+        pages = [
+            page_of(one.index, leaf["t"], load(one.payload, max_bytes=OPENING_LIMIT_BYTES)) for one, leaf in closed
+        ]
+        return [page for page in pages if page is not None]
+
+    def _is_page(self, leaf: Mapping[str, Any]) -> bool:
+        return leaf["t"] in LISTS and _country(leaf) not in self._countries
 
     async def _noted(self, log: str) -> _Notes:
         """The notes to copy, chosen once: a hub that is serving goes on signing."""
@@ -90,14 +110,16 @@ class HubCopy:
                     before = row
                 else:
                     hours[row.signed_us // HOUR_US] = row
-        found = [*([before] if before is not None else []), *hours.values()]
+        # By size: the hours of a clock that went back do not come in order.
+        since = [row for row in hours.values() if before is None or row.size > before.size]
+        found = [*([before] if before is not None else []), *sorted(since, key=lambda row: row.size)]
         if not found:
             raise NotFound(
                 f"No checkpoint of {log} is cosigned yet.",
                 f"Ningún punto de control de {log} está cofirmado todavía.",
                 code="not-cosigned",
             )
-        between = [_note(row) for row in hours.values() if row is not found[-1]]
+        between = [_note(row) for row in found if row not in (before, found[-1])]
         return _Notes(_note(found[-1]), Past(_note(before) if before is not None else None, between))
 
 
@@ -105,9 +127,14 @@ def _note(row: CheckpointRow) -> bytes:
     return note_text(row.note, [line for _, line in row.cosignatures])
 
 
-def _country(leaf: bytes) -> str:
+def _read(leaf: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = load(leaf, max_bytes=LEAF_LIMIT_BYTES)
+    return found
+
+
+def _country(leaf: Mapping[str, Any]) -> str:
     """Whose organisation acted; of the hub's own acts, nobody's."""
-    return str(load(leaf, max_bytes=LEAF_LIMIT_BYTES)["actor"]).partition(":")[0]
+    return str(leaf["actor"]).partition(":")[0]
 
 
 @dataclass(frozen=True)

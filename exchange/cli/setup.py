@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.authority import Authority, Issued, server_certificate
+from certs.authority import Authority, Issued, hub_authority, server_certificate
 from certs.keys import PrivateKey, load_key, replace_file, save_key, save_secret
 from certs.signature import Signer
 from certs.trust import TrustList
@@ -49,6 +49,7 @@ list names it."""
 
 WITNESSES = ("us-a", "us-b", "mx-a", "mx-b")
 
+NOTICES_NAME = "notices.hub.example"
 APPROVERS = 3
 THRESHOLD = 2
 
@@ -94,6 +95,15 @@ class Home:
     @property
     def ca_file(self) -> Path:
         return self.root / "pki" / "hub" / "hub-root.pem"
+
+    @property
+    def notice_file(self) -> Path:
+        return self.root / "hub" / "keys" / "notice.pem"
+
+    @property
+    def notice_certificate(self) -> x509.Certificate:
+        """By which the hub signs its notices."""
+        return x509.load_pem_x509_certificate(self.notice_file.read_bytes())
 
     def ca_from(self, directory: Path) -> str:
         """The CA file as a profile in that directory names it."""
@@ -146,6 +156,8 @@ def create(
     if issued.key is not None:
         save_key(issued.key, hub / "keys" / "server.key")
     save_secret(token_bytes(32), hub / "keys" / "cursor.key")
+    notices = hub_authority(root / "pki" / "hub", now=now).issue_notices(NOTICES_NAME, now=now)
+    notices.save(hub / "keys", "notice")
     _make_logs(home)
     lines = [
         f"port = {ports[0]}",
@@ -212,6 +224,7 @@ async def establish(services: Services, home: Home) -> None:
         {country.value: home.authority(country.value) for country in Country},
         {country: [one.certificate for one in issued] for country, issued in approvers.items()},
         version=1, previous=None, issued=now, expires=now + timedelta(days=365), threshold=THRESHOLD,
+        hub=(f"identity--{uuid.uuid4()}", [home.notice_certificate]),
     )  # fmt: skip
     for country, issued in approvers.items():
         for one in issued[:THRESHOLD]:

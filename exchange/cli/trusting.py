@@ -1,11 +1,14 @@
 """`puente cert trust-list`: the document by which both countries recognise each other, drafted, approved, adopted."""
 
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from certs.authority import Authority
+from certs.document import HUB_CERTIFICATES_AT_MOST
 from certs.faults import TrustFault
 from certs.keys import load_key, read_certificate, replace_file, thumbprint
 from certs.path import dns_name
@@ -96,12 +99,21 @@ def build(
         expires=now() + timedelta(days=days),
         threshold=threshold,
         gateways=_gateways(gateways, before),
+        hub=_hub(setup.Home(home), before),
     )
     replace_file(output, made.encode())
     say(
         f"{output}: version {made.version}, sha256 {made.sha256}. Both countries approve it now.",
         f"{output}: versión {made.version}, sha256 {made.sha256}. Ahora la aprueban ambos países.",
     )
+
+
+def _hub(home: setup.Home, before: TrustList | None) -> tuple[str, list[x509.Certificate]] | None:
+    """The hub as it was, and its newest certificate for notices: the older ones still say whose the older notices are."""
+    identity, known = (before.hub() if before is not None else None) or (f"identity--{uuid.uuid4()}", [])
+    newest = [home.notice_certificate] if home.notice_file.exists() else []
+    certificates = [*known, *(one for one in newest if one not in known)]
+    return (identity, certificates[-HUB_CERTIFICATES_AT_MOST:]) if certificates else None
 
 
 def _gateways(given: tuple[str, ...], before: TrustList | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from exchange.clock import SystemClock
 from exchange.errors import NotFound
 from exchange.ledger.mirror import Copy
 from exchange.ledger.note import Checkpoint, split_note
+from exchange.ledger.opened import Page
 from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.remembering import State
 from exchange.ledger.witness import EVIDENCE_LIMIT_BYTES, MIRROR, REFUSED, RETIRED, Witness, look, retire
@@ -166,6 +167,9 @@ class _MirrorCopy:
         return self._copies[self._origins[log]].leaves(start, end)
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
+        return []
+
+    async def pages(self, log: str, start: int, end: int) -> list[Page]:
         return []
 
 

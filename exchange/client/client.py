@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from certs.jcs import canonical
 from certs.signature import Signer
@@ -151,6 +152,15 @@ class Client:
             code="status-pending",
         )
 
+    async def report_run(self, feed: str, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell the hub of a finished run of one's own feed. Told twice in the same words, it is recorded once."""
+        return await self._post(f"/api/v1/feeds/{feed}/runs", run)
+
+    async def released(self) -> list[str]:
+        """The values, held back from this member before, that the hub accepts now."""
+        found = (await self._json("/api/v1/held", {"released": "1"})).get("held", [])
+        return [str(one["value"]) for one in found if isinstance(one, dict) and "value" in one]
+
     # --- taking ---
 
     async def pages(
@@ -263,6 +273,33 @@ class Client:
         query = {"object": object_id, "to": to, **({"version": version} if version else {})}
         return await self._json("/api/v1/explain", query)
 
+    async def recalls(self) -> list[dict[str, Any]]:
+        """What this member is asked to drop. That it was told so is recorded."""
+        return _list_of(await self._json("/api/v1/recalls"), "recalls")
+
+    async def acknowledge(self, recall_id: str) -> dict[str, Any]:
+        """Say that what is recalled was dropped. Raises NotFound for another's."""
+        path = f"/api/v1/recalls/{quote(recall_id, safe='')}/acknowledgements"
+        return _object((await self._connection.request("POST", path)).value)
+
+    async def consents(self) -> dict[str, Any]:
+        """The requests that this member made or was put, and the consents that it gave or that name it."""
+        return await self._json("/api/v1/consents")
+
+    async def ask_consent(self, originator: str, case: str, reason: str) -> dict[str, Any]:
+        """Ask an originator for its consent to release what it controls under a case."""
+        question = {"originator": originator, "case": case, "reason": reason}
+        return await self._post("/api/v1/consents/requests", question)
+
+    async def audiences(self) -> list[dict[str, Any]]:
+        """The agreement's audiences that this member belongs to or may extend."""
+        return _list_of(await self._json("/api/v1/audiences"), "audiences")
+
+    async def state(self, statement: Mapping[str, Any]) -> dict[str, Any]:
+        """Hand in a signed statement: a consent, or an addition to an audience."""
+        about = "audiences" if str(statement["statement"]["kind"]).startswith("audience.") else "consents"
+        return await self._post(f"/api/v1/{about}", statement)
+
     async def audit(self, question: str, query: Mapping[str, str]) -> bytes:
         """For auditors: an answer from the logs, as JSON Lines with the hub's seal as the last. The seal is not checked here."""
         answer = await self._connection.request("GET", f"/api/v1/audit/{question}", query=query, json=False)
@@ -330,6 +367,15 @@ def _object(value: Any) -> dict[str, Any]:
             "The hub's answer is not an object.", "La respuesta del centro no es un objeto.", code="hub-answer"
         )
     return value
+
+
+def _list_of(value: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = value.get(name)
+    if not isinstance(found, list):
+        raise Unavailable(
+            "The hub's answer is not a list.", "La respuesta del centro no es una lista.", code="hub-answer"
+        )
+    return found
 
 
 def _no_signer() -> Malformed:

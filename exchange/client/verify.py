@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from certs.jcs import JsonError, canonical, load
-from certs.signature import EXT_SIG, Keyring, KeyringEntry, Revocation, Revocations, Verified
+from certs.signature import EXT_SIG, NOTICE, Keyring, KeyringEntry, Revocation, Revocations, Verified
 from certs.signature import verify_object as verify_signature
 from certs.trust import TYPE as TRUST_TYPE
 from certs.trust import TrustList
@@ -106,6 +106,8 @@ def divide(objects: Sequence[Mapping[str, Any]], leaves: Sequence[bytes]) -> lis
 
 def _maker(obj: Mapping[str, Any]) -> str:
     signature = obj.get("extensions", {}).get(EXT_SIG, {})
+    if obj.get("type") == NOTICE:
+        return str(obj.get("id"))  # the hub speaks of either country's
     return str(signature.get("signer_ref") or obj.get("created_by_ref"))
 
 

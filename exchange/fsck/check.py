@@ -12,6 +12,7 @@ from exchange.fsck.registry import RegistryCheck
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.entry import LOGS
 from exchange.ledger.note import Policy
+from exchange.store.contract import WRITABLE
 from exchange.store.scan import Scan
 from exchange.times import parse_us
 
@@ -129,5 +130,5 @@ async def _head(
     ):
         if not right:
             findings.add("head-counter", "head", 0, counter)
-    if state != "open":
+    if state not in WRITABLE:
         findings.add("head-halted", "head", 0, state)

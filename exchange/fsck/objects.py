@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from certs.signature import NOTICE
 from exchange.fsck.findings import Findings, Progress, PutBack
 from exchange.fsck.logs import Ahead, as_bytes
 from exchange.fsck.scratch import Scratch
@@ -77,6 +78,10 @@ class ObjectCheck:
     """Runs that a leaf contradicts: by first tick, which leaf."""
     _released_else: list[str] = field(default_factory=list)
     """Leaves that speak of other items than lie at their ticks, unless it is the runs."""
+    _notices: set[bytes] = field(default_factory=set)
+    """Items of the hub's notices, which nobody submitted."""
+    _unfound: list[str] = field(default_factory=list)
+    """Leaves that tell of notices of which nothing is there."""
     last_tick: int = 0
 
     # --- what leaves say of them; called leaf by leaf ---
@@ -92,14 +97,18 @@ class ObjectCheck:
             first, last = parse_us(pub["first"]), parse_us(pub["last"])
             # Where an act went to two logs its ticks are told in two leaves, with gaps: those are not one range.
             if last - first + 1 == pub["count"]:
-                await self._published(name, first, pub["count"], pub["items_root"])
+                await self._published(
+                    name, first, pub["count"], pub["items_root"], notices=pub.get("cause") == "notice"
+                )
         elif kind == "release" and isinstance(private, dict) and "ticks" in private:
             await self._released(name, leaf, private["ticks"])
 
-    async def _published(self, leaf: str, first: int, count: int, items_root: str) -> None:
+    async def _published(self, leaf: str, first: int, count: int, items_root: str, *, notices: bool) -> None:
         found = await self._items(first, count)
         if found is None:
+            self._unfound += [leaf] if notices else []
             return  # what is not there is told where it is missing
+        self._notices.update(found if notices else ())
         if root(found).hex() != items_root:
             runs = [run for run, *_ in await self._runs(first, count)]
             self._suspect.update(dict.fromkeys(runs, leaf))
@@ -161,12 +170,19 @@ class ObjectCheck:
                 await asyncio.sleep(0)
         async for one in placed.upto(2**63):
             self._homeless(_Placed.of(one))
-        if not self._told("run"):
-            for leaf in self._released_else:
-                self.findings.add("release-root", "leaf", leaf)
+        self._judge_leaves()
         await self._references()
         self._judge_labels()
         await self._objects(put_back)
+
+    def _judge_leaves(self) -> None:
+        """What leaves contradict, where no run is found to be why."""
+        if not self._told("run"):
+            for first, leaf in self._suspect.items():
+                self.findings.add("run-published", "run", first, leaf)
+        if not self._told("run"):
+            for leaf in self._released_else:
+                self.findings.add("release-root", "leaf", leaf)
 
     def _homeless(self, one: _Placed) -> None:
         """A placement in no run: a row too many, or a run too few."""
@@ -216,7 +232,7 @@ class ObjectCheck:
             self.findings.add("run-form", "run", first, wrong)
         elif cells[2].strip(b",") and not placed and known is not None and self._lying[label] >= known[2]:
             self.findings.add("run-extra", "run", first)
-        elif first in self._suspect:
+        elif first in self._suspect and not all(_lies(one, first, cells[1]) for one in placed):
             self.findings.add("run-published", "run", first, self._suspect[first])
         else:
             if known is not None and known[1] != collection:
@@ -314,7 +330,7 @@ class ObjectCheck:
             ) if not good), None)  # fmt: skip
             if wrong is not None:
                 self.findings.add("object-differs", "object", vid, wrong)
-            held = self.scratch.hold(object_id, version, digest.hex())
+            held = self.scratch.hold(object_id, version, digest.hex()) or as_bytes(item) in self._notices
             if not held and wrong is None and not self.findings.counts["leaf"]:
                 self.findings.add("object-unlogged", "object", vid)
             done += 1
@@ -324,10 +340,14 @@ class ObjectCheck:
         async for vid, first in self.scan.rows(sql):
             self.findings.add("object-twice", "object", vid, first)
         if not self._told("object", "leaf"):
-            for object_id, leaf in self.scratch.lost():
-                log, _, index = leaf.partition("/")
-                if not put_back(log, int(index)):
-                    self.findings.add("object-missing", "object", object_id, leaf)
+            self._judge_lost(put_back)
+
+    def _judge_lost(self, put_back: PutBack) -> None:
+        unfound = [] if self._told("placement", "run") else [(NOTICE, leaf) for leaf in self._unfound]
+        for object_id, leaf in (*self.scratch.lost(), *unfound):
+            log, _, index = leaf.partition("/")
+            if not put_back(log, int(index)):
+                self.findings.add("object-missing", "object", object_id, leaf)
 
 
 def _lies(one: _Placed, first: int, items: bytes) -> bool:

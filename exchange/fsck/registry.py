@@ -14,6 +14,7 @@ import orjson
 
 from exchange.fsck.findings import Findings, Progress, PutBack
 from exchange.fsck.logs import as_bytes
+from exchange.model.statement import Statement
 from exchange.store.scan import Scan
 from exchange.times import as_text
 from policies.agreement import load as load_agreement
@@ -23,9 +24,12 @@ _Row = dict[str, Any]
 _CAUSES = {
     "policy.activate": "activate",
     "policy.tighten": "tighten",
+    "policy.lift": "lift",
     "policy.lapse": "lapse",
     "policy.expire": "expire",
 }
+
+_ASKED = ("originator", "case", "due")
 
 
 @dataclass(slots=True)
@@ -106,8 +110,30 @@ class RegistryCheck:
         self._put("recall", pub["recall"], name, member=pub["to"], cause=pub["cause"],
                   collection=leaf["on"].removeprefix("coll:"), acknowledged=False)  # fmt: skip
 
+    def _withdraw(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
+        if "to" in pub:  # what the rules took from one member; what its originator took out is told by `recall`
+            self._recall(leaf, pub, name)
+
     def _acknowledge(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         self._put("recall", leaf["on"].removeprefix("recall:"), name, acknowledged=True)
+
+    def _say(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
+        said = Statement.logged(leaf["t"], pub)
+        self._put(
+            "statement",
+            said.id,
+            name,
+            kind=said.kind,
+            member=said.member,
+            about=said.about,
+            words=said.words,
+            jws=said.jws,
+        )
+
+    def _ask(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
+        asked = {key: pub[key] for key in _ASKED}
+        self._put("statement", pub["statement"], name, kind=leaf["t"], member=leaf["actor"].split(":")[1], about="", asked=asked,
+                  jws="")  # fmt: skip
 
     # --- what is there ---
 
@@ -173,7 +199,12 @@ _HANDLERS: dict[str, _Handler] = {
     "policy.approve": RegistryCheck._approve,
     "policy.schedule": RegistryCheck._schedule,
     **dict.fromkeys(_CAUSES, RegistryCheck._adopt),
+    "consent.request": RegistryCheck._ask,
+    **dict.fromkeys(
+        ("consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"), RegistryCheck._say
+    ),
     "recall": RegistryCheck._recall,
+    "withdraw": RegistryCheck._withdraw,
     "recall.ack": RegistryCheck._acknowledge,
 }
 
@@ -260,6 +291,23 @@ async def _agreements(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
         }  # fmt: skip
 
 
+async def _statements(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
+    async for id_, kind, member, about, words, jws in scan.rows(
+        "SELECT id, kind, member, about, words, jws FROM statement ORDER BY id"
+    ):
+        kept = as_bytes(words)
+        has = {"kind": kind, "member": member, "about": about, "words": kept, "jws": jws}
+        yield id_, has | ({"asked": _asked(kept)} if kind == "consent.request" else {})
+
+
+def _asked(words: bytes) -> _Row:
+    """What a request says that its entry tells; the reason is in the private part alone."""
+    try:
+        return {key: orjson.loads(words)[key] for key in _ASKED}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
 async def _recalls(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
     sql = "SELECT id, member, collection, cause, acknowledged_us FROM recall ORDER BY id"
     async for id_, member, collection, cause, acknowledged in scan.rows(sql):
@@ -279,5 +327,6 @@ _TABLES: dict[str, Callable[[Scan], AsyncIterator[tuple[str, _Row]]]] = {
     "draft": _drafts,
     "approval": _approvals,
     "schedule": _schedules,
+    "statement": _statements,
     "recall": _recalls,
 }

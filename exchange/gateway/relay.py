@@ -24,7 +24,7 @@ import structlog
 from certs.faults import SignatureFault
 from certs.jcs import canonical
 from certs.origin import GATEWAY_RELEASE, SALT_BYTES, Origin, commitment
-from certs.signature import attestation
+from certs.signature import NOTICE, attestation
 from exchange.client import Client, Envelope, SubmitResult
 from exchange.client.envelopes import version_of
 from exchange.clock import Clock
@@ -187,6 +187,7 @@ class _Turn:
                 Original(collection, str(one["id"]), version_of(one), seen_us, canonical(one))
                 for one in page.objects
                 if one.get("created_by_ref") != self._identity
+                and one.get("type") != NOTICE  # the hub's word to this member
             ]
             self._run.read += len(originals)
             self._book.saw(originals)

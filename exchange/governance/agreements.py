@@ -20,9 +20,7 @@ from exchange.errors import NotFound, NotPermitted, Unavailable
 from exchange.governance.approvals import (
     Approval,
     heard,
-    must_be_threshold,
     of_agreement,
-    of_overlay,
 )
 from exchange.governance.drafts import (
     Draft,
@@ -36,7 +34,7 @@ from exchange.governance.drafts import (
     trusted,
 )
 from exchange.governance.impact import impact_of
-from exchange.governance.tightening import proved, sound
+from exchange.governance.tightening import must_be_fresh, own_threshold, proved, sound, standing_overlay
 from exchange.ledger.entry import HUB, Entry, national
 from exchange.ledger.sequencer import Outdated, Sequencer
 from exchange.rules import RuleBook, Rules
@@ -227,19 +225,8 @@ class Agreements:
         rules = await self._rulebook.current()
         overlay = sound(rules, document, self._clock.now_us())
         given = [Approval.parse(one) for one in approvals]
-        about, now = of_overlay(overlay), as_datetime(self._clock.now_us())
-        voices = []
-        for number, one in enumerate(given, 1):
-            voice = heard(one, about, ("tighten",), trusted(rules), at=now, field=f"approval {number}")
-            if voice.country != overlay.country:
-                raise NotPermitted(
-                    f"It is of {voice.country}; only {overlay.country} may sign for its own restriction.",
-                    f"Es de {voice.country}; solo {overlay.country} puede firmar su propia restricción.",
-                    code="approval-country",
-                    field=f"approval {number}",
-                )
-            voices.append(voice)
-        must_be_threshold(voices, overlay.country, agreed(rules), trusted(rules))
+        must_be_fresh(overlay, await self._store.agreements())
+        approvers = own_threshold(rules, overlay, given, "tighten", self._clock.now_us())
         lost = await proved(rules, await self._store.labels(), overlay)
         await self._prepare(rules.under(agreed(rules), (*rules.overlays, overlay)))
         kept = orjson.loads(await self._overlays(rules, rules.overlays))
@@ -252,17 +239,39 @@ class Agreements:
             "country": overlay.country,
             "expires": overlay.expires,
             "pairs_lost": lost,
-            "approvers": sorted({one.approver for one in voices}),
+            "approvers": approvers,
         }
+        await self._told(overlay, _entry(actor, "policy.tighten", row.agreement_id, pub), row, rules)
+        return overlay
+
+    async def lift(self, actor: str, document: bytes, approvals: Sequence[bytes]) -> Overlay:
+        """End one country's overlay before its time, by that country's own threshold. What remains is what both agreed, with
+        whatever else is tightened: nobody gains more by it than they had lost."""
+        rules = await self._rulebook.current()
+        overlay = standing_overlay(rules, document)
+        given = [Approval.parse(one) for one in approvals]
+        approvers = own_threshold(rules, overlay, given, "lift", self._clock.now_us())
+        left = tuple(one for one in rules.overlays if one != overlay)
+        await self._prepare(rules.under(agreed(rules), left))
+        row = await self._next(rules, "lift", await self._overlays(rules, left))
+        pub = {
+            "agreement": row.name,
+            "overlay": overlay.overlay_id,
+            "sha256": overlay.sha256,
+            "country": overlay.country,
+            "approvers": approvers,
+        }
+        await self._told(overlay, _entry(actor, "policy.lift", row.agreement_id, pub), row, rules)
+        return overlay
+
+    async def _told(self, overlay: Overlay, entry: Entry, row: AgreementRow, rules: Rules) -> None:
+        """Put an adoption that one country made, and tell the other of it in its own log."""
         notices = [
-            Entry(national(country), "policy.notice", actor, f"agreement:{row.agreement_id}", pub)
+            Entry(national(country), "policy.notice", entry.actor, entry.on, {**entry.pub, "act": entry.t})
             for country in COUNTRIES
             if country != overlay.country
         ]
-        await self._act(
-            _entry(actor, "policy.tighten", row.agreement_id, pub), *notices, changes=(row,), agreement=rules.number
-        )
-        return overlay
+        await self._act(entry, *notices, changes=(row,), agreement=rules.number)
 
     async def _overlays(self, rules: Rules, keep: Sequence[Overlay]) -> bytes:
         """The stored form of those of the overlays in force that are kept."""

@@ -27,10 +27,13 @@ from exchange.governance.approvals import Approval, heard, must_be_enough
 from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash
 from exchange.ledger.note import LOG_TYPE, Checkpoint, Policy, note_text, open_note
+from exchange.ledger.publication import moved
 from exchange.ledger.publisher import Anchors
 from exchange.ledger.sources import Source, SourceFault, entries, newest
 from exchange.model.instant import instant
 from exchange.model.member import Member, Status
+from exchange.model.statement import Statement
+from exchange.rules import RuleBook
 from exchange.store.contract import (
     RECOVERING,
     Act,
@@ -103,6 +106,8 @@ class _Told:
     revoked: list[RevokeSigningCert] = field(default_factory=list)
     members: list[Mapping[str, Any]] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+    """Consents and audiences' members, as they were signed."""
     private: dict[tuple[str, int], str] = field(default_factory=dict)
     """What was done to private parts: "block", or "erase" at last."""
     submitted: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -139,6 +144,9 @@ class _Told:
             owner = leaf["actor"].split(":")[1]
             self.removals.append(Removal(leaf["on"].removeprefix("coll:"), pub["object"], owner, versions))
 
+    def _state(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
+        self.statements.append(Statement.logged(leaf["t"], pub))
+
     def _adopt(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         self.adoptions.append(leaf)
 
@@ -156,9 +164,14 @@ _READ: dict[str, Callable[[_Told, Mapping[str, Any], Mapping[str, Any]], None]] 
     "role.change": _Told._member,
     "withdraw": _Told._remove,
     "submit": _Told._submit,
+    **dict.fromkeys(
+        ("consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"), _Told._state
+    ),
     "block": _Told._hide,
     "erase": _Told._hide,
-    **dict.fromkeys(("policy.activate", "policy.tighten", "policy.lapse", "policy.expire"), _Told._adopt),
+    **dict.fromkeys(
+        ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"), _Told._adopt
+    ),
 }
 
 
@@ -198,6 +211,7 @@ class Recovery:
         trust, new_trust = await self._trust(documents)
         given = self._approved(plan, approvals, trust)
         changes = [*new_trust, *await self._adopted(documents), *await self._narrowed(), *await self._hidden()]
+        changes += self._told.statements
         sizes = " ".join(f"{gap.log}={gap.since}" for gap in plan)
         await self._store.recovering(f"{RECOVERING} {sizes}")
         for gap in plan:
@@ -214,9 +228,11 @@ class Recovery:
             for gap in plan
             if gap.log in given
         )  # fmt: skip
+        rules = await RuleBook(self._store, self._clock).current()
         act = Act(
-            str(uuid.uuid4()), lambda _: Record(acts), changes=tuple(changes), removals=tuple(self._told.removals)
-        )
+            str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp, rules.log_of))), changes=tuple(changes),
+            removals=tuple(self._told.removals),
+        )  # fmt: skip
         # Every leaf took a number, those of `both` too, which do not show it.
         numbered = sum(tree.size for tree in (await self._store.trees()).values())
         floor = self._told.floor._replace(seq=max(self._told.floor.seq, numbered))

@@ -12,7 +12,7 @@ This module reads no clock, file or database, so it can run in slices off the ev
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -24,7 +24,7 @@ import structlog
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.origin import GATEWAY_RELEASE, Origin, releases
-from certs.signature import EXT_SIG, Verified, verify_object
+from certs.signature import EXT_SIG, NOTICE, Verified, verify_object
 from exchange.errors import Text
 from exchange.intake.labelling import Labeller, marking_ids
 from exchange.intake.pattern import Level, check_pattern
@@ -41,6 +41,9 @@ from exchange.store.contract import NewObject
 from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"
+
+HELD = "warninglist-held"
+"""Why an object is refused whose values are known to be good, though somebody may release them."""
 
 _log = structlog.get_logger("puente.intake")
 
@@ -69,6 +72,8 @@ class Failure:
     text: Text
     field: str = ""
     sha256: str = ""
+    held: tuple[Hit, ...] = ()
+    """The values for which it is held, all of which may be released."""
 
 
 class Examined(NamedTuple):
@@ -99,6 +104,11 @@ class Desk:
     covered: Mapping[tuple[str, str], "Coverage"]
     budget: Budget
     """For pattern shapes not seen lately: the one thing here that is used up, envelope by envelope."""
+    released: Mapping[str, int] = field(default_factory=dict)
+    """Held values that are accepted from the member now."""
+
+    def lets_in(self, hit: Hit) -> bool:
+        return hit.action == "hold" and hit.value in self.released
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +266,9 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
         return _refused(obj, fault.code, Text(fault.en, fault.es), "extensions")
     # 5
     if value["type"] == "indicator" and value.get("pattern_type") == "stix":
-        hits = desk.warninglists.hits(value["pattern"])
+        hits = [hit for hit in desk.warninglists.hits(value["pattern"]) if not desk.lets_in(hit)]
         if hits:
-            hit = hits[0]
-            return _refused(obj, "warninglist", _known_good(hit), "pattern")
+            return _known_good(obj, hits)
     # 6
     collection = desk.attestations if value["type"] == ATTESTATION else desk.collection
     judged = desk.labeller.judge(
@@ -299,17 +308,23 @@ def _signature_and_label(value: dict[str, Any], obj: StixObject, desk: Desk) -> 
     return Examined(new, obj.id, obj.version, facts)
 
 
-def _known_good(hit: Hit) -> Text:
+def _known_good(obj: StixObject, hits: list[Hit]) -> Failure:
+    held = () if hits[0].action == "refuse" else tuple(hits)
+    failure = _refused(obj, HELD if held else "warninglist", _about(hits[0]), "pattern")
+    return replace(failure, held=held)
+
+
+def _about(hit: Hit) -> Text:
     value = hit.value[:200]
     en = f"{value} is on the list of known good values “{hit.list_name}”."
     es = f"{value} está en la lista de valores legítimos conocidos «{hit.list_name}»."
     if hit.action == "hold":
-        # A hold is a refusal until somebody can release it: what is not kept cannot be forgotten either.
+        # A hold is a refusal until somebody releases the value: what is not kept cannot be forgotten either.
         return Text(
-            f"{en} Submit the indicator without it. If it must be blocked all the same, have the hub's operator confirm"
-            " it first; until then it is not accepted.",
-            f"{es} Envíe el indicador sin él. Si aun así debe bloquearse, pida antes la confirmación del operador del"
-            " centro; mientras tanto no se acepta.",
+            f"{en} Submit the indicator without it. If it must be exchanged all the same, have the hub's operator release"
+            " it; until then it is not accepted.",
+            f"{es} Envíe el indicador sin él. Si aun así debe intercambiarse, pida que lo libere el operador del centro;"
+            " mientras tanto no se acepta.",
         )
     return Text(
         f"{en} It never becomes an indicator: submit the indicator without it.",
@@ -332,6 +347,12 @@ class _Proof(NamedTuple):
 
 def _proof(value: dict[str, Any], obj: StixObject, desk: Desk) -> _Proof:
     """Who answers for the object. Raises SignatureFault."""
+    if value["type"] == NOTICE:
+        raise SignatureFault(
+            "notice-of-hub",
+            "Withdrawal notices are the hub's own; members do not submit them.",
+            "Los avisos de retiro son del propio centro; los miembros no los envían.",
+        )
     extensions = value.get("extensions")
     if isinstance(extensions, dict) and EXT_SIG in extensions and _is_own(value, desk):
         verified: Verified = verify_object(value, desk.rules.keyring, received=desk.received, body=obj.body)

@@ -21,9 +21,7 @@ class _Judged:
     """What the rules make of one label."""
 
     log: str
-    """In which log its objects are published, and withdrawn: `both` when anybody of the other country may have them as they
-    are. Where only an anonymous view may cross, the other country's auditors must not learn by whom and when the original
-    came."""
+    """In which log its objects are published, and withdrawn: see `Rules.log_by`."""
     entry: Entry
     """Who may have its objects, for the owner's country."""
 
@@ -49,11 +47,8 @@ class Judgements:
         if key not in self._judged:
             label, members = Label.decode(encoded), self.rules.registry.members.values()
             found = [(member, self.rules.decide(label, member)) for member in members]
-            crosses = any(
-                member.country != country and one.effect == "permit" and one.view == "full" for member, one in found
-            )
             entry = _decision(encoded, country, self.rules.in_force.sha256, label, found)
-            self._judged[key] = _Judged("both" if crosses else national(country), entry)
+            self._judged[key] = _Judged(self.rules.log_by(country, found), entry)
         return self._judged[key]
 
 

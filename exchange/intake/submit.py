@@ -2,10 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -20,19 +20,17 @@ from exchange.intake.labelling import FIXED_MARKINGS, cited_markings
 from exchange.intake.parse import objects_in
 from exchange.intake.shapes import Allowances, Budget
 from exchange.intake.warninglists import Warninglists
-from exchange.ledger.entry import HUB, Entry, label_name, national
-from exchange.ledger.merkle import root
+from exchange.ledger.entry import Entry, label_name, national
+from exchange.ledger.publication import moved, publication
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.instant import instant
 from exchange.model.member import Collection
-from exchange.model.stix import StixObject
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules, changing
 from exchange.settings import Settings
 from exchange.store.contract import (
     Act,
     LeafRef,
-    MovedObject,
     NewObject,
     Outdated,
     Placed,
@@ -42,6 +40,7 @@ from exchange.store.contract import (
     StatusRow,
     Store,
 )
+from exchange.store.feed_rows import VALUE_CHARACTERS_AT_MOST, HeldRow
 from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS
 
@@ -53,6 +52,9 @@ VERSIONS_LOGGED = 64
 
 REFUSALS_LOGGED = 200
 """`submit.refuse` entries of one envelope; what is beyond is one entry with its count."""
+
+HELD_NOTED = 1_000
+"""Values of one envelope that are noted as held; what is beyond is held all the same."""
 
 MARKINGS_AT_MOST = 500
 """Different ones in one envelope: each is looked up."""
@@ -143,13 +145,14 @@ class Intake:
             draft = _Draft(caller, collection, judged, language, judgements)
             try:
                 done = await self._sequencer.append(
-                    Act(draft.req, draft.record, agreement=rules.number, until_us=rules.until_us, objects=draft.objects)
-                )
+                    Act(draft.req, draft.record, agreement=rules.number, until_us=rules.until_us, objects=draft.objects,
+                        held=draft.held)
+                )  # fmt: skip
             except Outdated:
                 continue
             judgements.recorded |= draft.decided
             draft.alarm()
-            return Submitted(draft.req, draft.status, done.leaves)
+            return Submitted(draft.req, draft.status, done.leaves[: draft.own])
         raise changing()
 
     async def remove(
@@ -184,7 +187,7 @@ class Intake:
             ]  # fmt: skip
             entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
             entries += [rules.recall_entry(one, caller.actor) for one in recalls]
-            entries += moved_entries(stamp, judgements)
+            entries += moved(stamp, judgements.log)
             return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
@@ -236,6 +239,7 @@ class Intake:
             definitions=known,
             covered=await self._off_loop(coverage, objects, rules, caller.member, as_datetime(now_us)),
             budget=budget,
+            released=rules.released(caller.member, now_us),
         )
         if offered:
             # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
@@ -308,6 +312,9 @@ class _Draft:
         self._judgements = judgements
         self.decided: set[tuple[str, str]] = set()
         """Labels that the first object came under, as far as this process knows."""
+        self.own = 0
+        """How many of the entries, from the first, tell of the caller's acts: it may read those, and not the hub's own."""
+        self.held = _held(caller.member.slug, judged)
         self.status: dict[str, Any] = {}
         self.conflicts: list[Failure] = []
 
@@ -337,11 +344,11 @@ class _Draft:
                 one = one._replace(notes=(*one.notes, GAP)) if placed.gap else one
             successes.append(_success(one, self.language))
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
-        entries += moved_entries(stamp, self._judgements)
-        self.decided -= self._judgements.recorded
-        # Under the submitter's name: its receipts name this entry too.
-        entries += [self._judgements.decision(*one)._replace(actor=self.caller.actor) for one in sorted(self.decided)]
         entries += self._refusals(failures, private)
+        self.own = len(entries)
+        entries += moved(stamp, self._judgements.log)
+        self.decided -= self._judgements.recorded
+        entries += [self._judgements.decision(*one) for one in sorted(self.decided)]
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
         row = StatusRow(self.req, self.caller.member.slug, stamp.time_us, orjson.dumps(self.status))
@@ -361,7 +368,7 @@ class _Draft:
 
     def _publish_entry(self, log: str, collection: str, rows: list[tuple[NewObject, Placed]]) -> Entry:
         told = [(placed.tick, new.object) for new, placed in rows]
-        return _published(log, self.caller.actor, collection, "new", told)
+        return publication(log, self.caller.actor, collection, "new", told)
 
     def _refusals(self, failures: list[Failure], private: dict[str, str]) -> list[Entry]:
         log, on = national(self.caller.member.country), f"coll:{self.collection.id}"
@@ -384,31 +391,16 @@ class _Draft:
         return entries
 
 
-def moved_entries(stamp: Stamp, judgements: Judgements) -> list[Entry]:
-    """What was placed again because something that it refers to came, went, or lies otherwise."""
-    return [
-        _published(
-            judgements.log(run.label, run.country), HUB, run.collection, "ends",
-            list(enumerate(run.objects, run.first_tick)),
-        )
-        for run in stamp.moved
-    ]  # fmt: skip
-
-
-def _published(
-    log: str, actor: str, collection: str, cause: str, placed: Sequence[tuple[int, StixObject | MovedObject]]
-) -> Entry:
-    rows = sorted(placed, key=itemgetter(0))  # items_root is over the order in which they can be read
-    pub = {
-        "cause": cause,
-        "first": as_text(rows[0][0]),
-        "last": as_text(rows[-1][0]),
-        "count": len(rows),
-        "items_root": root([one.item for _, one in rows]).hex(),
+def _held(member: str, judged: list[Examined | Failure]) -> tuple[HeldRow, ...]:
+    """What is noted for who may release it: each value once."""
+    rows = {
+        hit.value: HeldRow(member, hit.value, hit.list_name, hit.member, one.id)
+        for one in judged
+        if isinstance(one, Failure)
+        for hit in one.held
+        if len(hit.value) <= VALUE_CHARACTERS_AT_MOST
     }
-    # The manifest, by which an auditor finds an object in the pages that were released.
-    items = [f"{tick} {one.id} {one.version} {one.sha256.hex()}" for tick, one in rows]
-    return Entry(log, "publish", actor, f"coll:{collection}", pub, private={"items": items})
+    return tuple(islice(rows.values(), HELD_NOTED))
 
 
 def _success(one: Examined, language: str) -> dict[str, Any]:

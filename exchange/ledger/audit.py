@@ -6,14 +6,12 @@ make alone.
 """
 
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from certs.jcs import JsonError, canonical, load_canonical
 from exchange.ledger.copied import Files
-from exchange.ledger.entry import commitment
 from exchange.ledger.findings import TEXTS, Finding, Findings
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root, verify_consistency
 from exchange.ledger.note import (
@@ -26,15 +24,17 @@ from exchange.ledger.note import (
     split_note,
     strict_base64,
 )
-from exchange.ledger.pack import (
+from exchange.ledger.opened import (
     OPENING_LIMIT_BYTES,
-    CopySource,
-    Progress,
-    cut_hashes,
+    Line,
+    may_speak_of,
     openings_path,
-    upper_tiles,
-    write_copy,
+    opens,
+    pages_path,
+    read_opening,
+    read_page,
 )
+from exchange.ledger.pack import CopySource, Progress, cut_hashes, upper_tiles, write_copy
 from exchange.ledger.papers import check_papers
 from exchange.ledger.receipt import RECEIPT_LIMIT_BYTES, Proven, Receipt, ReceiptFault
 from exchange.ledger.sense import Events
@@ -222,7 +222,7 @@ class _Log:
         if by_tile is not None and by_tile != hashes:
             self._doubtful[tile.n] = (hashes, by_tile)
         read = self.events.read
-        self._open(tile, [read(path, index, entry) for index, entry in enumerate(entries, tile.n * WIDTH)])
+        self._beside(tile, [read(path, index, entry) for index, entry in enumerate(entries, tile.n * WIDTH)])
         return hashes
 
     def _entries(self, path: str, data: bytes | None, tile: Tile) -> list[bytes] | None:
@@ -287,36 +287,43 @@ class _Log:
             self._findings.add("entry-or-tile", path, index)
             self._findings.add("entry-or-tile", beside, index)
 
-    def _open(self, tile: Tile, committed: list[str | None]) -> None:
-        """Whether what was opened of a bundle is what its leaves committed to."""
-        path = f"{self.name}/{openings_path(tile)}"
+    def _beside(self, tile: Tile, leaves: list[dict[str, Any] | None]) -> None:
+        """Whether what was opened of a bundle is what its leaves committed to, and what was listed what they may mean."""
+        opened = self._lines(tile, openings_path(tile.n), leaves, "opening", read_opening, opens)
+        if self.name == "both":
+            start = tile.n * WIDTH
+            closed = [None if index in opened else leaf for index, leaf in enumerate(leaves, start)]
+            self._lines(tile, pages_path(tile.n), closed, "page", read_page, may_speak_of)
+
+    def _lines(
+        self,
+        tile: Tile,
+        name: str,
+        leaves: list[dict[str, Any] | None],
+        what: str,
+        read: Callable[[bytes], Line],
+        fits: Callable[[Line, dict[str, Any]], bool],
+    ) -> set[int]:
+        """Check a file of lines about leaves; answers about which."""
+        path = f"{self.name}/{name}"
         if path not in self._files.paths:
-            return
+            return set()
         data = self._files.read(path, limit_bytes=WIDTH * OPENING_LIMIT_BYTES)
-        last = tile.n * WIDTH - 1
+        start, last, about = tile.n * WIDTH, tile.n * WIDTH - 1, set()
         for line in (data or b"").splitlines(keepends=True):
             try:
-                index, found = _opening(line)
-            except (JsonError, ValueError, TypeError, AttributeError):
-                self._findings.add("opening-malformed", path)
+                found = read(line)
+            except (ValueError, TypeError):
+                self._findings.add(f"{what}-malformed", path)
                 continue
-            if index <= last:
-                self._findings.add("opening-malformed", path, index)
-            elif index >= tile.n * WIDTH + len(committed) or committed[index - tile.n * WIDTH] != found:
-                self._findings.add("opening-wrong", path, index)
-            last = max(last, index)
-
-
-_OPENED = {"index", "payload", "salt"}
-
-
-def _opening(line: bytes) -> tuple[int, str]:
-    """The leaf that a line opens, and the commitment that it leads to."""
-    value, as_written = load_canonical(line.removesuffix(b"\n"), max_bytes=OPENING_LIMIT_BYTES)
-    if not (as_written and line.endswith(b"\n") and set(value) == _OPENED and type(value["index"]) is int):
-        raise ValueError("not an opening")
-    digest = commitment(bytes.fromhex(value["salt"]), canonical(value["payload"]))
-    return value["index"], b64encode(digest).decode()
+            leaf = leaves[found.index - start] if start <= found.index < start + len(leaves) else None
+            if found.index <= last:
+                self._findings.add(f"{what}-malformed", path, found.index)
+            elif leaf is None or not fits(found, leaf):
+                self._findings.add(f"{what}-wrong", path, found.index)
+            last = max(last, found.index)
+            about.add(found.index)
+        return about
 
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")

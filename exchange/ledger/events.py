@@ -88,6 +88,7 @@ QUESTIONS: Final[Mapping[int, Text]] = {
 _CALLER: Final = "the caller's address and user agent"
 _APPROVED: Final = {"agreement": "text", "sha256": "hex", "impact_sha256": "hex", "approvers": "named"}
 _SPAN: Final = {"first": "time", "last": "time", "count": "count"}
+_SAID: Final = {"id": "text", "member": "text", "about": "text", "given": "text", "jws": "text"}
 _BEGUN: Final = {"previous?": "text", "size?": "count", "root?": "hex", "approvals?": "texts"}
 
 EVENTS: Final[Mapping[str, Event]] = {
@@ -109,7 +110,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("Who may have the objects of a label, under the version in force.", "Quién puede tener los objetos de una etiqueta, según la versión vigente."),
     ),
     "publish": Event(
-        Rule.ROUTED, {"cause": "text", **_SPAN, "items_root?": "hex", "to?": "text"},
+        Rule.ROUTED, {"cause": "text", **_SPAN, "items_root?": "hex", "to?": "text", "recall?": "text"},
         "the tick, id, version and digest of each object; for late ones, which ticks stand for which, and the places by label",
         (2, 7),
         Text("Objects became available in a collection, also again because of what they refer to, or late to one member.", "Unos objetos quedaron disponibles en una colección, también de nuevo por aquello a lo que se refieren, o después a un miembro."),
@@ -191,9 +192,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "policy.notice": Event(
         Rule.OWN,
-        {"agreement": "text", "overlay": "text", "sha256": "hex", "country": "text", "expires": "text", "pairs_lost": "count",
-         "approvers": "texts"}, "", (5,),
-        Text("The other country was told of a tightening.", "Se avisó al otro país de una restricción."),
+        {"agreement": "text", "overlay": "text", "sha256": "hex", "country": "text", "expires?": "text", "pairs_lost?": "count",
+         "approvers": "texts", "act": "text"}, "", (5,),
+        Text("The other country was told of a tightening, or of its end.", "Se avisó al otro país de una restricción, o de su fin."),
+    ),
+    "policy.lift": Event(
+        Rule.BOTH, {"agreement": "text", "overlay": "text", "sha256": "hex", "country": "text", "approvers": "texts"}, "", (3, 5, 6),
+        Text("A country ended its own tightening early.", "Un país levantó antes de plazo su propia restricción."),
     ),
     "policy.lapse": Event(
         Rule.BOTH, {"agreement": "text", "overlays": "named"}, "", (5, 6),
@@ -202,6 +207,29 @@ EVENTS: Final[Mapping[str, Event]] = {
     "policy.expire": Event(
         Rule.BOTH, {"agreement": "text", "expires": "text"}, "", (5, 6),
         Text("The agreement came to its end.", "El acuerdo llegó a su fin."),
+    ),
+    # --- consents and audiences ---
+    "consent.request": Event(
+        Rule.ROUTED, {"statement": "text", "originator": "text", "case": "text", "due": "text"}, f"{_CALLER}, and the reason", (3,),
+        Text("A member asked an originator for its consent.", "Un miembro pidió su consentimiento a un remitente."),
+    ),
+    "consent.grant": Event(
+        Rule.ROUTED, {**_SAID, "case": "text", "members": "texts", "countries": "texts", "until": "text"}, _CALLER, (2, 3),
+        Text("An originator consented, with its signature.", "Un remitente consintió, con su firma."),
+    ),
+    "consent.refuse": Event(
+        Rule.ROUTED, dict(_SAID), _CALLER, (3,), Text("An originator refused.", "Un remitente se negó."),
+    ),
+    "consent.withdraw": Event(
+        Rule.ROUTED, dict(_SAID), _CALLER, (3, 11), Text("An originator took its consent back.", "Un remitente retiró su consentimiento."),
+    ),
+    "audience.add": Event(
+        Rule.BOTH, {**_SAID, "audience": "text", "to": "text"}, _CALLER, (2, 3),
+        Text("An audience's owner added a member.", "El titular de una audiencia agregó a un miembro."),
+    ),
+    "audience.remove": Event(
+        Rule.BOTH, {**_SAID, "audience": "text", "to": "text"}, _CALLER, (3,),
+        Text("An audience's owner took out a member that it had added.", "El titular de una audiencia quitó a un miembro que había agregado."),
     ),
     # --- keys, accounts, rights ---
     "key.add": Event(
@@ -246,10 +274,11 @@ EVENTS: Final[Mapping[str, Event]] = {
     # --- privileged acts ---
     "admin": Event(
         Rule.ROUTED,
-        {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text"},
-        "", (9,),
-        Text("A privileged act: settings, collections, export, restore, emergency access.",
-             "Un acto privilegiado: configuración, colecciones, exportación, restauración, acceso de emergencia."),
+        {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text",
+         "for?": "text", "until?": "time"},
+        "of a value that is released: the value", (9,),
+        Text("A privileged act: settings, collections, released values, export, restore, emergency access.",
+             "Un acto privilegiado: configuración, colecciones, valores liberados, exportación, restauración, acceso de emergencia."),
     ),
     "edl.release": Event(
         Rule.OWN, {"member": "text"}, "", (9,),
@@ -257,10 +286,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "feed.run": Event(
         Rule.OWN,
-        {"feed": "text", "from?": "text", "to?": "text", "fetched": "count", "accepted": "count", "refused": "count",
-         "complete": "flag", "cursor?": "text", "sha256?": "hex", "code?": "text"},
-        "the source's address and the text of a fault", (10,),
-        Text("A feed ran.", "Se ejecutó una fuente."),
+        {"feed": "text", "run": "text", "from?": "time", "to": "time", "fetched": "count", "accepted": "count", "held": "count",
+         "refused": "count", "skipped": "count", "complete": "flag", "cursor?": "text", "sha256?": "hex", "code?": "text"},
+        "the source's address, the text of a fault, and the caller's address and user agent", (10,),
+        Text("A feed ran, as its member tells.", "Se ejecutó una fuente, según informa su miembro."),
     ),
     "audit.read": Event(
         Rule.OWN, {"question": "text", "logs": "texts", "rows": "count", "sha256?": "hex", "seed?": "text"},

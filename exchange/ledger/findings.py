@@ -83,6 +83,11 @@ TEXTS = {
     "opening-wrong": Text(
         "The opening is not what the leaf committed to.", "La apertura no es lo que la hoja comprometió."
     ),
+    "page-malformed": Text("The list of objects cannot be read.", "No se puede leer la lista de objetos."),
+    "page-wrong": Text(
+        "The list of objects is not what the entry speaks of.",
+        "La lista de objetos no es aquello de lo que trata el asiento.",
+    ),
     "receipt-pair": Text(
         "A receipt needs its .tlog-proof and its .leaf file.",
         "Un recibo requiere su archivo .tlog-proof y su archivo .leaf.",

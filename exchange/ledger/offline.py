@@ -16,7 +16,8 @@ What is done, in this order / Qué se hace, en este orden:
   2. <log>/checkpoint: signed by the log, cosigned by the quorum of your policy (c2sp.org/tlog-cosignature, tlog-policy).
   3. Every entry is hashed again; entries and hash tiles must lead to the root that was signed (RFC 6962, 2.1).
   4. The checkpoint that you kept, and every earlier one in the copy, must be a beginning of the same log.
-  5. What commitments were opened to is what was committed to; receipts prove what they say (c2sp.org/tlog-proof).
+  5. What commitments were opened to is what was committed to; lists of objects fit the entries they are of; receipts prove
+     what they say (c2sp.org/tlog-proof).
   6. What entries say: times rise, no release under an agreement that another had superseded, and the agreements and
      approvals enclosed are those that entries tell of.
 
@@ -32,6 +33,7 @@ import struct
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -399,8 +401,8 @@ class Story:
         self.agreed: set[str] = set()
         """Digests of agreements, overlays and approvals that entries tell of."""
 
-    def read(self, data: bytes) -> tuple[str | None, str]:
-        """What an entry commits to, and what is wrong with it if something is."""
+    def read(self, data: bytes) -> tuple[dict[str, Any], str]:
+        """An entry, and what is wrong with it if something is."""
         try:
             leaf = parse(data.decode())
             kind, time, pol, public = leaf["t"], leaf["time"], leaf["pol"], leaf["pub"]
@@ -412,9 +414,9 @@ class Story:
                 self.agreed.add(public.get("sha256", ""))
             elif kind == "policy.approve":
                 self.agreed.add(digest(public))
-            return leaf.get("c"), wrong
+            return leaf, wrong
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None, "The entry is not an event of this log. / El asiento no es un evento de este registro."
+            return {}, "The entry is not an event of this log. / El asiento no es un evento de este registro."
 
     def _order(self, leaf: dict[str, Any], kind: str, time: str, adoption: int) -> str:
         wrong = ""
@@ -425,7 +427,7 @@ class Story:
         if seq != 0 if self.log == "both" else seq <= self._seq:
             wrong = "The hub-wide number does not rise, or must not be here. / El número global no crece, o sobra."
         self._seq = seq
-        if kind in ("policy.activate", "policy.tighten", "policy.lapse", "policy.expire"):
+        if kind in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             if adoption <= self._activated:
                 wrong = "The agreement is older than one in force. / El acuerdo es anterior a uno en vigor."
             self._activated = max(adoption, self._activated)
@@ -434,6 +436,41 @@ class Story:
                 "A release under an agreement that was not in force. / Una entrega conforme a un acuerdo que no regía."
             )
         return wrong
+
+
+def committed_to(line: dict[str, Any], leaf: dict[str, Any]) -> bool:
+    found = sha256(b"hub-commit-v1\0" + bytes.fromhex(line["salt"]) + canonical(line["payload"])).digest()
+    return base64.b64encode(found).decode() == leaf.get("c")
+
+
+def may_speak_of(line: dict[str, Any], leaf: dict[str, Any]) -> bool:
+    """Whether the entry may mean this list of objects. Nothing commits to it: the objects themselves, where they are
+    known, hash to its items_root; of ticks and runs, the number and the ends must be those it names."""
+    [(name, found)] = line["list"].items()
+    public = leaf.get("pub", {})
+    if (leaf.get("t"), name) not in {("release", "ticks"), ("publish", "items"), ("publish", "runs")}:
+        return False
+    if name == "items":
+        items = [line.split(" ", 1) for line in found]
+        runs = [(number(tick), 1) for tick, _ in items]
+        if not all(re.fullmatch(r"\S+ \S+ [0-9a-f]{64}", item) for _, item in items):
+            return False
+        if root_of([leaf_hash(item.encode()) for _, item in items]).hex() != public.get("items_root"):
+            return False
+    else:
+        if any(
+            len(run) != 2 + (name == "runs") or not all(type(one) is int and one > 0 for one in run) for run in found
+        ):
+            return False
+        runs = [(run[0], run[-1]) for run in found]
+    ends = [as_text(runs[0][0]), as_text(sum(runs[-1]) - 1), sum(size for _, size in runs)]
+    return ends == [public.get("first"), public.get("last"), public.get("count")]
+
+
+def as_text(tick: int) -> str:
+    """Microseconds since 1970 as entries have them."""
+    moment = datetime(1970, 1, 1) + timedelta(microseconds=tick)  # noqa: DTZ001  # all of it is UTC
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 # --- one log ---
@@ -554,30 +591,35 @@ class Log:
             text = f"Entry {n * WIDTH + differ} and its tile do not agree. / El asiento {n * WIDTH + differ} y su loseta no coinciden."
             self.copy.wrong(path, text)
             self.copy.wrong(beside, text)
-        committed = []
+        leaves = []
         for index, entry in enumerate(entries, n * WIDTH):
-            commitment, wrong = self.story.read(entry)
-            committed.append(commitment)
+            leaf, wrong = self.story.read(entry)
+            leaves.append(leaf)
             if wrong:
                 self.copy.wrong(path, f"{index}: {wrong}")
-        self._open(n, committed)
+        self._beside(n, "open", {"index", "payload", "salt"}, leaves, committed_to)
+        if self.name == "both":
+            self._beside(n, "pages", {"index", "list"}, leaves, may_speak_of)
         return hashes
 
-    def _open(self, n: int, committed: list[str | None]) -> None:
-        path = f"{self.name}/{tile_path('entries', n).replace('tile/entries/', 'open/')}.jsonl"
+    def _beside(
+        self, n: int, folder: str, names: set[str], leaves: list[dict[str, Any]], fits: Callable[[Any, Any], bool]
+    ) -> None:
+        """Lines about the entries of a bundle, one at most of each; a list is of one that is not opened."""
+        path = f"{self.name}/{tile_path('entries', n).replace('tile/entries/', f'{folder}/')}.jsonl"
         if path not in self.copy.paths:
             return
 
         def check(data: bytes) -> None:
             for line in data.decode().splitlines():
                 value = parse(line)
-                if value.keys() != {"index", "payload", "salt"} or canonical(value) != line.encode():
-                    fault("Not an opening.", "No es una apertura.")
-                index, salt = value["index"], bytes.fromhex(value["salt"])
-                found = sha256(b"hub-commit-v1\0" + salt + canonical(value["payload"])).digest()
-                place = index - n * WIDTH
-                if not 0 <= place < len(committed) or committed[place] != base64.b64encode(found).decode():
-                    fault(f"Entry {index} did not commit to this.", f"El asiento {index} no se comprometió a esto.")
+                if value.keys() != names or canonical(value) != line.encode():
+                    fault("Not a line of this file.", "No es una línea de este archivo.")
+                place = value["index"] - n * WIDTH
+                if not 0 <= place < len(leaves) or not fits(value, leaves[place]):
+                    text = f"{value['index']}"
+                    fault(f"It is not what entry {text} means.", f"No es lo que indica el asiento {text}.")
+                leaves[place] = {}
 
         self.copy.tried(path, check)
 

@@ -7,6 +7,7 @@
 <log>/consistency           `old <size>`, then the proof from that note to `checkpoint`, a hash a line
 <log>/checkpoints/<size>    cosigned notes in between
 <log>/open/<N>.jsonl        what commitments open to, of the leaves of bundle N that this auditor may see; a line each
+both/pages/<N>.jsonl        which objects pages held, of those leaves of bundle N that are not opened to it (opened.py)
 receipts/<name>.tlog-proof  with <name>.leaf: receipts of selected leaves
 agreements/<number>/…       what was in force: agreement.toml, approvals.json, overlays.json
 schemas/<kind>.json         JSON Schemas of the entries
@@ -24,15 +25,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from certs.jcs import canonical, load
 from exchange.ledger.merkle import HashReader, consistency_proof, inclusion_proof, leaf_hash, root
 from exchange.ledger.note import Checkpoint, split_note
+from exchange.ledger.opened import Page, opening_line, openings_path, page_line, pages_path
 from exchange.ledger.receipt import Receipt
 from exchange.ledger.tiles import HASH_BYTES, WIDTH, Tile, bundle, bundles_of, tile_reader, tiles_of
 from exchange.store.contract import Opening
-
-OPENING_LIMIT_BYTES = 4_000_000
-"""The largest lists what an envelope placed: 5,000 objects with the longest ids take 2 MB."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a log, how many of its leaves are done, and its size."""
@@ -74,6 +72,10 @@ class CopySource(Protocol):
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
 
+    async def pages(self, log: str, start: int, end: int) -> list[Page]:
+        """Of entries in `both` that are not among the openings: which objects they speak of."""
+        ...
+
 
 async def write_copy(
     directory: Path, source: CopySource, enclosed: Enclosed | None = None, on_progress: Progress | None = None
@@ -110,8 +112,12 @@ async def _write_log(writer: "_Writer", source: CopySource, log: str, on_progres
     for tile in bundles_of(size):
         start, end = tile.n * WIDTH, tile.n * WIDTH + tile.width
         leaves = await source.leaves(log, start, end)
-        openings = await source.openings(log, max(start, since), end) if end > since else []
-        hashes = await asyncio.to_thread(writer.bundle, log, tile, leaves, openings)
+        hashes = await asyncio.to_thread(writer.bundle, log, tile, leaves)
+        if end > since:
+            openings = await source.openings(log, max(start, since), end)
+            await asyncio.to_thread(writer.lines, f"{log}/{openings_path(tile.n)}", map(opening_line, openings))
+            pages = await source.pages(log, max(start, since), end)
+            await asyncio.to_thread(writer.lines, f"{log}/{pages_path(tile.n)}", map(page_line, pages))
         if tile.width == WIDTH:
             full.append(root(cut_hashes(hashes)))
         if on_progress is not None:
@@ -123,11 +129,6 @@ async def _write_log(writer: "_Writer", source: CopySource, log: str, on_progres
 
 def _checkpoint(note: bytes) -> Checkpoint:
     return Checkpoint.parse(split_note(note)[0])
-
-
-def openings_path(tile: Tile) -> str:
-    """Where the openings of a bundle's leaves lie in the folder of their log."""
-    return Tile(None, tile.n).path().replace("tile/entries/", "open/") + ".jsonl"
 
 
 class _Writer:
@@ -149,15 +150,18 @@ class _Writer:
             stream.write(data)
         self._digests[path] = sha256(data).hexdigest()
 
-    def bundle(self, log: str, tile: Tile, leaves: list[bytes], openings: Iterable[Opening]) -> bytes:
-        """Write one bundle, its hash tile and its openings; returns the tile."""
+    def lines(self, path: str, lines: Iterable[bytes]) -> None:
+        """Write a file of lines, if there are any."""
+        if data := b"".join(lines):
+            self.file(path, data)
+
+    def bundle(self, log: str, tile: Tile, leaves: list[bytes]) -> bytes:
+        """Write one bundle and its hash tile; returns the tile."""
         if len(leaves) != tile.width:
             raise LookupError(f"log {log} has {len(leaves)} of the {tile.width} leaves of bundle {tile.n}")
         hashes = b"".join(leaf_hash(leaf) for leaf in leaves)
         self.file(f"{log}/{tile.path()}", bundle(leaves))
         self.file(f"{log}/{Tile(0, tile.n, tile.width).path()}", hashes)
-        if lines := b"".join(_opened(one) for one in openings):
-            self.file(f"{log}/{openings_path(tile)}", lines)
         return hashes
 
     def history(self, log: str, size: int, past: Past) -> None:
@@ -188,11 +192,6 @@ class _Writer:
         self.file("verify.py", Path(__file__).with_name("offline.py").read_bytes())
         lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(self._digests.items()))
         self.file("MANIFEST", f"{lines}{SEAL}{sha256(lines.encode()).hexdigest()}\n".encode())
-
-
-def _opened(opening: Opening) -> bytes:
-    payload = load(opening.payload, max_bytes=OPENING_LIMIT_BYTES)
-    return canonical({"index": opening.index, "payload": payload, "salt": opening.salt.hex()}) + b"\n"
 
 
 SEAL = "# sha256 "
@@ -226,6 +225,7 @@ Las carpetas `open` pueden contener datos personales: conserve y elimine esta co
 <log>/tile/entries/    the entries / los asientos
 <log>/tile/0/ 1/ …     their hashes / sus hashes
 <log>/open/            openings: / aperturas: c = base64(SHA-256("hub-commit-v1" 0x00 || salt || RFC 8785(payload)))
+both/pages/            which objects other entries speak of / de qué objetos tratan los demás asientos
 agreements/<number>/   what was in force, and who approved it / lo que estuvo en vigor, y quién lo aprobó
 receipts/              proofs of single entries / pruebas de asientos sueltos
 schemas/               JSON Schemas of the entries / esquemas JSON de los asientos

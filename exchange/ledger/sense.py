@@ -14,7 +14,7 @@ from exchange.model.instant import instant
 
 _FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
 _texts = itemgetter(*_FIELDS)
-_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lapse", "policy.expire"})
+_ADOPTIONS = frozenset({"policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"})
 """Each gives what is judged by a new number."""
 _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 
@@ -31,8 +31,8 @@ class Events:
         self.agreed: dict[str, set[str]] = {"policy.activate": set(), "policy.tighten": set(), "policy.approve": set()}
         """What the texts of agreements are held against: digests of what came into force, and of approvals' signatures."""
 
-    def read(self, file: str, index: int, data: bytes) -> str | None:
-        """Take up the next entry; answers what it commits to, if it does."""
+    def read(self, file: str, index: int, data: bytes) -> dict[str, Any] | None:
+        """Take up the next entry; answers it, if it is one."""
         leaf = self._parse(file, index, data)
         if leaf is None:
             return None
@@ -42,7 +42,7 @@ class Events:
         self._agreement(file, index, leaf)
         if kind in self.agreed:
             self.agreed[kind].add(said(leaf["pub"]) if kind == "policy.approve" else str(leaf["pub"].get("sha256")))
-        return leaf.get("c")
+        return leaf
 
     def _parse(self, file: str, index: int, data: bytes) -> dict[str, Any] | None:
         try:

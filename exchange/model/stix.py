@@ -51,7 +51,15 @@ class StixObject(NamedTuple):
             item=item_hash(value["id"], version, digest),
         )
 
+    def listed(self, tick: int) -> str:
+        return listed(tick, self.id, self.version, self.sha256)
+
 
 def item_hash(object_id: str, version: str, digest: bytes) -> bytes:
     """SHA-256(0x00 || `id SP version SP sha256`), the RFC 6962 leaf of one object in a page."""
     return sha256(f"\0{object_id} {version} {digest.hex()}".encode()).digest()
+
+
+def listed(tick: int, object_id: str, version: str, digest: bytes) -> str:
+    """An object's line in the list of a publication, by which an auditor finds it in the pages that were released."""
+    return f"{tick} {object_id} {version} {digest.hex()}"

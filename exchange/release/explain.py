@@ -14,7 +14,7 @@ from exchange.release.page import Release
 from exchange.rules import Caller, Glance, RuleBook
 from exchange.store.contract import HeldObject, LabelRow, Store
 from exchange.times import as_text
-from policies.decide import Decision
+from policies.decide import Decision, Step
 
 ENDS_AT_MOST = 500
 """Of one object that are looked up; of what connects more it is told that it may hang on something not to be told."""
@@ -198,16 +198,29 @@ def _placement(
         "reason": decision.reason(language),
         "delay_seconds": decision.delay_seconds,
         "obligations": dict(decision.obligations),
-        "trace": [
-            {
-                "rule": step.rule,
-                "kind": step.kind,
-                "matched": step.matched,
-                "failed": step.failed,
-                "text": step.es if language == "es" else step.en,
-            }
-            for step in decision.trace
-        ],
+        "nearest": None if decision.nearest is None else _step(decision.nearest, language),
+        "not_before": decision.not_before,
+        "consent": _consent(decision),
+        "trace": [_step(step, language) for step in decision.trace],
+    }
+
+
+def _consent(decision: Decision) -> dict[str, Any] | None:
+    """Whose consent is missing, and for which of its cases, where nothing but that keeps it from the recipient by a forbid. Who
+    may ask this question at all knows that the object exists."""
+    label = decision.case.label
+    forbids = decision.case.agreement.document.forbid
+    waiting = [one.id for one in forbids if one.id in decision.forbids and one.unless.originator_consent]
+    return {"originator": label.originator, "cases": list(label.cases)} if waiting else None
+
+
+def _step(step: Step, language: str) -> dict[str, Any]:
+    return {
+        "rule": step.rule,
+        "kind": step.kind,
+        "matched": step.matched,
+        "failed": step.failed,
+        "text": step.es if language == "es" else step.en,
     }
 
 

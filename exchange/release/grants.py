@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from exchange.model.member import Collection, Member
 from exchange.model.view import CLOSED, DELAYED, View, turned
-from exchange.release.judged import Judged, Table, Terms
+from exchange.release.judged import Judged, Table, Terms, hour
 from exchange.release.labels import Labels, Shelf
 from exchange.rules import Rules
 from exchange.store.contract import Epochs, LabelRow, Store
@@ -68,7 +68,7 @@ class _Kept(NamedTuple):
     """How many there had been."""
 
 
-Key = tuple[Member | Recipient, str, int]
+Key = tuple[Member | Recipient, str, int, str]
 
 DECISIONS_AT_ONCE = 500
 """How many labels are judged before others have their turn: some five milliseconds, when all of them are new."""
@@ -82,6 +82,8 @@ class Grants:
         self._labels = Labels(store)
         self._judged = Judged(None)
         self._next = Judged(None)
+        self._hour = ""
+        """Embargoes end on the hour: what was made of decisions in another is not kept."""
         self._forget()
         self._judging = asyncio.Lock()
 
@@ -96,7 +98,8 @@ class Grants:
         plain = not (standing.delays or view.floor or view.windows or view.elsewhere)
         # Where all lies as it was placed, peers have the same.
         alone = waiting or not plain or standing.own
-        key = (member if alone else self._judged.peer(rules, member), collection.id, view.number if alone else 0)
+        peer, number = (member, view.number) if alone else (self._judged.peer(rules, member), 0)
+        key = (peer, collection.id, number, hour(rules))
         kept = self._allowed.get(key)
         if kept is None or kept.labels != len(shelf.ids) or kept.changes < self._labels.dropped:
             states = _opened(standing.states, view.states) if waiting else standing.states
@@ -131,7 +134,7 @@ class Grants:
         self._under(rules)
         readable = frozenset([one.id for one in rules.registry.collections if one.can_read(member)])
         owns = member.slug in self._labels.owned
-        judged, key = self._judged, (member if owns else self._judged.peer(rules, member), readable)
+        judged, key = self._judged, (member if owns else self._judged.peer(rules, member), readable, hour(rules))
         found = self._standings.get(key)
         if found is None or len(found.kinds) != self._labels.last_id:
             table = await self._table(judged, rules, member)
@@ -148,6 +151,7 @@ class Grants:
                 judged.judge(rules, [(row.id, self.label(row)) for row in part], member)
                 if table.known < len(self._labels.order):
                     await asyncio.sleep(0)
+            judged.renew(rules, member)
             return table
 
     def _stand(self, judged: Judged, rules: Rules, member: Member, table: Table, readable: frozenset[str]) -> Standing:
@@ -191,10 +195,13 @@ class Grants:
         if rules.basis != self._judged.basis:
             self._judged = self._next if self._next.basis == rules.basis else Judged(rules.basis)
             self._forget()
+        if hour(rules) != self._hour:
+            self._hour = hour(rules)
+            self._forget()
 
     def _forget(self) -> None:
         """What was made of other rules."""
-        self._standings: dict[tuple[Member | Recipient, frozenset[str]], Standing] = {}
+        self._standings: dict[tuple[Member | Recipient, frozenset[str], str], Standing] = {}
         self._allowed: dict[Key, _Kept] = {}
 
 

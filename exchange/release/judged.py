@@ -22,6 +22,17 @@ AT_ONCE = 400
 PAUSE_SECONDS = 0.0005
 """A thread that judges rests so long after so many decisions, some three milliseconds. To give way without a rest
 (`sleep(0)`) does not do: on a busy machine it has the interpreter again before whoever waits for it is awake."""
+HOUR = len("2026-11-24T12")
+
+
+def hour(rules: Rules) -> str:
+    """In which decisions were made: embargoes end on the hour."""
+    return rules.now[:HOUR]
+
+
+def _embargoed(rules: Rules, label: Label) -> str:
+    """The next hour at which an embargo ends, of the label or of what it refers to; "" when none is to come."""
+    return min([one[:HOUR] for one in label.embargoes if one[:HOUR] > hour(rules)], default="")
 
 
 class Terms(NamedTuple):
@@ -63,12 +74,15 @@ class Table:
         self.kinds = array("H")
         """By the same, which of `Judged.terms`."""
         self.delays: dict[int, int] = {}
+        self.embargoed: dict[int, tuple[str, Label]] = {}
+        """To be judged again when an hour has come, whatever else stays as it is."""
 
     def put(self, number: int, kind: int, terms: Terms) -> None:
         missing = number - len(self.states)
         self.states.extend([CLOSED] * missing)
         self.kinds.extend([0] * missing)
         self.states[number - 1], self.kinds[number - 1] = terms.state, kind
+        self.delays.pop(number, None)
         if terms.state == DELAYED:
             self.delays[number] = terms.delay_seconds
 
@@ -111,18 +125,33 @@ class Judged:
 
     def judge(self, rules: Rules, labels: Sequence[Labelled], member: Member) -> None:
         """The next labels, for all who are like this member, where neither they nor their ends are its own."""
+        self._put(rules, labels, member)
+        self.table(rules, member).known += len(labels)
+
+    def renew(self, rules: Rules, member: Member) -> None:
+        """Judge again what was embargoed when it was judged, and is not any more."""
+        embargoed = self.table(rules, member).embargoed
+        over = [(number, label) for number, (until, label) in embargoed.items() if until <= hour(rules)]
+        for number, _ in over:
+            del embargoed[number]
+        self._put(rules, over, member)
+
+    def _put(self, rules: Rules, labels: Sequence[Labelled], member: Member) -> None:
         table, peer = self.table(rules, member), self.peer(rules, member)
         for number, label in labels:
             kind = self._kind(rules.judge(label, peer))
             table.put(number, kind, self.terms[kind])
-        table.known += len(labels)
+            if until := _embargoed(rules, label):
+                table.embargoed[number] = until, label
 
     def own(self, rules: Rules, number: int, label: Label, member: Member) -> int:
         """What a label that is its own, or has an end of its own, is to a member: which of `terms`."""
         key = (number, member)  # not its name: a request may still hold the member as it was before a change
         found = self._own.get(key)
         if found is None:
-            found = self._own[key] = self._kind(rules.decide(label, member))
+            found = self._kind(rules.decide(label, member))
+            if not _embargoed(rules, label):
+                self._own[key] = found
         return found
 
     def peer(self, rules: Rules, member: Member) -> Recipient:

@@ -8,20 +8,29 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from certs.keyring import TrustedKey
+from certs.signature import signed_under
 from exchange.clock import Clock
 from exchange.errors import NotFound
 from exchange.ledger.entry import HUB, Entry, route
+from exchange.ledger.publication import moved
 from exchange.ledger.sequencer import Sequencer
+from exchange.model.instant import instant
 from exchange.model.member import Collection, Member, Status
+from exchange.model.page import Filter
+from exchange.model.recall import RecallMark, RecallRow, Relabelled
 from exchange.model.view import late_tick
 from exchange.release.page import Release
-from exchange.rules import Caller, RuleBook
-from exchange.store.contract import Act, LeafRef, Outdated, RecallMark, RecallRow, Record, Relabelled, Stamp, Store
-from exchange.times import as_text
+from exchange.rules import Caller, Glance, RuleBook
+from exchange.store.contract import Act, LeafRef, Outdated, Record, Removal, Stamp, Store
+from exchange.times import as_text, as_us
+
+SWEPT_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Recall:
         return {
             "id": row.id,
             "collection": row.collection,
-            "cause": row.cause,
+            **reason(row),
             "what": orjson.loads(row.what),
             "opened": as_text(row.opened_us),
             "due": _text(row.due_us),
@@ -54,6 +63,12 @@ class Recall:
             "seen": _text(row.seen_us),
             "acknowledged": _text(row.acknowledged_us),
         }
+
+
+def reason(row: RecallRow) -> dict[str, str]:
+    """As much of the reason as the agreement lets be told."""
+    told = {"class": row.term, "cause": row.cause}
+    return {"id": {}, "id-and-class": {"class": row.term}, "reason": told}[row.reveals]
 
 
 def _text(us: int | None) -> str | None:
@@ -69,6 +84,8 @@ class Recalls:
         self._rulebook = rulebook
         self._release = release
         self._clock = clock
+        self._swept: dict[str, datetime] = {}
+        """The compromises, by thumbprint, of which nothing is left here."""
 
     async def everybodys(self) -> list[Recall]:
         return self._judged(await self._store.recalls())
@@ -137,9 +154,12 @@ class Recalls:
             return False
         if (
             one.placed == one.tick
-        ):  # placed again because of what it refers to: it lies late for those who were shown it
+        ):  # placed again because of what it refers to: it lies where it was for who was shown it
             late = late_tick(await self._store.late(member.slug, collection.id), one.tick)
-            return late is not None and not await self._release.holds(allowed, glance.epochs, one.id)
+            ruled = max(glance.epochs.ruled, glance.rules.since_us)
+            if late is None or (one.former not in allowed.labels and late > ruled):  # it came when that had closed
+                return False
+            return not await self._release.holds(allowed, glance.epochs, one.id)
         if one.former not in allowed.labels:
             return False
         if allowed.view is not None and not allowed.view.native(one.former, one.placed):
@@ -148,6 +168,95 @@ class Recalls:
                 return False
         view = (await self._release.views.ready(glance, member)).view
         return view.born < one.tick and not await self._release.holds(allowed, glance.epochs, one.id)
+
+    # --- objects signed by a key that others may have had ---
+
+    async def follow_compromises(self) -> None:
+        """Take out what came in under a signing key since it was compromised, and ask those who could read it to drop it.
+
+        Its originator may sign it anew, as a later version; the same bytes do not come back. Done once for each change of
+        the keys: what is out is not found again.
+        """
+        glance = await self._rulebook.glance()
+        found = {name: key for name, key in glance.rules.keyring.items() if isinstance(key, TrustedKey)}
+        lost = {name: key.compromised_since for name, key in found.items() if key.compromised_since is not None}
+        if lost == self._swept:
+            return
+        whole = True
+        for name, since in lost.items():
+            member = glance.rules.by_identity.get(found[name].identity_id)
+            if member is not None and self._swept.get(name) != since:
+                whole = await self._sweep(glance, member, name, as_us(since)) and whole
+        if whole:
+            self._swept = lost
+
+    async def _sweep(self, glance: Glance, member: Member, thumbprint: str, since_us: int) -> bool:
+        """Whether all of it is out; what an agreement changed under is looked at again."""
+        covered: set[tuple[str, str]] = set()
+        whole = True
+        rows = await self._release.grants.rows(glance.epochs)
+        mine = [row for row in rows.values() if self._release.grants.label(row).originator == member.slug]
+        # Attestations first: they say what else hangs on the key.
+        collections = sorted(glance.rules.registry.collections, key=lambda one: one.alias != "attestations")
+        for collection in collections:
+            labels = tuple([row.id for row in mine if row.collection == collection.id])
+            for object_id, version in await self._signed_by(glance, collection, labels, thumbprint, since_us, covered):
+                try:
+                    await self._take_out(member, collection, object_id, version)
+                except Outdated:
+                    whole = False
+        return whole
+
+    async def _signed_by(
+        self, glance: Glance, collection: Collection, labels: tuple[int, ...], thumbprint: str, since_us: int,
+        covered: set[tuple[str, str]],
+    ) -> list[tuple[str, str]]:  # fmt: skip
+        """(id, version) of what lies there since that time, under that key's own signature or an attestation's."""
+        found, after = [], max(since_us - 1, 0)
+        every = Filter(versions=("all",))
+        while labels:
+            page = await self._store.page(
+                collection.id, labels, every, after, SWEPT_AT_ONCE, until_us=glance.epochs.last_tick
+            )
+            bodies = {
+                (one.id, instant(one.version)): one.body
+                for object_id in {row.id for row in page.rows}
+                for one in await self._store.held(object_id)
+            }
+            for row in page.rows:
+                value = orjson.loads(bodies.get((row.id, instant(row.version)), b"{}"))
+                if signed_under(value) == thumbprint:
+                    covered |= {(one["id"], instant(one["version"])) for one in value.get("covers", ())}
+                elif (row.id, instant(row.version)) not in covered:
+                    continue
+                found.append((row.id, row.version))
+            if not page.more:
+                break
+            after = page.rows[-1].tick
+        return found
+
+    async def _take_out(self, member: Member, collection: Collection, object_id: str, version: str) -> None:
+        rules = await self._rulebook.current()
+        holders = await self._release.holders(collection, object_id, but=member)
+
+        def record(stamp: Stamp) -> Record:
+            if not stamp.removed[0]:
+                return Record(())  # another process was faster
+            what = {"objects": [{"id": object_id, "versions": [version]}]}
+            made = [
+                rules.recall(slug, collection.id, "compromise", [member.country], what, stamp.time_us)
+                for slug, seen in holders.items()
+                if version in seen
+            ]
+            pub = {"object": object_id, "versions": [version], "count": 1, "cause": "compromise"}
+            log = route(member.country, [rules.registry.members[one.member].country for one in made])
+            gone = Entry(log, "withdraw", HUB, f"coll:{collection.id}", pub)
+            entries = (gone, *[rules.recall_entry(one, HUB) for one in made], *moved(stamp, rules.log_of))
+            return Record(entries, recalls=tuple(made))
+
+        removal = Removal(collection.id, object_id, member.slug, (instant(version),))
+        act = Act(str(uuid.uuid4()), record, agreement=rules.number or None, removals=(removal,))
+        await self._sequencer.append(act)
 
     async def _own(self, caller: Caller, recall_id: str) -> RecallRow:
         for row in await self._store.recalls(caller.member.slug):

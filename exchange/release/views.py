@@ -12,32 +12,24 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
+
 from exchange.clock import Clock
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member
+from exchange.model.recall import RecallRow
 from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window, turned
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules, changing
-from exchange.store.contract import (
-    Act,
-    Epochs,
-    LabelRow,
-    Outdated,
-    RecallRow,
-    Record,
-    Stamp,
-    Store,
-    Turn,
-    ViewChange,
-    Waiting,
-)
+from exchange.store.contract import Act, Epochs, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
 from exchange.store.graph import alone
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
-from policies.label import Label
+from policies.label import NOTICE, Label
 
 TRIES = 16
+ALL = Window(0, EVER)
 RUNS_AT_ONCE = 5_000
 """How many runs one step releases: others take the head in between."""
 LABELS_AT_ONCE = 500
@@ -131,6 +123,9 @@ class Views:
     async def _take(self, step: "_Step", change: ViewChange, rules: Rules, glance: Glance) -> None:
         if step.closes:
             step.count(await self._grants.rows(glance.epochs, counts=True))
+            step.until_us = min(glance.epochs.last_tick, max(glance.epochs.ruled, rules.since_us))
+            for collection in step.closing:
+                step.late += await self._store.late(change.member, collection)
         act = Act(str(uuid.uuid4()), step.record, agreement=rules.number, view=change)
         with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
             async with self._turn.taken(step.written(change)):
@@ -245,6 +240,10 @@ class _Step:
         self._states = standing.states
         self._closed: list[int] = []
         self._logs: dict[str, str] = {}
+        self.late: list[LateRun] = []
+        """What was released late to the member in the collections where something closes."""
+        self.until_us = 0
+        """The last tick there was when the rules last changed: nothing behind it was ever shown under what closes."""
 
     @property
     def delayed(self) -> list[tuple[int, int]]:
@@ -258,6 +257,17 @@ class _Step:
     @property
     def closes(self) -> bool:
         return bool(self._closed)
+
+    @property
+    def closing(self) -> list[str]:
+        """The collections in which a label closes under which something lies."""
+        return sorted({self._rows[label].collection for label in self._closed if self._withdraws(label)})
+
+    def _withdraws(self, label: int) -> bool:
+        """Whether a label that closes takes something from the member. Its own notices, where it may not look any more, are
+        nothing to drop."""
+        row = self._rows[label]
+        return row.placements > 0 and self._label(row).object_class != NOTICE
 
     @property
     def behind(self) -> bool:
@@ -286,7 +296,8 @@ class _Step:
         turns = {**self._turns, **{label: self._turned(label) for label in opening}}
         due = self._due(ripe) if runs_at_most else []
         self._closed = [label for label, turn in turns.items() if not turn.opens]
-        kept = [turn for label, turn in turns.items() if turn.opens or label in self._view.by_label]
+        late = self._view.elsewhere  # then any label may have late runs, and forgets them when it closes
+        kept = [turn for label, turn in turns.items() if turn.opens or late or label in self._view.by_label]
         kept += [self._begun(label) for label in due if label not in self._view.by_label]
         waiting = [self._waiting(label, self._now_us - self.due_us(label, 0)) for label in due]
         if runs_at_most:
@@ -347,12 +358,12 @@ class _Step:
             late[(*self._place(run.label), cause)].append(run)
         closed: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
         for label in self._closed:
-            if self._rows[label].placements:
+            if self._withdraws(label):
                 closed[self._place(label)].append(self._rows[label])
         recalls = {place: self._recall(place[1], rows, stamp.time_us) for place, rows in sorted(closed.items())}
         entries = [
             *[self._publish(*place, runs) for place, runs in sorted(late.items())],
-            *[self._withdraw(*place, closed[place], recall.id) for place, recall in recalls.items()],
+            *[self._withdraw(*place, closed[place], recall) for place, recall in recalls.items()],
         ]
         return Record(tuple(entries), recalls=tuple(recalls.values()))
 
@@ -384,10 +395,40 @@ class _Step:
         what = sorted({(label.originator, label.object_class, label.tlp) for label in labels})
         told = {"labels": [{"originator": who, "class": kind, "tlp": tlp} for who, kind, tlp in what]}
         countries = [row.country for row in rows]
-        return self._rules.recall(self._member.slug, collection, "grant", countries, told, now_us)
+        suspended = not any(self._rules.withheld.isdisjoint(label.originators) for label in labels)
+        cause = "suspension" if suspended else "grant"
+        return self._rules.recall(
+            self._member.slug, collection, cause, countries, told, now_us, scope=self._scope(collection, rows)
+        )
 
-    def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: str) -> Entry:
+    def _scope(self, collection: str, rows: Sequence[LabelRow]) -> bytes:
+        """Where what closes lay in the view, for its notice to name: native ticks, since what became visible late has them too."""
+        shown = {row.id: self._shown(row.id) for row in rows}
+        before = self._view.states
+        others = [row.id for row in self._rows.values() if row.collection == collection and row.id not in shown]
+        open_then = [label for label in others if label > len(before) or before[label - 1] != CLOSED]
+        until_us = max([self.until_us, *[until for windows in shown.values() for _, until in windows]])
+        return orjson.dumps({"until": until_us, "labels": shown, "open": open_then}, option=orjson.OPT_NON_STR_KEYS)
+
+    def _shown(self, label: int) -> list[list[int]]:
+        windows = [
+            Window(max(one.after, self._view.floor), one.until) for one in self._view.by_label.get(label, (ALL,))
+        ]
+        late = [run for run in self.late if run.label == label]
+        runs = [run for run in late if run.tick > run.run]
+        if runs:  # released in order and without a gap, but for what a window shows
+            windows.append(Window(runs[0].run - 1, runs[-1].run + runs[-1].size - 1))
+        windows = [Window(one.after, min(one.until, self.until_us)) for one in windows]
+        # What was placed again lies where it was for who was shown it: that may be long before it came under this label.
+        windows += [
+            Window(run.run - 1, run.run + run.size - 1)
+            for run in late
+            if run.tick < run.run and run.tick <= self.until_us
+        ]
+        return [list(one) for one in windows if one.after < one.until]
+
+    def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: RecallRow) -> Entry:
         count = sum(row.placements for row in rows)
-        pub = {"cause": "grant", "to": self._member.slug, "count": count, "recall": recall}
+        pub = {"cause": recall.cause, "to": self._member.slug, "count": count, "recall": recall.id}
         private = {"labels": [alone(row.facets) for row in rows]}
         return Entry(log, "withdraw", HUB, f"coll:{collection}", pub, private=private)

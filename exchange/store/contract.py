@@ -13,9 +13,12 @@ from typing import NamedTuple, Protocol
 from exchange.ledger.entry import Entry
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.page import Filter, Page, Spans
-from exchange.model.stix import StixObject
+from exchange.model.recall import RecallMark, RecallRow, Relabelled
+from exchange.model.statement import Statement
+from exchange.model.stix import StixObject, listed
 from exchange.model.versions import Verdict
 from exchange.model.view import LateRun, View, Window
+from exchange.store.feed_rows import FeedRecords, FeedRunRow, HeldRow, ReleaseRow
 
 # --- what is written ---
 
@@ -86,7 +89,7 @@ class AgreementRow:
     overlays: bytes = b"[]"
     """The tightenings in force beside it, a JSON list of documents with their approvals."""
     cause: str = "activate"
-    """"activate" (a version both countries approved), "tighten", "lapse" (an overlay's end) or "expire"."""
+    """"activate" (a version both countries approved), "tighten", "lift" (by who tightened), "lapse" (an overlay's end) or "expire"."""
 
     @property
     def name(self) -> str:
@@ -170,9 +173,11 @@ Change = (
     | ApprovalRow
     | ScheduleRow
     | TrustListRow
+    | Statement
     | StateChange
     | BlockPrivate
     | ErasePrivate
+    | ReleaseRow
 )
 
 
@@ -184,6 +189,8 @@ def stamped(change: Change, time_us: int) -> Change:
         return replace(change, given_us=time_us)
     if isinstance(change, ScheduleRow):
         return replace(change, scheduled_us=time_us)
+    if isinstance(change, Statement):
+        return replace(change, made_us=time_us)
     return change
 
 
@@ -248,56 +255,6 @@ class StatusRow:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RecallRow:
-    """What a member is asked to drop, because it may not have it any more."""
-
-    id: str
-    member: str
-    collection: str
-    cause: str
-    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
-    no more."""
-    countries: str
-    """Of those it came from, words: in whose logs it is told."""
-    what: bytes
-    """JSON: the objects, or what tells them apart."""
-    opened_us: int
-    due_us: int | None
-    """Until when to act, where the agreement says so."""
-    required: bool
-    """Whether the agreement requires that the member acknowledges it."""
-    seen_us: int | None = None
-    acknowledged_us: int | None = None
-    account: str = ""
-    """That acknowledged it."""
-
-
-RELABELLED_AT_ONCE = 500
-
-
-class Relabelled(NamedTuple):
-    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
-
-    tick: int
-    collection: str
-    id: str
-    label: int
-    former: int
-    placed: int
-    """The label and the tick of the version before. Where the tick is this one's own, the same version was placed again, and lies
-    as a late run in the view of whoever was shown it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecallMark:
-    """A member has seen a recall, or an account of it acknowledges it. The first time counts."""
-
-    id: str
-    account: str = ""
-    """"" when it was only seen."""
-
-
 class Placed(NamedTuple):
     """What became of one NewObject: its verdict, and its tick when it was stored. Objects of one label get neighbouring
     ticks, so an act's ticks need not rise in the order its objects were given in."""
@@ -317,6 +274,9 @@ class MovedObject(NamedTuple):
     version: str
     sha256: bytes
     item: bytes
+
+    def listed(self, tick: int) -> str:
+        return listed(tick, self.id, self.version, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,8 +340,12 @@ class Act:
     sizes: tuple[ListSize, ...] = ()
     view: ViewChange | None = None
     marks: tuple[RecallMark, ...] = ()
+    held: tuple[HeldRow, ...] = ()
+    runs: tuple[FeedRunRow, ...] = ()
     told: int = 0
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
+    noticed: str = ""
+    """The recall whose notice these objects are; Outdated when it has one already."""
     moves: int | None = None
     """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
 
@@ -457,7 +421,9 @@ class Epochs:
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
     views: int
     """Rises with every step of any member's view."""
-    moves: int
+    ruled: int = 0
+    """The last tick there was when registry or agreement last changed: what was given by the rules of before lies up to it."""
+    moves: int = 0
     """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
     see it."""
 
@@ -511,6 +477,9 @@ class Registry:
     revoked: dict[str, RevokedCert]
     collections: tuple[Collection, ...]
     trust_list: TrustListRow | None
+    statements: tuple[Statement, ...] = ()
+    """Those that bind, oldest first."""
+    releases: tuple[ReleaseRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,7 +525,7 @@ class HeldObject:
     """(tick, label id) of each placement."""
 
 
-class Store(Protocol):
+class Store(FeedRecords, Protocol):
     """Reads may lag a write of another process by nothing: they see every commit that returned before they began. Only
     `page` and `spans` may come from a replica, and then see at least all that `epochs` has told this process of."""
 
@@ -620,6 +589,10 @@ class Store(Protocol):
         ...
 
     async def proposals(self) -> Proposals: ...
+
+    async def statements(self) -> list[Statement]:
+        """All that members ever said, oldest first."""
+        ...
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         """Every label under which something was placed after that tick, by id."""
@@ -693,6 +666,10 @@ class Store(Protocol):
 
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         """A member's, or everybody's, oldest first."""
+        ...
+
+    async def unnoticed(self) -> list[RecallRow]:
+        """Those whose notice is still to be made, oldest first, some of them."""
         ...
 
     async def relabelled(self) -> list[Relabelled]:

@@ -10,8 +10,17 @@ import asyncpg
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
+from exchange.model.recall import RecallRow, Relabelled
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store import postgres_append, postgres_late, postgres_read, postgres_recover, postgres_runs
+from exchange.store import (
+    postgres_append,
+    postgres_feeds,
+    postgres_late,
+    postgres_read,
+    postgres_recover,
+    postgres_runs,
+)
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -23,13 +32,12 @@ from exchange.store.contract import (
     LabelRow,
     Opening,
     Proposals,
-    RecallRow,
     Registry,
-    Relabelled,
     Sample,
     StatusRow,
     TreeRow,
 )
+from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare
 from exchange.store.runs import PageQuery
 
@@ -171,7 +179,7 @@ class PostgresStore:
     async def epochs(self) -> Epochs:
         row = await self._read(
             lambda db: db.fetchrow(
-                "SELECT state, last_tick, agreement, registry, revision, views, moves FROM head WHERE k = 0"
+                "SELECT state, last_tick, agreement, registry, revision, views, ruled, moves FROM head WHERE k = 0"
             )
         )
         epochs = Epochs(*row)
@@ -189,6 +197,9 @@ class PostgresStore:
 
     async def proposals(self) -> Proposals:
         return await self._snapshot(postgres_read.proposals)
+
+    async def statements(self) -> list[Statement]:
+        return await self._read(postgres_read.statements)
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         return await self._read(lambda db: postgres_read.labels(db, since))
@@ -249,11 +260,23 @@ class PostgresStore:
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: postgres_late.recalls(db, member))
 
+    async def unnoticed(self) -> list[RecallRow]:
+        return await self._read(postgres_late.unnoticed)
+
     async def relabelled(self) -> list[Relabelled]:
         return await self._read(postgres_late.relabelled)
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: postgres_read.list_sizes(db, member, collection))
+
+    async def feeds(self, members: list[str]) -> list[FeedRunRow]:
+        return await self._read(lambda db: postgres_feeds.feeds(db, members))
+
+    async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:
+        return await self._read(lambda db: postgres_feeds.feed_runs(db, member, feed))
+
+    async def held_values(self, members: list[str]) -> list[HeldRow]:
+        return await self._read(lambda db: postgres_feeds.held_values(db, members))
 
     # --- the ledger ---
 

@@ -14,6 +14,8 @@ import asyncpg
 from exchange.clock import Clock
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.recall import RecallMark
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun
 from exchange.store.contract import (
     WRITABLE,
@@ -28,7 +30,6 @@ from exchange.store.contract import (
     ErasePrivate,
     Halted,
     Outdated,
-    RecallMark,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
@@ -39,19 +40,22 @@ from exchange.store.contract import (
     must_be_steady,
     stamped,
 )
+from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
+from exchange.store.postgres_feeds import note, put_release
+from exchange.store.postgres_feeds import record as record_run
 from exchange.store.postgres_late import step
 from exchange.store.postgres_place import Mark as PlacingMark
 from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection, arrays
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
-_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head WHERE k = 0 FOR UPDATE"
+_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, ruled, moves FROM head WHERE k = 0 FOR UPDATE"
 # A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
 # could lie before the commits that were waited for.
 _UNDER_LOCK = (
@@ -65,11 +69,12 @@ _ROWS = (
     " INSERT INTO leaf_private (log, idx, salt, payload)"
     " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])"
 )
+_NOTICED = "UPDATE recall SET noticed = true WHERE id = $1 AND NOT noticed RETURNING 1"
 _COUNTERS = (
     "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
     " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
-    " views = $16, moves = $17"
+    " views = $16, ruled = $17, moves = $18"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
     " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
@@ -97,8 +102,19 @@ class _Transaction:
         until_us: int | None,
     ) -> None:  # fmt: skip
         self.db = db
-        state, last_tick, last_time, seq, *others = head
-        self.agreement, self.pol, self.registry, self.revision, self.views, self.moves = others
+        (
+            state,
+            last_tick,
+            last_time,
+            seq,
+            self.agreement,
+            self.pol,
+            self.registry,
+            self.revision,
+            self.views,
+            self.ruled,
+            self.moves,
+        ) = head
         if state not in WRITABLE:
             raise Halted(state)
         now_us, last_vid, last_label = under_lock[0][3:]
@@ -118,11 +134,11 @@ class _Transaction:
 
     def mark(self) -> _Mark:
         return (
-            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views
+            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views, self.ruled
         )  # fmt: skip
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views = mark
+        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views, self.ruled = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
         del self.statuses[statuses:]
@@ -166,10 +182,7 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
-        if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
-            raise Outdated
-        for mark in act.marks:
-            await _mark(self.db, mark, self.time_us)
+        await self._take_down(act)
         late = await self._step(act.view) if act.view is not None else ()
         self.views += self.placing.steps
         stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
@@ -179,21 +192,40 @@ class _Transaction:
             self.statuses.append(record.status)
         if record.recalls:
             await self.db.executemany(
-                "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
-                " acknowledged_us, account) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+                " seen_us, acknowledged_us, account, noticed)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
                 map(astuple, record.recalls),
             )
         return Done(stamp, leaves)
+
+    async def _take_down(self, act: Act) -> None:
+        """What the act says beside the objects: of recalls, of values held, of feeds."""
+        if act.told and await self.db.fetchval("DELETE FROM relabelled WHERE tick = $1 RETURNING 1", act.told) is None:
+            raise Outdated
+        if act.noticed and await self.db.fetchval(_NOTICED, act.noticed) is None:
+            raise Outdated
+        for mark in act.marks:
+            await _mark(self.db, mark, self.time_us)
+        if act.held:
+            await note(self.db, act.held, self.time_us)
+        for run in act.runs:
+            await record_run(self.db, run)
 
     async def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
             raise Outdated
         laid = self.placing.laid
-        given = await step(self.db, change, max(laid.last_tick, self.time_us - 1))
+        given = await step(self.db, change, self._ahead)
         if given:
             laid.last_tick = given[-1].last_tick
         self.views += 1
         return tuple(given)
+
+    @property
+    def _ahead(self) -> int:
+        """What is placed from now on lies behind it."""
+        return max(self.placing.laid.last_tick, self.time_us - 1)
 
     # --- registry and agreements ---
 
@@ -201,7 +233,9 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             await self._adopt(change)
             return
-        self.registry += 1
+        if not isinstance(change, Statement) or change.binds:
+            self.registry += 1
+            self.ruled = self._ahead
         await _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     async def _adopt(self, row: AgreementRow) -> None:
@@ -213,6 +247,7 @@ class _Transaction:
             *astuple(replace(row, adopted_us=self.time_us)),
         )
         self.agreement = row.number
+        self.ruled = self._ahead
         self.pol = f"{row.name}@{row.number}"
 
     # --- the end ---
@@ -228,7 +263,7 @@ class _Transaction:
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
             _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
-            self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
+            self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.ruled, self.moves + self.placing.moves,
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")
@@ -342,6 +377,13 @@ async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
 
 
+async def _put_statement(db: Connection, row: Statement) -> None:
+    await db.execute(
+        "INSERT INTO statement (id, kind, member, about, words, jws, made_us) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        *astuple(row),
+    )
+
+
 async def _block(db: Connection, one: BlockPrivate) -> None:
     sql = "UPDATE leaf_private SET blocked = true WHERE log = $1 AND idx = $2 AND NOT blocked"
     if await db.execute(sql, one.log, one.index) != "UPDATE 1":
@@ -365,7 +407,9 @@ _CHANGES: dict[type, Callable[[Connection, Any], Awaitable[None]]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    Statement: _put_statement,
     StateChange: _pass_to,
     BlockPrivate: _block,
     ErasePrivate: _erase,
+    ReleaseRow: put_release,
 }

@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
+from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View
-from exchange.store.contract import RELABELLED_AT_ONCE, Outdated, RecallRow, Relabelled, Turn, ViewChange, Waiting
+from exchange.store.contract import Outdated, Turn, ViewChange, Waiting
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
 from exchange.store.postgres_session import Connection, arrays
+
+_RECALLS = (
+    "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
+    " acknowledged_us, account, noticed FROM recall"
+)
 
 
 async def view(db: Connection, member: str) -> View | None:
@@ -29,12 +35,14 @@ async def late(db: Connection, member: str, collection: str) -> list[LateRun]:
 
 async def recalls(db: Connection, member: str | None) -> list[RecallRow]:
     """See Store.recalls."""
-    rows = await db.fetch(
-        "SELECT id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us, acknowledged_us, account"
-        " FROM recall WHERE $1::text IS NULL OR member = $1 ORDER BY opened_us, id",
-        member,
-    )
-    return [RecallRow(*row) for row in rows]
+    sql = f"{_RECALLS} WHERE $1::text IS NULL OR member = $1 ORDER BY opened_us, id"
+    return [RecallRow(*row) for row in await db.fetch(sql, member)]
+
+
+async def unnoticed(db: Connection) -> list[RecallRow]:
+    """See Store.unnoticed."""
+    sql = f"{_RECALLS} WHERE NOT noticed ORDER BY opened_us, id LIMIT $1"
+    return [RecallRow(*row) for row in await db.fetch(sql, UNNOTICED_AT_ONCE)]
 
 
 async def relabelled(db: Connection) -> list[Relabelled]:

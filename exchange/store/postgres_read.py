@@ -10,7 +10,9 @@ from typing import Any
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
+from exchange.model.statement import Statement
 from exchange.model.view import Window
+from exchange.store import postgres_feeds
 from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
@@ -266,6 +268,8 @@ async def registry(db: Connection) -> Registry:
         revoked={row[0]: RevokedCert(*row) for row in revoked},
         collections=tuple(await _collections(db)),
         trust_list=TrustListRow(*trust) if trust else None,
+        statements=tuple([one for one in await statements(db) if one.binds]),
+        releases=await postgres_feeds.releases(db),
     )
 
 
@@ -308,6 +312,11 @@ async def agreements(db: Connection) -> list[AgreementRow]:
 
 
 _AGREEMENTS = "SELECT number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause FROM agreement"
+
+
+async def statements(db: Connection) -> list[Statement]:
+    sql = "SELECT id, kind, member, about, words, jws, made_us FROM statement ORDER BY position"
+    return [Statement(*row) for row in await db.fetch(sql)]
 
 
 async def proposals(db: Connection) -> Proposals:

@@ -15,8 +15,10 @@ from typing import TypeVar
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.model.page import Filter, Page, Spans
+from exchange.model.recall import RecallRow, Relabelled
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store import sqlite_append, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
+from exchange.store import sqlite_append, sqlite_feeds, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
 from exchange.store.contract import (
     Act,
     AgreementRow,
@@ -28,13 +30,12 @@ from exchange.store.contract import (
     LabelRow,
     Opening,
     Proposals,
-    RecallRow,
     Registry,
-    Relabelled,
     Sample,
     StatusRow,
     TreeRow,
 )
+from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
@@ -209,7 +210,7 @@ class SqliteStore:
 
     async def epochs(self) -> Epochs:
         row = self._glance.execute(
-            "SELECT state, last_tick, agreement, registry, revision, views, moves FROM head"
+            "SELECT state, last_tick, agreement, registry, revision, views, ruled, moves FROM head"
         ).fetchone()
         return Epochs(*row)
 
@@ -224,6 +225,9 @@ class SqliteStore:
 
     async def proposals(self) -> Proposals:
         return await self._read(sqlite_read.proposals)
+
+    async def statements(self) -> list[Statement]:
+        return await self._read(sqlite_read.statements)
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         return await self._read(lambda db: sqlite_read.labels(db, since))
@@ -280,11 +284,23 @@ class SqliteStore:
     async def recalls(self, member: str | None = None) -> list[RecallRow]:
         return await self._read(lambda db: sqlite_late.recalls(db, member))
 
+    async def unnoticed(self) -> list[RecallRow]:
+        return await self._read(sqlite_late.unnoticed)
+
     async def relabelled(self) -> list[Relabelled]:
         return await self._read(sqlite_late.relabelled)
 
     async def list_sizes(self, member: str, collection: str) -> dict[str, int]:
         return await self._read(lambda db: sqlite_read.list_sizes(db, member, collection))
+
+    async def feeds(self, members: list[str]) -> list[FeedRunRow]:
+        return await self._read(lambda db: sqlite_feeds.feeds(db, members))
+
+    async def feed_runs(self, member: str, feed: str) -> list[FeedRunRow]:
+        return await self._read(lambda db: sqlite_feeds.feed_runs(db, member, feed))
+
+    async def held_values(self, members: list[str]) -> list[HeldRow]:
+        return await self._read(lambda db: sqlite_feeds.held_values(db, members))
 
     # --- the ledger ---
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
+from exchange.model.recall import RecallMark
+from exchange.model.statement import Statement
 from exchange.model.view import LateRun
 from exchange.store.contract import (
     WRITABLE,
@@ -25,7 +27,6 @@ from exchange.store.contract import (
     ErasePrivate,
     Halted,
     Outdated,
-    RecallMark,
     RevokeSigningCert,
     ScheduleRow,
     Stamp,
@@ -35,15 +36,20 @@ from exchange.store.contract import (
     must_be_steady,
     stamped,
 )
+from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
+from exchange.store.sqlite_feeds import note, put_release
+from exchange.store.sqlite_feeds import record as record_run
 from exchange.store.sqlite_late import step
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 from exchange.store.sqlite_rows import insert_rows
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
+_NOTICED = "UPDATE recall SET noticed = 1 WHERE id = ? AND noticed = 0"
+
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -55,7 +61,18 @@ def extend(
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(act.objects or act.removals or act.changes or act.sizes or act.view or act.marks or act.told)
+        writes = bool(
+            act.objects
+            or act.removals
+            or act.changes
+            or act.sizes
+            or act.view
+            or act.marks
+            or act.held
+            or act.runs
+            or act.told
+            or act.noticed
+        )
         if writes:
             db.execute("SAVEPOINT act")
         undo = transaction.mark()
@@ -80,23 +97,34 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None) -> None:
         self.db = db
         row = db.execute(
-            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head"
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, ruled, moves FROM head"
         ).fetchone()
-        state, last_tick, last_time, seq, *others = row
-        self.agreement, self.pol, self.registry, self.revision, self.views, self.moves = others
+        (
+            state,
+            last_tick,
+            last_time,
+            seq,
+            self.agreement,
+            self.pol,
+            self.registry,
+            self.revision,
+            self.views,
+            self.ruled,
+            self.moves,
+        ) = row
         if state not in WRITABLE:
             raise Halted(state)
         must_be_steady(now_us, last_time, until_us)
         # The clock may step back; order may not (ledger design, 3.8).
-        self.time_us = max(now_us, last_time)
+        self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)
         self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
 
     def mark(self) -> _Mark:
-        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
+        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views, self.ruled
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, self.views = mark
+        placing, leaves, self.agreement, self.pol, self.registry, self.views, self.ruled = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
 
@@ -115,10 +143,7 @@ class _Transaction:
                 " ON CONFLICT (member, collection, kind) DO UPDATE SET count = excluded.count",
                 map(astuple, act.sizes),
             )
-        if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
-            raise Outdated
-        for mark in act.marks:
-            self.db.execute(*_marked(mark, self.time_us))
+        self._take_down(act)
         late = self._step(act.view) if act.view is not None else ()
         self.views += self.placing.steps
         stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
@@ -129,21 +154,38 @@ class _Transaction:
                 "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
             )
         self.db.executemany(
-            "INSERT INTO recall (id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us,"
-            " acknowledged_us, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+            " seen_us, acknowledged_us, account, noticed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             map(astuple, record.recalls),
         )
         return Done(stamp, leaves)
 
+    def _take_down(self, act: Act) -> None:
+        """What the act says beside the objects: of recalls, of values held, of feeds."""
+        if act.told and not self.db.execute("DELETE FROM relabelled WHERE tick = ?", (act.told,)).rowcount:
+            raise Outdated
+        if act.noticed and not self.db.execute(_NOTICED, (act.noticed,)).rowcount:
+            raise Outdated
+        for mark in act.marks:
+            self.db.execute(*_marked(mark, self.time_us))
+        if act.held:
+            note(self.db, act.held, self.time_us)
+        for run in act.runs:
+            record_run(self.db, run)
+
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
             raise Outdated
-        ahead = max(self.placing.last_tick, self.time_us - 1)
-        given = step(self.db, change, ahead)
+        given = step(self.db, change, self._ahead)
         if given:
             self.placing.last_tick = given[-1].last_tick
         self.views += 1
         return tuple(given)
+
+    @property
+    def _ahead(self) -> int:
+        """What is placed from now on lies behind it."""
+        return max(self.placing.last_tick, self.time_us - 1)
 
     # --- registry and agreements ---
 
@@ -151,7 +193,9 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             self._adopt(change)
             return
-        self.registry += 1
+        if not isinstance(change, Statement) or change.binds:
+            self.registry += 1
+            self.ruled = self._ahead
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
@@ -163,6 +207,7 @@ class _Transaction:
             astuple(replace(row, adopted_us=self.time_us)),
         )
         self.agreement = row.number
+        self.ruled = self._ahead
         self.pol = f"{row.name}@{row.number}"
 
     # --- the end ---
@@ -179,7 +224,7 @@ class _Transaction:
         )
         db.execute(
             "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
-            " views = ?, moves = ?",
+            " views = ?, ruled = ?, moves = ?",
             (
                 self.placing.last_tick,
                 self.time_us,
@@ -189,6 +234,7 @@ class _Transaction:
                 self.registry,
                 self.revision + self.placing.changed,
                 self.views,
+                self.ruled,
                 self.moves + self.placing.moves,
             ),
         )
@@ -303,6 +349,13 @@ def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
     db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
 
 
+def _put_statement(db: sqlite3.Connection, row: Statement) -> None:
+    db.execute(
+        "INSERT INTO statement (id, kind, member, about, words, jws, made_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        astuple(row),
+    )
+
+
 def _block(db: sqlite3.Connection, one: BlockPrivate) -> None:
     sql = "UPDATE leaf_private SET blocked = 1 WHERE log = ? AND idx = ? AND blocked = 0"
     if not db.execute(sql, (one.log, one.index)).rowcount:
@@ -326,7 +379,9 @@ _CHANGES: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ApprovalRow: _put_approval,
     ScheduleRow: _put_schedule,
     TrustListRow: _put_trust_list,
+    Statement: _put_statement,
     StateChange: _pass_to,
     BlockPrivate: _block,
     ErasePrivate: _erase,
+    ReleaseRow: put_release,
 }

@@ -2,14 +2,21 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
+from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View, Window
-from exchange.store.contract import RELABELLED_AT_ONCE, Outdated, RecallRow, Relabelled, Turn, ViewChange
+from exchange.store.contract import Outdated, Turn, ViewChange
 from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
+
+_RECALLS = (
+    "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
+    " acknowledged_us, account, noticed FROM recall"
+)
 
 
 def view(db: sqlite3.Connection, member: str) -> View | None:
@@ -37,12 +44,17 @@ def late(db: sqlite3.Connection, member: str, collection: str) -> list[LateRun]:
 
 def recalls(db: sqlite3.Connection, member: str | None) -> list[RecallRow]:
     """See Store.recalls."""
-    rows = db.execute(
-        "SELECT id, member, collection, cause, countries, what, opened_us, due_us, required, seen_us, acknowledged_us, account"
-        " FROM recall WHERE ? IS NULL OR member = ? ORDER BY opened_us, id",
-        (member, member),
-    )
-    return [replace(one, required=bool(one.required)) for one in (RecallRow(*row) for row in rows)]
+    return _recalls(db.execute(f"{_RECALLS} WHERE ? IS NULL OR member = ? ORDER BY opened_us, id", (member, member)))
+
+
+def unnoticed(db: sqlite3.Connection) -> list[RecallRow]:
+    """See Store.unnoticed."""
+    return _recalls(db.execute(f"{_RECALLS} WHERE noticed = 0 ORDER BY opened_us, id LIMIT ?", (UNNOTICED_AT_ONCE,)))
+
+
+def _recalls(rows: Iterable[Sequence[Any]]) -> list[RecallRow]:
+    made = (RecallRow(*row) for row in rows)
+    return [replace(one, required=bool(one.required), noticed=bool(one.noticed)) for one in made]
 
 
 def relabelled(db: sqlite3.Connection) -> list[Relabelled]:

@@ -10,7 +10,9 @@ from typing import Any
 from exchange.ledger.merkle import Frontier, leaf_hash, root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
 from exchange.model.page import Page, Row
+from exchange.model.statement import Statement
 from exchange.model.view import Window
+from exchange.store import sqlite_feeds
 from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
@@ -304,6 +306,8 @@ def registry(db: sqlite3.Connection) -> Registry:
             },
             collections=tuple(_collections(db)),
             trust_list=_trustnumber_list(db),
+            statements=tuple([one for one in statements(db) if one.binds]),
+            releases=sqlite_feeds.releases(db),
         )
     finally:
         db.execute("COMMIT")
@@ -350,6 +354,11 @@ def agreements(db: sqlite3.Connection) -> list[AgreementRow]:
 
 
 _AGREEMENTS = "SELECT number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause FROM agreement"
+
+
+def statements(db: sqlite3.Connection) -> list[Statement]:
+    sql = "SELECT id, kind, member, about, words, jws, made_us FROM statement ORDER BY position"
+    return [Statement(*row) for row in db.execute(sql)]
 
 
 def proposals(db: sqlite3.Connection) -> Proposals:

@@ -9,13 +9,14 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from certs.jcs import canonical
 from exchange.model.page import Filter
 from exchange.rules import Caller
 from exchange.store.contract import NewObject
 from exchange.taxii.resources import OBJECTS
 from policies.label import Label
 from tests.places import Place
-from tests.properties.test_late_properties import COLLECTION, Reader, Scene, label, member, scene, split
+from tests.properties.test_late_properties import COLLECTION, Reader, Scene, label, member, scene
 
 AUTHOR = "us-one"
 OF = (AUTHOR, "indicator")
@@ -40,7 +41,7 @@ class Poller:
         glance = await self.scene.rulebook.glance()
         caller = Caller(glance.rules.registry.members[self.slug], "acct")
         released = await self.scene.release.page(caller, glance, COLLECTION, Filter(), self.place, 100, OBJECTS)
-        self.had += split(released.sheet.content)
+        self.had += map(canonical, orjson.loads(b"[%b]" % released.sheet.content))
         self.place = max(self.place, released.sheet.last_us)
         self.steps.append((await self.scene.store.epochs()).views - before)
 

@@ -390,6 +390,48 @@ async def test_one_country_tightens_at_once_and_it_ends_by_itself(bench: Bench) 
     assert (await bench.refused(services.agreements.tighten(OPERATOR, document, known)))[0] == "overlay-agreement"
 
 
+async def test_who_tightened_may_lift_it_early_and_what_both_signed_is_in_force_again(bench: Bench) -> None:
+    """The very same document, by digest: lifting gives nobody anything that both countries had not signed."""
+    services = bench.services
+    lift, since = services.agreements.lift, await bench.size()
+    agreed = (await in_force(services))[1]
+    document = overlay(agreed, bench.clock.now_us(), name="us-lifted")
+    approved = tightening(bench.home, document, ["US-1", "US-2"])
+    await services.agreements.tighten(OPERATOR, document, approved)
+    other = overlay(
+        agreed, bench.clock.now_us(), name="mx-stays", country="MX", rule="STAYS", more='from.members = ["us-customs"]'
+    )
+    await services.agreements.tighten(OPERATOR, other, tightening(bench.home, other, ["MX-1", "MX-2"]))
+    assert await bench.effect("mx-ciber") == ("deny", "F-US-PORTS")
+
+    for who, decision, code in (
+        (["MX-1", "MX-2"], "lift", "approval-country"),
+        (["US-1"], "lift", "approval-missing"),
+        (["US-1", "US-2"], "tighten", "approval-decision"),
+    ):
+        given = tightening(bench.home, document, who, decision)
+        assert (await bench.refused(lift(OPERATOR, document, given)))[0] == code
+    released = tightening(bench.home, document, ["US-1", "US-2"], "lift")
+    in_mexico = await bench.size("mx")
+    await lift(OPERATOR, document, released)
+
+    rules = await services.rulebook.current()
+    assert [one.overlay_id for one in rules.overlays] == ["mx-stays"], "another's stays"
+    assert rules.agreed is not None and rules.agreed.sha256 == agreed.sha256
+    assert (await bench.effect("mx-ciber"))[0] == "permit"
+    [entry] = [one for one in await bench.told(since) if one["t"] == "policy.lift"]
+    assert entry["pub"]["approvers"] == ["us-appr-1", "us-appr-2"]
+    [notice] = await bench.told(in_mexico, "mx")
+    assert (notice["t"], notice["pub"]["act"]) == ("policy.notice", "policy.lift")
+    assert (await bench.refused(lift(OPERATOR, document, released)))[0] == "overlay-unknown"
+    replayed = bench.services.agreements.tighten(OPERATOR, document, approved)
+    assert (await bench.refused(replayed))[0] == "overlay-known", "its signatures are used up"
+
+    await lift(OPERATOR, other, tightening(bench.home, other, ["MX-1", "MX-2"], "lift"))
+    rules = await services.rulebook.current()
+    assert rules.agreement == rules.agreed, "judged by what both signed, and by nothing else"
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [

@@ -211,13 +211,19 @@ async def test_no_answer_holds_what_an_indicator_says(story: Story) -> None:
 
 
 async def test_domestic_traffic_of_one_country_changes_no_byte_for_the_other(story: Story) -> None:
+    # One that is refused is an entry itself, in `refused`: told at once, or counted with others of its minute.
+    names = [
+        name
+        for name in sorted(QUESTIONS.keys() - OF_THE_ASKING)
+        if (await story.raw(MX, name, **words(story, name)))[0] == 200
+    ]
+    assert len(names) > 10
+
     async def asked() -> dict[str, list[bytes]]:
         # Rows and ends; the head names the logs' sizes, which grow by the asking itself.
-        return {
-            name: (await story.raw(MX, name, **words(story, name)))[1].splitlines()[1:-1]
-            for name in QUESTIONS.keys() - OF_THE_ASKING
-        }
+        return {name: (await story.raw(MX, name, **words(story, name)))[1].splitlines()[1:-1] for name in names}
 
+    await story.settled()  # what was asked before is told of once it is signed
     before = await asked()
     world = story.world
     await world.post("us-cyber", *[world.signed("us-cyber") for _ in range(5)], to="us-domestic")
@@ -300,6 +306,34 @@ async def test_a_copy_answers_as_the_hub_does(story: Story, copy: Path) -> None:
             here = await answer(Asked(question, until=story.ended, **given), source, mine)
             there = await story.ask(auditor, question, until=story.ended, **given)
             assert list(there.rows) == here.rows, question
+
+
+@pytest.mark.parametrize("auditor", OWN_LOG)
+async def test_a_countrys_pack_answers_as_the_hub_does(story: Story, tmp_path: Path, auditor: str) -> None:
+    """It opens only what its own organisations did; of the other's pages it lists the objects, which is enough to prove them."""
+    policies = read_policies(story.world.settings.witness_policy)
+    source, marks = open_copy(await story.pack(tmp_path / "pack", OWN_LOG[auditor]), policies)
+    assert [mark.log for mark in marks] == ["both", OWN_LOG[auditor]]
+    subjects = [
+        words(story, "who-saw"),
+        *({"object": one["id"]} for one in (story.mexican, story.domestic, story.withdrawn)),
+    ]
+    asked = [(question, words(story, question)) for question in QUESTIONS.keys() - OF_THE_ASKING]
+    for question, given in [*asked, *(("who-saw", one) for one in subjects)]:
+        here = await answer(Asked(question, until=story.ended, **given), source, marks)
+        there = await story.ask(auditor, question, until=story.ended, **given)
+        assert list(there.rows) == here.rows, (question, given)
+
+
+async def test_the_joint_pack_proves_who_saw_what_crossed_and_opens_nothing(story: Story, tmp_path: Path) -> None:
+    pack = await story.pack(tmp_path / "pack", "both")
+    source, marks = open_copy(pack, read_policies(story.world.settings.witness_policy))
+    found = await answer(Asked("who-saw", **words(story, "who-saw")), source, marks)
+    assert brief(found, "log", "member", "evidence") == [("both", "mx-aduanas", "proved")]
+    assert not list(pack.rglob("open"))
+    text = b"".join(one.read_bytes() for one in (pack / "both" / "pages").rglob("*.jsonl"))
+    assert b"ticks" in text and b"items" in text
+    assert all(personal not in text for personal in (b"127.0.0.1", b"Python", b"salt"))
 
 
 async def test_a_copy_that_fails_answers_nothing(story: Story, tmp_path: Path) -> None:

@@ -430,7 +430,7 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     tried = terminal("feed", "test", *form, "--json")
     assert tried.code == 1
     assert (tried.json["looked_at"], tried.json["held"]) == (3, 1)
-    assert [one["code"] for one in tried.json["refused"]] == ["warninglist", "record-form"]
+    assert [one["code"] for one in tried.json["refused"]] == ["warninglist-held", "record-form"]
     terminal.well("feed", "add", "mine", *form, *of, "--collection", "vulnerabilities", "--tlp", "clear")
     assert [one["name"] for one in terminal.well("feed", "list", *of, "--json").json] == ["kev", "mine"]
     twice = terminal("feed", "add", "mine", *form, *of, lang="es_MX.UTF-8")
@@ -445,7 +445,7 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     [run] = ran.json
     assert (ran.code, run["accepted"], run["held"], run["skipped"]) == (1, 2, 1, 1)
     assert {one["code"] for one in terminal.well("feed", "errors", "mine", "--json").json} == {
-        "warninglist",
+        "warninglist-held",
         "record-value",
     }
     # What the feed brought reaches the other country by hand, too, and a mixed page is proved in both logs.

@@ -16,12 +16,10 @@ import pytest
 from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
 from exchange.hub import running
-from exchange.ledger.note import Checkpoint, split_note
 from exchange.times import as_millis_text, as_text
-from exchange.web.services import Services
 from policies.markings import CAVEAT_MARKINGS
 from tests.postgres import Databases
-from tests.taxii import UNKNOWN
+from tests.taxii import UNKNOWN, heads
 from tests.viewing import Answer, Viewer
 from tests.world import TLP2, Founded, World, found
 
@@ -101,8 +99,8 @@ async def play(
             await services.release.flush_sums()
             await services.publisher.publish_once()
             await services.records.anchor()
-            heads = {log: await _head(services, log) for log in ("both", country.lower())}
-            await services.records.exported(OPERATOR, heads, to=country.lower(), openings=True, since={})
+            taken = await heads(world, "both", country.lower())
+            await services.records.exported(OPERATOR, taken, to=country.lower(), openings=True, since={})
             await services.publisher.publish_once()
             await _read_logs(auditor, country.lower())
         logs = {}
@@ -110,12 +108,6 @@ async def play(
             size = (await services.store.trees())[log].size
             logs[log] = await services.store.leaves(log, 0, size)
         return seer.heard + auditor.heard, logs
-
-
-async def _head(services: Services, log: str) -> Checkpoint:
-    note = await services.publisher.newest_note(log)
-    assert note is not None
-    return Checkpoint.parse(split_note(note)[0])
 
 
 async def _read_logs(auditor: Viewer, own: str) -> None:

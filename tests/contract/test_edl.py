@@ -269,7 +269,7 @@ async def test_revoked_expired_not_yet_and_deleted_are_gone(world: World, fresh:
 async def test_a_members_own_are_taken_in_by_nobody(world: World, fresh: str) -> None:
     for pattern in ("[ipv4-addr:value = '203.0.113.70']", "[domain-name:value = 'vpn.puerto.example.org']"):
         status = await world.post("us-cyber", world.signed("us-cyber", pattern=pattern), to=fresh)
-        assert status["failures"][0]["x_code"] == "warninglist"
+        assert status["failures"][0]["x_code"] == "warninglist-held"
     # Many devices block all that is below a domain, so one that has a member's below it is not listed either.
     await put(world, "us-cyber", fresh, "[domain-name:value = 'example.org']")
     await put(world, "us-cyber", fresh, "[domain-name:value = 'puerta.example.org']")

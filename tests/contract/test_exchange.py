@@ -141,11 +141,10 @@ async def test_private_addresses_do_not_become_indicators(world: World) -> None:
 
 
 async def test_a_value_that_should_be_held_is_refused_and_told_what_to_do(world: World) -> None:
-    """Nobody can release a hold yet, so it fails closed."""
     sent = world.signed("us-cyber", pattern="[ipv4-addr:value = '8.8.8.8']")
     refused = failure(await world.post("us-cyber", sent, **{"Accept-Language": "es"}))
-    assert (refused["x_code"], refused["x_field"]) == ("warninglist", "pattern")
-    assert "pida antes la confirmación del operador" in refused["message"]
+    assert (refused["x_code"], refused["x_field"]) == ("warninglist-held", "pattern")
+    assert "pida que lo libere el operador" in refused["message"]
     assert sent["id"] not in await world.pull("us-cyber")
 
 

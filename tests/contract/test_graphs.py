@@ -1,15 +1,22 @@
 """What connects objects, on a whole hub: it travels only with all that it connects, wherever one looks for it."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from certs.keys import thumbprint
+from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
-from exchange.times import as_millis_text
+from exchange.model.member import Status
+from exchange.times import as_datetime, as_millis_text
 from policies.markings import CAVEAT_MARKINGS
-from tests.taxii import collection
+from policies.terms import TERMS_EXTENSION
+from tests.contract.test_notices import notices
+from tests.contract.test_originators_terms import marked
+from tests.taxii import call, collection, leaves
 from tests.world import TLP2, World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -146,6 +153,79 @@ async def test_what_refers_to_a_deleted_object_is_withheld(world: World, fresh: 
         assert answer.status == 200
     assert await world.pull(READER, fresh) == [other["id"]]
     assert relation["id"] in await world.pull("us-cyber", fresh)
+
+
+async def withdrawn(world: World, of: str, slug: str = READER) -> set[str]:
+    return {one["id"] for notice in await notices(world, of, slug) for one in notice["withdraws"]}
+
+
+async def test_what_closes_because_of_an_end_is_named_to_who_had_it(world: World, fresh: str) -> None:
+    end, gone, other = (indicator(world) for _ in range(3))
+    hidden = indicator(world, "us-cyber", NOFORN)
+    relations = [related(world, one, other) for one in (end, gone, hidden)]
+    await send(world, fresh, end, gone, hidden, other, *relations)
+    assert relations[0]["id"] in await world.pull(READER, fresh)
+    await send(world, fresh, newer(world, end, NOFORN))
+    assert await withdrawn(world, fresh) == {end["id"], relations[0]["id"]}
+    assert (await call(world, "us-cyber", "DELETE", f"collections/{fresh}/objects/{gone['id']}/"))[0] == 200
+    told = {end["id"], gone["id"], relations[0]["id"], relations[1]["id"]}
+    assert await withdrawn(world, fresh) == told, "and nothing of the one that it never had"
+    assert await withdrawn(world, fresh, "us-customs") == {gone["id"], relations[1]["id"]}, (
+        "who may have the stricter one keeps it"
+    )
+
+
+async def test_what_was_placed_again_is_named_when_the_rules_close_it(world: World, fresh: str) -> None:
+    """It lies where it was for who had it, long before it came under the label that closes."""
+    end, other, third = indicator(world, "us-customs"), indicator(world), indicator(world)
+    third = world.sign(
+        "us-cyber", {name: value for name, value in third.items() if name != "extensions"} | {"confidence": 60}
+    )
+    relations = [related(world, end, one) for one in (other, third)]
+    await send(world, fresh, end, slug="us-customs")
+    await send(world, fresh, other, third, *relations)
+    everything = {one["id"] for one in (end, other, third, *relations)}
+    assert set(await world.pull(READER, fresh)) == everything
+    governance = world.hub.services.governance
+    try:
+        await governance.set_status(OPERATOR, "us-customs", Status.SUSPENDED)
+        weaker = newer(world, other) | {"confidence": 60}  # under the label of the third: so come their relationships
+        await send(world, fresh, world.sign("us-cyber", {k: v for k, v in weaker.items() if k != "extensions"}))
+        assert await withdrawn(world, fresh) == {end["id"], *(one["id"] for one in relations)}
+        found = [one.row for one in await world.hub.services.recalls.everybodys() if one.row.collection == fresh]
+        assert {one.cause for one in found if one.member == READER} == {"suspension"}
+    finally:
+        await governance.set_status(OPERATOR, "us-customs", Status.ACTIVE)
+    assert everything <= set(await world.pull(READER, fresh))
+
+
+async def test_what_refers_to_what_a_lost_key_signed_is_placed_again_with_an_entry(world: World, fresh: str) -> None:
+    world.clock.advance(seconds=60)  # type: ignore[attr-defined]
+    since_us = world.clock.now_us()
+    end, other = indicator(world, "us-maritime"), indicator(world)
+    relation = related(world, end, other)
+    await send(world, fresh, end, slug="us-maritime")
+    await send(world, fresh, other, relation)
+    assert relation["id"] in await world.pull(READER, fresh)
+    before = len([one for one in await leaves(world, "us", "publish") if one["pub"]["cause"] == "ends"])
+    certificate = world.home.signer("us-maritime", world.members["us-maritime"].identity_id).certificate
+    await world.hub.services.governance.revoke_signing_cert(
+        OPERATOR, thumbprint(certificate), reason="keyCompromise", compromised_since_us=since_us
+    )
+    assert end["id"] in await withdrawn(world, fresh)
+    assert await withdrawn(world, fresh) == {end["id"], relation["id"]}, "the next time round"
+    after = [one for one in await leaves(world, "us", "publish") if one["pub"]["cause"] == "ends"]
+    assert len(after) == before + 1, "nobody of the other country may have it now"
+
+
+async def test_what_refers_to_something_embargoed_waits_for_its_hour(world: World, fresh: str) -> None:
+    soon = as_datetime(world.clock.now_us()) + timedelta(hours=2)
+    definition, end = marked(world, TERMS_EXTENSION, {"not_before": soon.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    relation = related(world, end, end)
+    await send(world, fresh, definition, end, relation)
+    assert await world.pull(READER, fresh) == [definition["id"]]
+    world.clock.advance(seconds=3 * 3600)  # type: ignore[attr-defined]
+    assert {end["id"], relation["id"]} <= set(await world.pull(READER, fresh))
 
 
 async def test_an_end_in_a_collection_that_one_may_not_read_is_not_there(world: World, fresh: str) -> None:

@@ -167,6 +167,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
         "status": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
         "recall": lambda: str(uuid.UUID(int=dice.getrandbits(128))),
         "question": lambda: dice.choice(list(QUESTIONS)),
+        "feed": lambda: dice.choice(["kev", "a-feed"]),
         "number": lambda: dice.choice(["0", "1", "2", "in-force", str(10**15), str(10**20)]),
         "log": lambda: dice.choice(["both", "us", "mx"]),
         "list": lambda: dice.choice(["indicators", "us-domestic", "vulnerabilities"]),
@@ -190,7 +191,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
 def query(dice: random.Random, ids: list[str]) -> list[bytes]:
     names = ("limit", "added_after", "next", "match[id]", "match[type]", "match[version]", "match[spec_version]",
              "collection", "object", "to", "version", "match[]", "x", "top", "scheme", "wildcard", "comments",
-             "new", "old", "since", "member", "sample", "seed", "log")  # fmt: skip
+             "new", "old", "since", "member", "sample", "seed", "log", "released")  # fmt: skip
     many = ",".join(f"2026-01-01T00:00:00.{n:06}Z" for n in range(250))
     values = (*NASTY, "5", "last", "2026-01-01T00:00:00Z", "us-mx", "indicators", "mx-ciber", many, "indicator",
               "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", ",".join(["x--1"] * 900), *ids[:3])  # fmt: skip

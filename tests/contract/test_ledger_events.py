@@ -16,13 +16,12 @@ from exchange.errors import Unavailable
 from exchange.governance.records import anchor_digest
 from exchange.ledger.entry import HUB, Entry, label_name
 from exchange.ledger.merkle import root
-from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.sequencer import CLOCK_STEP_US, Sequencer
 from exchange.rules import Caller
 from exchange.store.contract import Act, Done, Record
 from policies.markings import CAVEAT_MARKINGS
 from tests.places import Place, open_at
-from tests.taxii import UNKNOWN, leaves
+from tests.taxii import UNKNOWN, heads, leaves
 from tests.world import TLP2, World, make_world
 
 NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
@@ -121,10 +120,7 @@ async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(worl
 
 async def test_an_anchor_opens_in_its_own_log_only(world: World) -> None:
     await world.hub.services.publisher.publish_once()
-    note = await world.hub.services.publisher.newest_note("us")
-    assert note is not None
-    head = Checkpoint.parse(split_note(note)[0])
-    await world.hub.services.records.exported(OPERATOR, {"us": head}, to="us", openings=True, since={})
+    await world.hub.services.records.exported(OPERATOR, await heads(world, "us"), to="us", openings=True, since={})
     [shown] = [one for one in await leaves(world, "both", "anchor") if one["pub"]["log"] == "us"][-1:]
     [opening] = (await leaves(world, "us", "anchor"))[-1:]
     assert shown["pub"].keys() == {"log", "digest"} and shown["req"] == opening["req"]

@@ -12,7 +12,7 @@ import pytest
 from exchange.cli.ledger import read_policies
 from exchange.ledger.audit import verify_copy
 from exchange.ledger.note import Checkpoint, split_note
-from tests.packs import Packs, entries, opened, reseal
+from tests.packs import Packs, beside, entries, opened, reseal
 from tests.unit.test_audit import files, flip
 
 WHOM = ("us", "mx", "both")
@@ -48,6 +48,18 @@ def test_a_pack_has_the_logs_and_openings_of_its_country_alone(packs: Packs) -> 
         assert actors
         assert {one.partition(":")[0] for one in actors} == {whom}
         assert opened(packs.of(whom), whom)
+
+
+@pytest.mark.parametrize("whom", WHOM)
+def test_of_what_is_not_opened_in_both_a_pack_lists_the_objects_alone(packs: Packs, whom: str) -> None:
+    pack = packs.of(whom)
+    leaves, pages = entries(pack, "both"), beside(pack, "both", "pages")
+    since = Checkpoint.parse(split_note((pack / "both/checkpoint.old").read_bytes())[0]).size
+    told = {index for index, one in enumerate(leaves) if one["t"] in ("release", "publish") and index >= since}
+    assert {one["index"] for one in pages} == told - set(opened(pack, "both"))
+    assert {str(leaves[one["index"]]["actor"]).partition(":")[0] for one in pages} == {"us", "mx"} - {whom}
+    assert {tuple(one["list"]) for one in pages} == {("ticks",), ("items",)}
+    assert not list(pack.glob("[um][sx]/pages"))
 
 
 def test_openings_and_history_are_of_the_window(packs: Packs) -> None:
@@ -103,6 +115,11 @@ def test_every_entry_has_a_schema_in_the_pack(packs: Packs) -> None:
         ("both/checkpoint.old", b"\n", b"\n0"),
         ("both/consistency", b"old ", b"old 1"),
         ("both/consistency", b"=\n", b"=\n\n"),
+        ("both/pages/000.jsonl", b'"ticks":[[', b'"ticks":[[1'),
+        ("both/pages/000.jsonl", b'"ticks":[[', b'"runs":[[1,'),
+        ("both/pages/000.jsonl", b'"ticks":', b'"agent":"curl","ticks":'),
+        ("both/pages/000.jsonl", b'"index":', b'"index":1'),
+        ("both/pages/000.jsonl", b" indicator--", b" indicatox--"),
     ],
 )
 def test_forged_papers_are_named(

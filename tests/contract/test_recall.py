@@ -60,7 +60,8 @@ async def test_who_could_read_what_is_deleted_is_asked_to_drop_it(world: World, 
     assert status == 200
     [told] = await recalls(world, MEMBER, fresh)
     assert told["what"] == {"objects": [{"id": obj["id"], "versions": [later]}]}
-    assert (told["cause"], told["acknowledgement"], told["state"]) == ("delete", "asked", "seen")
+    assert (told["class"], told["acknowledgement"], told["state"]) == ("error", "asked", "seen")
+    assert "cause" not in told, "the agreement lets the class be told, and no more"
     assert [one["what"] for one in await recalls(world, "us-customs", fresh)] == [told["what"]]
     assert await recalls(world, "us-cyber", fresh) == [], "its author knows"
     assert await recalls(world, "mx-puerto-pac", fresh) == [], "who could not read it hears nothing"
@@ -96,6 +97,7 @@ async def test_what_the_agreement_gives_no_more_is_recalled_by_what_tells_it_apa
         assert (row.told["acknowledgement"], row.row.due_us) == ("required", world.clock.now_us() + DAY_US)
         [told] = await recalls(world, MEMBER, fresh)
         assert told["state"] == "seen"
+        assert not {"class", "cause"} & told.keys(), "of law the agreement lets nothing be told"
         world.clock.advance(seconds=86_401)  # type: ignore[attr-defined]
         assert [one["state"] for one in await recalls(world, MEMBER, fresh)] == ["overdue"]
         assert (await acknowledge(world, MEMBER, told["id"]))[1]["state"] == "acknowledged", "late is better than never"
@@ -145,7 +147,7 @@ async def test_who_loses_sight_of_an_object_by_its_marking_is_asked_to_drop_it(w
         await world.hub.services.recalls.follow_markings()
         told = await recalls(world, MEMBER, fresh)
         assert {one["what"]["objects"][0]["id"] for one in told} == {first["id"], second["id"]}
-        assert {one["cause"] for one in told} == {"marking"}
+        assert {one["class"] for one in told} == {"error"}
         everybody = [one.row for one in await world.hub.services.recalls.everybodys() if one.row.collection == fresh]
         assert {row.member for row in everybody} == {"mx-ciber", "mx-aduanas", "mx-marina"}
         await world.hub.services.recalls.follow_markings()

@@ -16,7 +16,7 @@ from tests.world import Founded
 ROOT = Path(__file__).resolve().parents[2]
 
 _NAMES = (
-    "host", "port", "mtls_port", "public_url", "checkpoint_interval_seconds", "witness_interval_seconds", "database_url",
+    "host", "port", "mtls_port", "public_url", "checkpoint_interval_seconds", "witness_interval_seconds", "witness_silence_seconds", "database_url",
 )  # fmt: skip
 _PATHS = ("database", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy", "database_password_file")
 

@@ -42,9 +42,9 @@ async def judge(founded: Founded, members: Members, copy: Path) -> None:
     _one_root_a_size(history, leaves)
     kept = dict(reversed(history.notes))  # the first that was seen of each log
     report = await asyncio.to_thread(verify_copy, copy, read_policies(founded.settings.witness_policy), kept)
-    assert report.findings == ()
-    cosigned = {log.name: set(log.cosigned) for log in report.logs}
-    assert cosigned == {"both": {"us-a", "mx-a"}, "us": {"us-a"}, "mx": {"mx-a"}}
+    assert report.findings == (), report.findings[:3]
+    cosigned = {log.name: {name.partition("-")[0] for name in log.cosigned} for log in report.logs}
+    assert cosigned == {"both": {"us", "mx"}, "us": {"us"}, "mx": {"mx"}}
     for log in report.logs:
         assert log.size >= len(leaves[log.name]) - 10  # the hubs' last words came after the last cosignature
 

@@ -65,6 +65,7 @@ class Members:
     async def ask(self, slug: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
         """Body and headers of the first 2xx answer. Whatever is neither that nor "come again" fails the test: 503, 429 after
         a step of the hub's clock, and 404 for a checkpoint before the first."""
+        data = b"nothing"
         for _ in range(_TRIES):
             with contextlib.suppress(*LOST):
                 async with self._request(slug, path, body) as answer:
@@ -74,7 +75,7 @@ class Members:
                     not_yet = answer.status in (429, 503) or b"no-such-ledger-file" in data
                     assert not_yet, (answer.status, data)
             await asyncio.sleep(0.01)
-        raise AssertionError("no hub came back")
+        raise AssertionError(f"no hub came back; the last one said {data[:300]!r}")
 
     async def lose(self, slug: str, body: bytes, *, after_seconds: float | None) -> None:
         """Send an envelope once and never know the answer: the connection ends so soon, or (None) as the answer begins."""

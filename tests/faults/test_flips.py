@@ -29,7 +29,7 @@ READERS = ("mx-ciber", "mx-aduanas", "mx-marina", "us-customs", "us-maritime")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
     knobs = {"witness_interval_seconds": 0.2, "checkpoint_interval_seconds": 0.05, "agreement_notice_seconds": 0}
-    async with make_world(tmp_path_factory.mktemp("flips"), **knobs, **database) as made:
+    async with make_world(tmp_path_factory.mktemp("flips"), notices=False, **knobs, **database) as made:
         yield made
 
 

@@ -12,8 +12,12 @@ import pytest_asyncio
 from exchange.cli.ledger import read_policies
 from exchange.fsck.check import Checked
 from exchange.store.postgres_scan import PostgresScan
+from policies.terms import TERMS_EXTENSION
+from tests.contract.test_consents import api, said
+from tests.contract.test_originators_terms import marked
 from tests.fscking import Hand, Refused, asked, fsck, hand
 from tests.places import Place
+from tests.taxii import call
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,13 +29,13 @@ KEYS = {
     "member": ("slug",), "credential": ("id",), "signing_cert": ("thumbprint",), "collection": ("id",),
     "trust_list": ("version",), "agreement": ("number",), "draft": ("sha256", "impact_sha256"),
     "approval": ("sha256", "impact_sha256", "country", "approver", "decision"), "schedule": ("sha256", "impact_sha256"),
-    "status": ("id",),
+    "status": ("id",), "statement": ("id",), "recall": ("id",),
 }  # fmt: skip
 """By table, what a row is named by."""
 
 SILENT = {
     "checkpoint": ("signed_us",),
-    "head": ("last_tick", "last_time", "registry", "revision", "views", "moves"),
+    "head": ("last_tick", "last_time", "registry", "revision", "views", "ruled", "moves"),
     "run": ("odd",),
     "placement": ("newer",),
     "object": ("holder", "owner", "again"),
@@ -45,6 +49,20 @@ SILENT = {
     "approval": ("approval", "given_us"),
     "schedule": ("scheduled_us",),
     "status": ("member", "body"),
+    "statement": ("position", "made_us"),
+    "recall": (
+        "term",
+        "reveals",
+        "countries",
+        "what",
+        "scope",
+        "opened_us",
+        "due_us",
+        "required",
+        "seen_us",
+        "account",
+        "noticed",
+    ),
 }
 """Columns that nothing else in the database tells of, or not in every row (docs/operations.md says so)."""
 
@@ -54,11 +72,10 @@ GOES_UNSEEN = {
 """A status is kept for a day and is nobody's proof; a cosignature that is lost is asked for again."""
 
 OF_WEIGHT = {
-    "checkpoint": "WHERE EXISTS (SELECT 1 FROM cosignature c WHERE c.log = checkpoint.log AND c.size = checkpoint.size)",
-    "label": "WHERE placements > 0",
+    "checkpoint": " WHERE (log, size) IN (SELECT log, size FROM cosignature)",
+    "label": " WHERE placements > 0",
 }
-"""A checkpoint between others that no witness cosigned, and a label under which nothing lies any more, may be missed by nobody, fsck
-among them."""
+"""A checkpoint that newer ones overtook before anybody cosigned it is nobody's proof, and under some labels nothing lies any more."""
 
 
 @dataclass
@@ -90,9 +107,8 @@ async def connect(world: World) -> None:
         await world.pull("us-cyber")
         await world.pull("us-customs")
     await world.post("us-cyber", late[0])
-    path = f"{world.root}collections/{world.collections['indicators']}/objects/{late[1]['id']}/"
-    async with world.session.delete(path, headers=world.headers("us-cyber")) as answer:
-        assert answer.status == 200
+    path = f"collections/{world.collections['indicators']}/objects/{late[1]['id']}/"
+    assert (await call(world, "us-cyber", "DELETE", path))[0] == 200
     await world.pull("us-customs")
 
 
@@ -105,10 +121,36 @@ async def whole(tmp_path_factory: pytest.TempPathFactory, database: dict[str, An
             await world.post("mx-ciber", *(world.signed("mx-ciber") for _ in range(3 + number)))
             await world.pull("mx-aduanas", query="limit=50")
             await world.pull("us-customs")
+        await withdrawn(world)
         await connect(world)
         place = world.settings.database_url or world.settings.database
         hub = world.home.root / "hub"
     yield Whole(place, read_policies(hub / "witness-policy"), hub / "anchors")
+
+
+async def withdrawn(world: World) -> None:
+    """Consents given and taken back, and something that was deleted, each with its recalls and their notices."""
+    definition, sent = marked(world, TERMS_EXTENSION, {"case": "flood-2027"})
+    assert (await world.post("us-cyber", definition, sent))["failure_count"] == 0
+    asked = {"originator": "us-cyber", "case": "flood-2027", "reason": "We are hit too."}
+    assert (await api(world, "mx-ciber", "consents/requests", asked))[0] == 202
+    grants = [
+        said(world, "us-cyber", "consent.grant", case="flood-2027", members=[slug])
+        for slug in ("mx-aduanas", "mx-ciber")
+    ]
+    for one in grants:
+        assert (await api(world, "us-cyber", "consents", one))[0] == 201
+    assert sent["id"] in await world.pull("mx-ciber")
+    taken = said(world, "us-cyber", "consent.withdraw", about=grants[1]["statement"]["id"])
+    assert (await api(world, "us-cyber", "consents", taken))[0] == 201
+    await world.pull("mx-ciber")
+    path = f"collections/{world.collections['indicators']}/objects/{sent['id']}/"
+    assert (await call(world, "us-cyber", "DELETE", path))[0] == 200
+    services = world.hub.services
+    await services.release.views.catch_up()
+    await services.notices.follow()
+    assert {one.cause for one in await services.store.recalls()} == {"grant", "delete"}
+    assert not await services.store.unnoticed()
 
 
 async def test_nothing_is_said_of_a_whole_database(whole: Whole) -> None:
@@ -146,7 +188,7 @@ class Table:
         order = ", ".join(KEYS[name])
         of_columns = _of_postgres if isinstance(other.scan, PostgresScan) else _of_sqlite
         columns = await of_columns(other, name)
-        rows = await other.ask(f"SELECT {', '.join(columns)} FROM {name} {OF_WEIGHT.get(name, '')} ORDER BY {order}")
+        rows = await other.ask(f"SELECT {', '.join(columns)} FROM {name}{OF_WEIGHT.get(name, '')} ORDER BY {order}")
         return cls(name, columns, rows)
 
     def key(self, row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -23,14 +23,17 @@ from exchange.errors import LedgerFault, NotPermitted
 from exchange.governance.approvals import sign
 from exchange.governance.privacy import ERASURE_TYPE
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovery
+from exchange.governance.statements import signed as stated
 from exchange.hub import open_store, witness_policies, working
 from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.publisher import Anchors
 from exchange.ledger.sources import Folder, Mirrors, Source
 from exchange.model.member import Status
+from exchange.model.statement import Kind
 from exchange.rules import Caller
 from exchange.store.contract import Act, Opening, Record, TreeRow
+from exchange.times import as_text
 from exchange.web.services import Services
 from tests.faults.crash import Crash
 from tests.fscking import fsck
@@ -118,6 +121,19 @@ async def submit(services: Services, founded: Founded, slug: str, count: int) ->
     return [one["id"] for one in objects]
 
 
+async def state(services: Services, founded: Founded, kind: Kind, **words: Any) -> str:
+    """An originator consents, or takes that back."""
+    now_us, slug = founded.clock.now_us(), "us-cyber"
+    if kind == "consent.grant":
+        words = {"case": "", "countries": [], "until": as_text(now_us + 86_400_000_000), **words}
+    signer = founded.home.signer(slug, founded.members[slug].identity_id)
+    said = stated(signer, slug, kind, given=as_text(now_us), **words)
+    made, _ = await services.statements.accept(
+        Caller(founded.members[slug], "acct"), orjson.dumps(said), about="consent"
+    )
+    return made.id
+
+
 async def cosign(services: Services) -> None:
     await services.publisher.publish_once()
     await services.publisher.witness_round()
@@ -130,6 +146,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
     async with found(root, **database) as founded:
         async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
             deleted, kept = await submit(services, founded, "us-cyber", 2)
+            given = await state(services, founded, "consent.grant", members=["mx-ciber"])
             await cosign(services)
         backup = await back_up(founded)
         async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
@@ -146,6 +163,8 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
                 statement = await desk.statement(step, "us", erased.index, "test")
                 await desk.do(step, "us", erased.index, "test", approvals(founded, statement, "us", ERASURE_TYPE))
             await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
+            await state(services, founded, "consent.withdraw", about=given)
+            await state(services, founded, "consent.grant", members=["mx-puerto-pac"])
             await cosign(services)
             await write_copy(root / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
             trees = await services.store.trees()
@@ -317,6 +336,7 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         )
         assert not await services.store.held(day.deleted)
         assert await services.store.held(day.kept)
+        assert [one.members for one in (await services.rulebook.current()).consents] == [("mx-puerto-pac",)]
         assert await services.store.opening("us", day.erased.index) is None, (
             "the backup had it, the log says that it went"
         )

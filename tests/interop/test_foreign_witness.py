@@ -23,9 +23,9 @@ import pytest
 from exchange.clock import SystemClock
 from exchange.hub import running
 from exchange.ledger import merkle
+from exchange.ledger.asking import Behind, Cosigned, Refused, add_checkpoint
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, cosigned_by
-from exchange.ledger.witness import Behind, Cosigned, Refused, add_checkpoint
 from tests.world import found, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,7 +179,7 @@ async def test_a_hub_is_cosigned_by_it_in_the_place_of_ours(program: Path, tmp_p
                 note = await hub.services.publisher.newest_cosigned("both")
             assert note is not None
             checked = Policy.parse((settings.witness_policy / "both").read_text()).check(note)
-            assert set(checked.cosigned) == {"us-a", "mx-a"}
+            assert {"us-a", "mx-a"} <= set(checked.cosigned)
             assert b"foreign.witness.example" in note
             config = json.loads((tmp_path / "foreign" / "witness.json").read_text())
             assert {one["origin"] for one in config["logs"]} == set(logs)

@@ -71,6 +71,12 @@ def _line(number: int, change: Callable[[bytes], bytes]) -> Callable[[bytes], by
     return changed
 
 
+def _without_witnesses(prefix: str) -> Callable[[bytes], bytes]:
+    """Of a country's two witnesses either is enough: both must be gone."""
+    start = f"\N{EM DASH} {prefix}".encode()
+    return lambda data: b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(start))
+
+
 def _without(number: int) -> Callable[[bytes], bytes]:
     def changed(data: bytes) -> bytes:
         lines = data.split(b"\n")
@@ -105,8 +111,8 @@ MUTATIONS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "the root": ("both/checkpoint", _line(2, _other_base64)),
     "an extension line": ("both/checkpoint", _line(2, lambda line: line + b"\nmore")),
     "no log signature": ("both/checkpoint", _without(4)),
-    "a cosignature dropped": ("both/checkpoint", _without(5)),
-    "the other cosignature dropped": ("both/checkpoint", _without(6)),
+    "one country's cosignatures dropped": ("both/checkpoint", _without_witnesses("us-")),
+    "the other country's dropped": ("both/checkpoint", _without_witnesses("mx-")),
     "the time of a cosignature": ("both/checkpoint", _line(5, lambda line: line[:-80] + (b"B" if line[-80:-79] == b"A" else b"A") + line[-79:])),
     "the root of before": ("both/checkpoint.old", _line(2, _other_base64)),
     "the size of before": ("both/checkpoint.old", _line(1, lambda line: b"%d" % (int(line) - 1))),

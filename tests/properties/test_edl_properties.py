@@ -12,7 +12,9 @@ from exchange.edl.table import FOREVER, Indicator
 from exchange.edl.text import Wanted, chosen, lines, table
 from exchange.edl.values import KINDS, values_of
 from exchange.intake.warninglists import Warninglists
-from exchange.release.grants import Allowed
+from exchange.model.view import OPEN
+from exchange.release.grants import Allowed, Standing
+from exchange.release.judged import Terms
 
 KNOWN = Warninglists.packaged({"us-port-gulf": ["203.0.113.0/28", "puerto.example.org"]})
 NOW = 1_000
@@ -67,7 +69,12 @@ def indicators(draw: st.DrawFn) -> Indicator:
 def grants(draw: st.DrawFn) -> Allowed:
     labels = draw(st.sets(st.integers(0, 3)))
     blocking = draw(st.sets(st.sampled_from(sorted(labels)))) if labels else set()
-    return Allowed("c", tuple(sorted(labels)), 1, dict.fromkeys(labels, "US"), dict.fromkeys(blocking))
+    terms = (
+        Terms(OPEN, 0, may_block=False, expires_after_seconds=None),
+        Terms(OPEN, 0, may_block=True, expires_after_seconds=None),
+    )
+    standing = Standing(b"", {}, bytes(4), {label: int(label in blocking) for label in labels}, terms)
+    return Allowed("c", tuple(sorted(labels)), 1, dict.fromkeys(labels, "US"), standing)
 
 
 def everything(held: list[Indicator], allowed: Allowed) -> list[Entry]:

@@ -5,37 +5,49 @@ of their own."""
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from orjson import loads
 
+from certs.authority import hub_authority
+from certs.document import certificate_text
 from certs.jcs import canonical
+from certs.signature import NOTICE
 from exchange.cli.setup import sample_agreement
 from exchange.clock import FixedClock
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Country, Member, Status
 from exchange.model.page import Filter
+from exchange.model.statement import Kind, Statement
 from exchange.model.stix import StixObject
+from exchange.model.view import EVER
+from exchange.release.notices import NoticeKey, Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.release.views import RUNS_AT_ONCE
 from exchange.rules import Caller, RuleBook
-from exchange.store.contract import Act, AgreementRow, Change, NewObject, Record, Removal, Stamp, Store
+from exchange.store.contract import Act, AgreementRow, Change, NewObject, Record, Removal, Stamp, Store, TrustListRow
 from exchange.taxii.resources import OBJECTS
-from exchange.times import as_millis_text
+from exchange.times import as_datetime, as_millis_text, as_text
+from policies.label import NOTICE as LABEL_OF_NOTICE
 from policies.label import Label
+from tests.pki import make_pki
 from tests.places import Place, emptied, open_at
 from tests.postgres import Databases
 
 READERS = ("mx-one", "mx-two")
 AUTHORS = ("us-one", "mx-two")
-MARKS = ("indicator", "malware")
+MARKS = ("indicator", "malware", "infrastructure")
+CONTROLLED = "infrastructure"
+"""What bears this mark is released by its originator's consent alone; only the first author ever gives one."""
 CONNECTING = "relation"
 SPARE = tuple(f"indicator--{uuid.uuid5(uuid.NAMESPACE_DNS, str(n))}" for n in range(3))
 """Ids that may be referred to before they come."""
@@ -68,16 +80,25 @@ class Reader:
     """Keys of versions that were shown before their label was delayed."""
     active: bool = True
     reads: bool = True
+    consent: str = ""
+    """The id of the consent that names it, while there is one."""
 
-    def state(self, of: Of) -> str:
+    def state(self, of: Of, suspended: Set[str]) -> str:
         author, mark, ends = of
         if not self.reads or author == self.slug:
             return "open" if self.reads else "closed"
-        states = [self.ruled.get((author, mark), "closed")]
+        states = [self._marked((author, mark), suspended)]
         for end in ends:
-            among = {"open" if one[0] == self.slug else self.ruled.get(one, "closed") for one in end}
+            among = {self._marked(one, suspended) for one in end}
             states.append(next((state for state in ("open", "delayed") if state in among), "closed"))
         return next((state for state in ("closed", "delayed") if state in states), "open")
+
+    def _marked(self, own: Mark, suspended: Set[str]) -> str:
+        author, mark = own
+        if author == self.slug:
+            return "open"
+        given = mark != CONTROLLED or (author == AUTHORS[0] and bool(self.consent))
+        return self.ruled.get(own, "closed") if given and author not in suspended else "closed"
 
 
 @dataclass
@@ -89,6 +110,8 @@ class Client:
     by_date: bool
     place: int = 0
     had: dict[str, Of] = field(default_factory=dict)
+    notices: dict[str, set[str]] = field(default_factory=dict)
+    """By id, what each that it was given tells it to drop."""
 
 
 def key(obj: StixObject) -> str:
@@ -105,14 +128,22 @@ class Scene:
     number: int = 0
     held: list[Version] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
+    """Authors that are suspended, and are no readers."""
     ever: dict[str, set[str]] = field(default_factory=lambda: {slug: set() for slug in READERS})
     """Ids that each reader was ever shown, or could have been."""
+    missed: dict[str, set[str]] = field(default_factory=lambda: {slug: set() for slug in READERS})
     readers: dict[str, Reader] = field(default_factory=lambda: {slug: Reader(slug) for slug in READERS})
     clients: list[Client] = field(default_factory=lambda: [
         Client(READERS[0], every_version=False, by_date=False),
         Client(READERS[0], every_version=True, by_date=True),
         Client(READERS[1], every_version=False, by_date=True),
     ])  # fmt: skip
+
+    @property
+    def suspended(self) -> set[str]:
+        """What these sent nobody has."""
+        return self.away | {slug for slug, reader in self.readers.items() if not reader.active}
 
     async def act(
         self, *, objects: tuple[NewObject, ...] = (), removal: Removal | None = None, change: Change | None = None
@@ -129,6 +160,7 @@ class Scene:
         for slug in {*READERS, *AUTHORS}:
             await self.act(change=member(slug))
         await self.act(change=COLLECTION)
+        await self.act(change=TrustListRow(1, hub().trust))
         await self.adopt()
 
     async def adopt(self) -> None:
@@ -142,8 +174,10 @@ class Scene:
             if state != "closed"
         ]
         head = sample_agreement().decode().split("[[permit]]")[0]
-        document = head + "\n".join(
-            permits or [PERMIT.format(number=0, to="mx-nobody", author="us-one", mark="other", then="")]
+        document = (
+            head
+            + CONSENTS
+            + "\n".join(permits or [PERMIT.format(number=0, to="mx-nobody", author="us-one", mark="other", then="")])
         )
         await self.act(change=AgreementRow(self.number, "us-mx-trade-cyber", self.number, document.encode(), b"{}", 0))
 
@@ -227,15 +261,45 @@ class Scene:
             self._relabel(set())
 
     async def rule(self, slug: str, own: Mark, state: str) -> None:
+        self._miss()
         self.readers[slug].ruled[own] = state
         await self.adopt()
 
+    def _miss(self) -> None:
+        """What was placed under an open label while its reader was suspended: it never saw that, and yet a notice may name it
+        when the label closes before the reader is back (docs/threats.md)."""
+        for slug, reader in self.readers.items():
+            if not reader.active:
+                self.missed[slug] |= {
+                    one.obj.id for one in self.held if reader.state(one.of, self.suspended) != "closed"
+                }
+
     async def suspend(self, slug: str) -> None:
+        self._miss()
         reader = self.readers[slug]
         reader.active = not reader.active
         await self.act(change=replace(member(slug), status=Status.ACTIVE if reader.active else Status.SUSPENDED))
 
+    async def consent(self, slug: str) -> None:
+        """The author consents that a reader has what it controls, or takes that back."""
+        self._miss()
+        reader, words = self.readers[slug], {"case": "", "members": [slug], "countries": []}
+        now_us = self.clock.now_us()
+        words |= {"given": as_text(now_us), "until": as_text(now_us + 30 * 86_400_000_000)}
+        kind: Kind = "consent.withdraw" if reader.consent else "consent.grant"
+        said = Statement(str(uuid.uuid4()), kind, AUTHORS[0], reader.consent, canonical(words), "")
+        reader.consent = "" if reader.consent else said.id
+        await self.act(change=said)
+
+    async def suspend_author(self, slug: str) -> None:
+        """What it sent is withheld meanwhile."""
+        self._miss()
+        self.away ^= {slug}
+        status = Status.SUSPENDED if slug in self.away else Status.ACTIVE
+        await self.act(change=replace(member(slug), status=status))
+
     async def audience(self, slug: str) -> None:
+        self._miss()
         reader = self.readers[slug]
         reader.reads = not reader.reads
         words = tuple(f"member:{slug}" for slug, one in self.readers.items() if one.reads)
@@ -259,6 +323,9 @@ class Scene:
                 [told] = loads(row.what)["objects"]
                 assert told["id"] in self.ever[row.member], "told of what it never saw"
 
+    async def follow_notices(self) -> None:
+        await Notices(self.store, self.sequencer, self.rulebook, self.clock, hub().key).follow()
+
     def remember(self) -> None:
         for slug, reader in self.readers.items():
             if reader.active:
@@ -280,8 +347,11 @@ class Scene:
         released = await self.release.page(caller, glance, COLLECTION, match, after, limit, OBJECTS)
         held = {key(one.obj): one for one in self.held}
         by_body = {one.obj.body: one for one in self.held}
-        for body in split(released.sheet.content):
-            one = by_body[body]
+        for value in loads(b"[%b]" % released.sheet.content):
+            if value["type"] == NOTICE:
+                self._told(client, value)
+                continue
+            one = by_body[canonical(value)]
             assert key(one.obj) in self.shown(client.reader, released=False), "forbidden"
             assert key(one.obj) not in client.had, "twice"
             client.had[key(one.obj)] = held[key(one.obj)].of
@@ -291,11 +361,29 @@ class Scene:
 
     # --- what is right ---
 
+    def _told(self, client: Client, notice: dict[str, Any]) -> None:
+        dropped = {one["id"] for one in notice["withdraws"]}
+        assert dropped <= self.ever[client.reader] | self.missed[client.reader], "told to drop what it never saw"
+        assert notice["id"] not in client.notices, "told twice"
+        client.notices[notice["id"]] = dropped
+
+    async def told(self, slug: str) -> dict[str, str]:
+        """By recall, the ids of the notices that lie in a reader's view."""
+        labels = [
+            row.id for row in await self.store.labels() if Label.decode(row.facets).object_class == LABEL_OF_NOTICE
+        ]
+        own = [
+            row for row in await self.store.labels() if row.id in labels and Label.decode(row.facets).originator == slug
+        ]
+        every = Filter(versions=("all",))
+        page = await self.store.page(COLLECTION.id, [row.id for row in own], every, 0, 10_000, until_us=EVER - 1)
+        return {row.id: loads((await self.store.held(row.id))[0].body)["recall"] for row in page.rows}
+
     def _notice(self, slug: str) -> None:
         """What the hub compares before it answers: labels that closed are dropped, delays begin for what is not shown yet."""
         reader = self.readers[slug]
         for of in {one.of for one in self.held} | reader.noticed.keys():
-            before, state = reader.noticed.get(of), reader.state(of)
+            before, state = reader.noticed.get(of), reader.state(of, self.suspended)
             own = {key(one.obj) for one in self.held if one.of == of}
             if before == "open" and state == "delayed":
                 reader.ripe |= own
@@ -305,6 +393,10 @@ class Scene:
                     if client.reader == slug:
                         client.had = {one: under for one, under in client.had.items() if under != of}
             reader.noticed[of] = state
+        if not reader.reads:  # with the collection its notices are gone too; they come again with it
+            for client in self.clients:
+                if client.reader == slug:
+                    client.notices.clear()
 
     def shown(self, slug: str, *, released: bool) -> set[str]:
         """Keys of the versions that a reader may have. `released`: of those that must have been given by now."""
@@ -312,31 +404,44 @@ class Scene:
         newest = {one.obj.id: one for one in sorted(self.held, key=lambda one: one.obj.instant)}
         found = set()
         for one in self.held:
-            state = reader.state(one.of)
-            covered = reader.state(newest[one.obj.id].of) == "closed"
+            state = reader.state(one.of, self.suspended)
+            covered = reader.state(newest[one.obj.id].of, self.suspended) == "closed"
             due = one.placed_us + DELAY_SECONDS * 1_000_000 + (100 if released else 0) <= now_us
             if not covered and (state == "open" or (state == "delayed" and (due or key(one.obj) in reader.ripe))):
                 found.add(key(one.obj))
         return found
 
-    async def settle(self) -> None:
-        """Everything due, everybody back, and each client walks to its end: nobody misses the newest of what it may have."""
-        await self.wait(2 * DELAY_SECONDS)
+    async def _reinstate(self) -> None:
+        for slug in sorted(self.away):
+            await self.suspend_author(slug)
         for slug, reader in self.readers.items():
             if not reader.active:
                 await self.suspend(slug)
             if not reader.reads:
                 await self.audience(slug)
+
+    async def settle(self) -> None:
+        """Everything due, everybody back, and each client walks to its end: nobody misses the newest of what it may have."""
+        await self.wait(2 * DELAY_SECONDS)
+        await self._reinstate()
         for _ in range(30):  # where a step releases one run
             await self.catch_up()
+        await self.follow_markings()
+        await self.follow_notices()
+        assert await self.store.unnoticed() == []
         newest = {one.obj.id: one for one in sorted(self.held, key=lambda one: one.obj.instant)}
         for number, client in enumerate(self.clients):
             while await self.poll(number, 2):
                 pass
             wanted = {key(one.obj) for one in newest.values()} & self.shown(client.reader, released=True)
             assert wanted <= client.had.keys(), "lost"
+            lying = await self.told(client.reader)
+            assert client.notices.keys() == lying.keys(), "a notice lost, or another's"
+            theirs = {row.id for row in await self.store.recalls(client.reader)}
+            assert set(lying.values()) <= theirs
+            assert len(set(lying.values())) == len(lying), "a recall has one notice, where it fits into one"
         for client in self.clients:  # and who begins anew finds the same
-            client.place, client.had = 0, {}
+            client.place, client.had, client.notices = 0, {}, {}
         for number, client in enumerate(self.clients):
             while await self.poll(number, 3):
                 pass
@@ -346,14 +451,29 @@ class Scene:
             assert least <= client.had.keys() <= (shown if client.by_date else least)
 
 
-def split(content: bytes) -> list[bytes]:
-    """The canonical bodies of flat objects, joined by commas."""
-    return [part if part.endswith(b"}") else part + b"}" for part in content.split(b"},")] if content else []
+class Hub(NamedTuple):
+    """The hub's key for its notices, and a list that names it. Whether it is approved was asked when it was adopted."""
+
+    key: NoticeKey
+    trust: bytes
+
+
+@lru_cache(maxsize=1)
+def hub() -> Hub:
+    now = as_datetime(FixedClock().now_us())
+    with TemporaryDirectory() as directory:
+        pki = make_pki(Path(directory), now)
+        made = hub_authority(Path(directory) / "hub", now=now).issue_notices("notices.hub.example", now=now)
+    assert made.key is not None
+    identity = f"identity--{uuid.uuid5(uuid.NAMESPACE_DNS, 'hub')}"
+    named: Any = {"identity": identity, "certificates": [certificate_text(made.certificate)]}
+    return Hub(NoticeKey(made.key, made.certificate), pki.trust.successor(issued=now, hub=named).encode())
 
 
 def label(own: Mark) -> str:
     author, mark = own
-    return Label("indicators", author, "US", ("agency",), ("gov.cyber",), "green", "clear", (), None, mark, "high",
+    return Label("indicators", author, "US", ("agency",), ("gov.cyber",), "green", "clear",
+                 ("orcon",) if mark == CONTROLLED else (), None, mark, "high",
                  "originator-signed", "named", "").encode()  # fmt: skip
 
 
@@ -363,6 +483,24 @@ def member(slug: str) -> Member:
     return Member(slug, identity, country, "agency", ("agency",), ("gov.cyber",), slug, slug)
 
 
+CONSENTS = """
+[originator_control]
+answer_by = "originator"
+time_limit = "72h"
+on_silence = "refuse"
+consent_valid = "30d"
+
+[withdrawal]
+error = { act_within = "24h", reveals = "id-and-class" }
+legal = { act_within = "24h", ack = "required", reveals = "id" }
+
+[[forbid]]
+id = "F-ORCON"
+text.en = "."
+text.es = "."
+when = { caveats.any = ["orcon"] }
+unless = { originator_consent = "valid" }
+"""
 PERMIT = """
 [[permit]]
 id = "P-{number}"
@@ -418,10 +556,13 @@ EVENTS = st.lists(
         called("poll", st.integers(0, 2), st.integers(1, 4)),
         called("delete", st.integers(0, 30)),
         called("suspend", st.sampled_from(READERS)),
+        called("consent", st.sampled_from(READERS)),
+        called("suspend_author", st.just(AUTHORS[0])),
         called("audience", st.sampled_from(READERS)),
         called("wait", st.sampled_from([600, DELAY_SECONDS])),
         called("catch_up"),
         called("follow_markings"),
+        called("follow_notices"),
     ),
     min_size=4,
     max_size=40,

@@ -20,6 +20,7 @@ from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.findings import TEXTS
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, WitnessKey, note_text
+from exchange.ledger.opened import Page
 from exchange.ledger.pack import Enclosed, Past
 from exchange.ledger.receipt import Receipt, ReceiptFault
 from exchange.store.contract import Opening
@@ -67,6 +68,7 @@ class Source:
     opened: dict[str, list[Opening]] = field(default_factory=dict)
     passed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Sizes that a log had before, the first of them before the window."""
+    listed: list[Page] = field(default_factory=list)
 
     async def logs(self) -> Sequence[str]:
         return tuple(self.entries)
@@ -83,6 +85,9 @@ class Source:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return [one for one in self.opened.get(log, []) if start <= one.index < end]
+
+    async def pages(self, log: str, start: int, end: int) -> list[Page]:
+        return [one for one in self.listed if log == "both" and start <= one.index < end]
 
 
 def private(log: str, n: int) -> tuple[bytes, Opening]:
@@ -566,7 +571,9 @@ async def test_a_release_under_a_superseded_agreement_is_named(tmp_path: Path) -
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("adoption", ["policy.activate", "policy.tighten", "policy.lapse", "policy.expire"])
+@pytest.mark.parametrize(
+    "adoption", ["policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"]
+)
 async def test_whatever_gives_the_rules_a_new_number_supersedes(tmp_path: Path, adoption: str) -> None:
     entries = [
         leaf("both", 0, "policy.activate", "us-mx/1@1"),

@@ -31,6 +31,8 @@ class Logs:
 
     data: dict[str, list[bytes]] = field(default_factory=lambda: {"both": [], "us": [], "mx": []})
     opened: dict[tuple[str, int], Mapping[str, Any]] = field(default_factory=dict)
+    loose: set[tuple[str, int]] = field(default_factory=set)
+    """Of these only a pack's list is known, which nothing committed to."""
     seq: int = 0
 
     def add(
@@ -51,7 +53,11 @@ class Logs:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         found = [(index, private) for (name, index), private in sorted(self.opened.items()) if name == log]
-        return [Opening(index, bytes(32), canonical(dict(private))) for index, private in found if start <= index < end]
+        return [
+            Opening(index, b"" if (log, index) in self.loose else bytes(32), canonical(dict(private)))
+            for index, private in found
+            if start <= index < end
+        ]
 
     def ask(self, question: str, *logs: str, **words: Any) -> Answer:
         marks = [Mark(log, f"hub/{log}", len(self.data[log]), "00") for log in logs or ("both", "us", "mx")]
@@ -110,6 +116,37 @@ def test_a_list_that_does_not_hash_to_the_root_is_said_to_contradict_it() -> Non
     found = logs.ask("who-saw", object=ID)
     assert evidence(found) == ["contradicted"]
     assert "root-contradicted" in [one["code"] for one in found.end["remarks"]]
+
+
+@pytest.mark.parametrize(
+    ("listed", "held", "found"),
+    [
+        ([(10, 2)], [ID, OTHER], ["proved"]),
+        ([(9, 1), (12, 1)], [OTHER, OTHER], []),  # the page spans its place, and is proved to hold others
+        ([(9, 1), (12, 1)], [OTHER, ID], ["contradicted"]),  # the list names other places than the page gave
+        ([(9, 1), (13, 1)], [OTHER, ID], ["root-only"]),  # it names one of which nothing is known here
+    ],
+)
+def test_a_list_that_nothing_committed_to_cannot_leave_an_object_out(
+    listed: Sequence[tuple[int, int]], held: Sequence[str], found: list[str]
+) -> None:
+    logs = Logs()
+    publish(logs, [9, 10, 11, 12], [OTHER, ID, OTHER, OTHER])
+    release(logs, 100, listed, held)
+    logs.loose.add(("both", 1))
+    assert evidence(logs.ask("who-saw", object=ID)) == found
+    logs.loose.clear()
+    assert evidence(logs.ask("who-saw", object=ID)) == (found if found == ["proved"] else [])
+
+
+def test_a_false_list_of_what_was_released_late_contradicts_the_page() -> None:
+    logs = Logs()
+    publish(logs, [10, 11], [ID, OTHER])
+    pub = {"cause": "grant", "to": "mx-aduanas", "first": as_text(70), "last": as_text(70), "count": 1}
+    logs.add("both", "publish", "hub:puente:acct:hub", 70, pub, {"runs": [[70, 11, 1]]})
+    release(logs, 100, [(70, 1)], [ID])
+    logs.loose.add(("both", 1))
+    assert evidence(logs.ask("who-saw", object=ID)) == ["contradicted"]
 
 
 def test_when_the_pages_list_was_dropped_only_its_root_remains_and_that_is_said() -> None:

@@ -122,6 +122,11 @@ def test_one_country_tightens(home: Path, tmp_path: Path) -> None:
     assert (shown["version"], shown["tightened_by"].split()[0]) == (1, "mx-ports")
     assert "F-MX-PORTS" in [one["id"] for one in shown["clauses"]]
 
+    lifted = [part for n in (1, 2) for part in approve(home, document, "MX", n, "--lift")]
+    done = run("agreement", "lift", "--home", home, document, *lifted)
+    assert (done.exit_code, "mx-ports of MX is lifted" in done.output) == (0, True), done
+    assert json.loads(run("agreement", "show", "--home", home, "--json").output)["tightened_by"] == ""
+
 
 def test_agreements_are_compared_in_both_languages(home: Path, second: Path) -> None:
     for command in (("diff", "in-force", second), ("simulate", second, "--since", "36h")):

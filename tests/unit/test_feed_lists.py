@@ -243,7 +243,7 @@ async def test_a_paused_source_is_left_alone_and_what_is_not_due_waits(signer: S
 
 def test_a_refusal_of_a_value_is_held_and_counted_apart() -> None:
     done = Run("list")
-    done.refused.update(["warninglist", "warninglist", "stix-value"])
+    done.refused.update(["warninglist-held", "warninglist-held", "stix-value"])
     assert (done.held, done.rejected) == (2, 1)
     done.fault = Refusal("a", "b", code="c")
     assert not done.ok

@@ -22,6 +22,7 @@ from certs.jws import b64url, encode_header, sign_detached, sign_document, verif
 from certs.keys import new_key, thumbprint
 from certs.signature import (
     EXT_ATT,
+    EXT_NOTICE,
     EXT_SIG,
     EXTENSION_DEFINITIONS,
     OBJECT_TYPE,
@@ -426,9 +427,9 @@ def test_an_import_names_its_source_and_claims_markings() -> None:
             attestation(**{**about, **wrong})
 
 
-def test_both_extensions_are_defined_and_their_definitions_can_be_signed(us: Signer) -> None:
-    assert [one["id"] for one in EXTENSION_DEFINITIONS] == [EXT_SIG, EXT_ATT]
-    for one in (EXT_SIG, EXT_ATT):
+def test_the_extensions_are_defined_and_their_definitions_can_be_signed(us: Signer) -> None:
+    assert [one["id"] for one in EXTENSION_DEFINITIONS] == [EXT_SIG, EXT_ATT, EXT_NOTICE]
+    for one in (EXT_SIG, EXT_ATT, EXT_NOTICE):
         assert uuid.UUID(one.partition("--")[2]).version == 4
     for one in EXTENSION_DEFINITIONS:
         lint(one)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from certs.signature import EXT_ATT, EXT_SIG
+from certs.signature import EXT_ATT, EXT_NOTICE, EXT_SIG
 from exchange.intake.pattern import _TEXTS as PATTERN_TEXTS
 from exchange.intake.validate import ELSEWHERE
 from tests.requirements import DOCS, REJECTING, cited, divergences, holders, rows
@@ -51,7 +51,7 @@ def test_every_trap_of_signatures_is_a_test() -> None:
 def test_the_protocol_names_the_extensions_and_the_codes_that_are_in_the_code() -> None:
     page = (DOCS / "protocol.md").read_text("utf-8")
 
-    assert set(re.findall(r"extension-definition--[0-9a-f-]{36}", page)) == {EXT_SIG, EXT_ATT}
+    assert set(re.findall(r"extension-definition--[0-9a-f-]{36}", page)) == {EXT_SIG, EXT_ATT, EXT_NOTICE}
     sources = "".join(path.read_text("utf-8") for path in [*CERTS.glob("*.py"), *INTAKE.glob("*.py")])
     for code in set(re.findall(r'"((?:signature|attestation)-[a-z-]+)"', sources)) - {"signature-unstable"}:
         assert f"`{code}`" in page, (

@@ -12,9 +12,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
     views bigint NOT NULL,          -- rises with every step of any member's view
+    ruled bigint NOT NULL,          -- the last tick when registry or agreement last changed
     moves bigint NOT NULL           -- rises when something was placed again, under another label
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE tree (
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
@@ -72,7 +73,7 @@ CREATE TABLE agreement (
     number bigint PRIMARY KEY, agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL,
     approvals bytea NOT NULL, adopted_us bigint NOT NULL, impact_sha256 text NOT NULL,
     overlays bytea NOT NULL,          -- tightenings in force beside it
-    cause text NOT NULL              -- activate, tighten, lapse, expire
+    cause text NOT NULL              -- activate, tighten, lift, lapse, expire
 );
 CREATE TABLE draft (                -- versions on their way; written once, as is what is said of them
     position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sha256 text NOT NULL, impact_sha256 text NOT NULL,
@@ -86,6 +87,10 @@ CREATE TABLE approval (
 );
 CREATE TABLE schedule (
     sha256 text NOT NULL, impact_sha256 text NOT NULL, scheduled_us bigint NOT NULL, PRIMARY KEY (sha256, impact_sha256)
+);
+CREATE TABLE statement (            -- consents and additions to audiences, as their members said and signed them
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, kind text NOT NULL,
+    member text NOT NULL, about text NOT NULL, words bytea NOT NULL, jws text NOT NULL, made_us bigint NOT NULL
 );
 CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
 
@@ -151,10 +156,13 @@ CREATE INDEX late_run_run ON late_run (member, run);
 
 CREATE TABLE recall (               -- what a member is asked to drop
     id text COLLATE "C" PRIMARY KEY, member text COLLATE "C" NOT NULL, collection text NOT NULL, cause text NOT NULL,
-    countries text NOT NULL, what bytea NOT NULL, opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
-    seen_us bigint, acknowledged_us bigint, account text NOT NULL
+    term text NOT NULL, reveals text NOT NULL, countries text NOT NULL, what bytea NOT NULL, scope bytea NOT NULL,
+    opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
+    seen_us bigint, acknowledged_us bigint, account text NOT NULL,
+    noticed boolean NOT NULL        -- whether its notice lies in the collection
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
+CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE NOT noticed;
 
 CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
     tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,
@@ -165,6 +173,26 @@ CREATE TABLE relabelled (           -- versions under another label than the one
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member text COLLATE "C" NOT NULL, collection text NOT NULL, kind text NOT NULL, count bigint NOT NULL,
     PRIMARY KEY (member, collection, kind)
+);
+
+CREATE TABLE feed_run (             -- what members told of the last runs of their feeds
+    member text COLLATE "C" NOT NULL, feed text COLLATE "C" NOT NULL, run text COLLATE "C" NOT NULL, ended_us bigint NOT NULL,
+    good_us bigint NOT NULL,       -- when the last good one ended; 0: never
+    sha256 bytea NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY (member, feed, run)
+);
+CREATE INDEX feed_run_ended ON feed_run (member, feed, ended_us, run);
+
+CREATE TABLE held_value (           -- for what objects were refused though somebody may release it
+    member text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL, list_name text COLLATE "C" NOT NULL,
+    asset text COLLATE "C" NOT NULL,            -- whose it is: for the operator alone
+    object_id text COLLATE "C" NOT NULL, held_us bigint NOT NULL,
+    PRIMARY KEY (member, value)
+);
+CREATE INDEX held_value_last ON held_value (member, held_us);
+CREATE TABLE released_value (       -- held values that are accepted from an audience until then
+    audience text COLLATE "C" NOT NULL, value text COLLATE "C" NOT NULL, until_us bigint NOT NULL,
+    PRIMARY KEY (audience, value)
 );
 
 CREATE TABLE status (id text PRIMARY KEY, member text NOT NULL, created_us bigint NOT NULL, body bytea NOT NULL);

@@ -11,9 +11,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
     views INTEGER NOT NULL,         -- rises with every step of any member's view
+    ruled INTEGER NOT NULL,         -- the last tick when registry or agreement last changed
     moves INTEGER NOT NULL          -- rises when something was placed again, under another label
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
@@ -68,7 +69,7 @@ CREATE TABLE agreement (
     number INTEGER PRIMARY KEY, agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
     approvals BLOB NOT NULL, adopted_us INTEGER NOT NULL, impact_sha256 TEXT NOT NULL,
     overlays BLOB NOT NULL,          -- tightenings in force beside it
-    cause TEXT NOT NULL              -- activate, tighten, lapse, expire
+    cause TEXT NOT NULL              -- activate, tighten, lift, lapse, expire
 );
 CREATE TABLE draft (                -- versions on their way; written once, as is what is said of them
     position INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL,
@@ -82,6 +83,10 @@ CREATE TABLE approval (
 );
 CREATE TABLE schedule (
     sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL, scheduled_us INTEGER NOT NULL, PRIMARY KEY (sha256, impact_sha256)
+);
+CREATE TABLE statement (            -- consents and additions to audiences, as their members said and signed them
+    position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, member TEXT NOT NULL, about TEXT NOT NULL,
+    words BLOB NOT NULL, jws TEXT NOT NULL, made_us INTEGER NOT NULL
 );
 CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
 
@@ -143,11 +148,14 @@ CREATE TABLE late_run (             -- runs that became visible to a member late
 CREATE INDEX late_run_run ON late_run (member, run);
 
 CREATE TABLE recall (               -- what a member is asked to drop
-    id TEXT PRIMARY KEY, member TEXT NOT NULL, collection TEXT NOT NULL, cause TEXT NOT NULL, countries TEXT NOT NULL,
-    what BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
-    seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL
+    id TEXT PRIMARY KEY, member TEXT NOT NULL, collection TEXT NOT NULL, cause TEXT NOT NULL, term TEXT NOT NULL,
+    reveals TEXT NOT NULL, countries TEXT NOT NULL,
+    what BLOB NOT NULL, scope BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
+    seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL,
+    noticed INTEGER NOT NULL            -- whether its notice lies in the collection
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
+CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE noticed = 0;
 
 CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
@@ -158,6 +166,26 @@ CREATE TABLE relabelled (           -- versions under another label than the one
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
     member TEXT NOT NULL, collection TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (member, collection, kind)
+) WITHOUT ROWID;
+
+CREATE TABLE feed_run (             -- what members told of the last runs of their feeds
+    member TEXT NOT NULL, feed TEXT NOT NULL, run TEXT NOT NULL, ended_us INTEGER NOT NULL,
+    good_us INTEGER NOT NULL,       -- when the last good one ended; 0: never
+    sha256 BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (member, feed, run)
+) WITHOUT ROWID;
+CREATE INDEX feed_run_ended ON feed_run (member, feed, ended_us, run);
+
+CREATE TABLE held_value (           -- for what objects were refused though somebody may release it
+    member TEXT NOT NULL, value TEXT NOT NULL, list_name TEXT NOT NULL,
+    asset TEXT NOT NULL,            -- whose it is: for the operator alone
+    object_id TEXT NOT NULL, held_us INTEGER NOT NULL,
+    PRIMARY KEY (member, value)
+) WITHOUT ROWID;
+CREATE INDEX held_value_last ON held_value (member, held_us);
+CREATE TABLE released_value (       -- held values that are accepted from an audience until then
+    audience TEXT NOT NULL, value TEXT NOT NULL, until_us INTEGER NOT NULL,
+    PRIMARY KEY (audience, value)
 ) WITHOUT ROWID;
 
 CREATE TABLE status (id TEXT PRIMARY KEY, member TEXT NOT NULL, created_us INTEGER NOT NULL, body BLOB NOT NULL);

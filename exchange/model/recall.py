@@ -1,0 +1,63 @@
+"""What members are asked to drop, as the store keeps it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class RecallRow:
+    """What a member is asked to drop, because it may not have it any more."""
+
+    id: str
+    member: str
+    collection: str
+    cause: str
+    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
+    no more; "suspension": its originator is suspended; "compromise": it was signed by a key that others may have had."""
+    term: str
+    """The class by which the agreement's [withdrawal] speaks of it: "error", "privacy", "legal" or "compromise"."""
+    reveals: str
+    """What the agreement lets it be told of the reason: "id" nothing, "id-and-class" the class, "reason" the cause as well."""
+    countries: str
+    """Of those it came from, words: in whose logs it is told."""
+    what: bytes
+    """JSON: the objects, or what tells them apart."""
+    scope: bytes
+    """JSON: where what closed lay in the member's view, so that its notice can name it; b"" where `what` names the objects."""
+    opened_us: int
+    due_us: int | None
+    """Until when to act, where the agreement says so."""
+    required: bool
+    """Whether the agreement requires that the member acknowledges it."""
+    seen_us: int | None = None
+    acknowledged_us: int | None = None
+    account: str = ""
+    """That acknowledged it."""
+    noticed: bool = False
+    """Whether its notice lies in the collection."""
+
+
+RELABELLED_AT_ONCE = 500
+UNNOTICED_AT_ONCE = 100
+
+
+class Relabelled(NamedTuple):
+    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
+
+    tick: int
+    collection: str
+    id: str
+    label: int
+    former: int
+    placed: int
+    """The label and the tick of the version before. Where the tick is this one's own, the same version was placed again, and lies
+    as a late run in the view of whoever was shown it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallMark:
+    """A member has seen a recall, or an account of it acknowledges it. The first time counts."""
+
+    id: str
+    account: str = ""
+    """"" when it was only seen."""
