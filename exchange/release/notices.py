@@ -134,7 +134,7 @@ class Notices:
         labels = tuple(sorted({*closed, *scope["open"]}))
         # What lay open beside it decides which versions were covered by newer ones, and is not named.
         windows = tuple((label, closed.get(label, ())) for label in labels)
-        view, after, named = View(row.member, 0, b"", 0, 0, 0, windows), 0, set[str]()
+        view, after, named = View(row.member, 0, b"", 0, 0, 0, windows=windows), 0, set[str]()
         while True:
             page = await self._store.page(
                 row.collection,

@@ -235,6 +235,8 @@ class ViewChange:
     registry: int
     states: bytes
     floor: int
+    until_us: int
+    """When the rules it is judged by cease by themselves, less one."""
     turns: tuple[Turn, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     runs_at_most: int = 1
@@ -388,8 +390,6 @@ class Epochs:
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
     views: int
     """Rises with every step of any member's view."""
-    ruled: int = 0
-    """The last tick there was when registry or agreement last changed: what was given by the rules of before lies up to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,11 @@ class Kept:
         return [one for one in [*found, Window(after, until_us)] if one.after < one.until]
 
 
-def view_of(member: str, row: tuple[int, bytes, int, int, int], kept: Iterable[Kept]) -> View:
-    """The view that these rows state: `row` is number, states, floor, last_tick, born."""
+def view_of(member: str, row: tuple[int, bytes, int, int, int, int, int], kept: Iterable[Kept]) -> View:
+    """The view that these rows state: `row` is number, states, floor, last_tick, born, changes, until_us."""
     labels = list(kept)
-    return View(member, *row, tuple([(one.label, one.windows) for one in labels]),
-                tuple([(one.label, one.done) for one in labels]))  # fmt: skip
+    return View(member, *row, windows=tuple([(one.label, one.windows) for one in labels]),
+                done=tuple([(one.label, one.done) for one in labels]))  # fmt: skip
 
 
 def fresh(ripe: Sequence[Ripe], tick: int) -> list[LateRun]:

@@ -209,9 +209,7 @@ class SqliteStore:
     # --- reads ---
 
     async def epochs(self) -> Epochs:
-        row = self._glance.execute(
-            "SELECT state, last_tick, agreement, registry, revision, views, ruled FROM head"
-        ).fetchone()
+        row = self._glance.execute("SELECT state, last_tick, agreement, registry, revision, views FROM head").fetchone()
         return Epochs(*row)
 
     async def registry(self) -> Registry:

@@ -34,7 +34,7 @@ KEYS = {
 
 SILENT = {
     "checkpoint": ("signed_us",),
-    "head": ("last_tick", "last_time", "registry", "revision", "views", "ruled"),
+    "head": ("last_tick", "last_time", "registry", "revision", "views"),
     "run": ("odd",),
     "placement": ("newer",),
     "object": ("holder", "owner", "again"),
