@@ -195,6 +195,11 @@ class Rules:
             *sorted(self.additions.items()),
         )
 
+    @property
+    def changes(self) -> int:
+        """How many changes of registry and agreement there had been: it tells these rules from those of before."""
+        return self.number + self.registry.epoch
+
     @cached_property
     def until_us(self) -> int:
         """When the agreement, or a consent, next begins or ends: from then on it is judged afresh."""
@@ -262,12 +267,15 @@ class RuleBook:
         """The rules as they are now."""
         epochs = await self._store.epochs()
         rules = self._current
-        if rules is not None and self._fits(rules, epochs):
-            return Glance(rules, epochs)
-        async with self._renewing:
-            rules = self._current
-            if rules is None or not self._fits(rules, epochs):
-                rules = self._current = await self._build()
+        if rules is None or not self._fits(rules, epochs):
+            async with self._renewing:
+                rules = self._current
+                if rules is None or not self._fits(rules, epochs):
+                    rules = self._current = await self._build()
+        if (
+            epochs.last_tick >= rules.until_us
+        ):  # ticks run ahead of the clock when much is placed: what lies there is for the next
+            epochs = replace(epochs, last_tick=rules.until_us - 1)
         return Glance(rules, epochs)
 
     def _fits(self, rules: Rules, epochs: Epochs) -> bool:

@@ -69,6 +69,11 @@ class View:
     """Of what was released late; 0 when nothing was."""
     born: int
     """The tick at which the member was first answered."""
+    changes: int = 0
+    """How many changes of registry and agreement there had been when it was written: what it was judged by."""
+    until_us: int = EVER
+    """The last tick that can have been shown by those rules: they hold no longer, or cease to. It sinks with the first change
+    after `changes`, whether the view was read since or not."""
     elsewhere: int = 0
     """When something was last placed again that is shown where it was; 0 when nothing was."""
     windows: tuple[tuple[int, tuple[Window, ...]], ...] = ()

@@ -156,10 +156,7 @@ class Recalls:
             one.placed == one.tick
         ):  # placed again because of what it refers to: it lies where it was for who was shown it
             late = late_tick(await self._store.late(member.slug, collection.id), one.tick)
-            ruled = max(glance.epochs.ruled, glance.rules.since_us)
-            if late is None or (one.former not in allowed.labels and late > ruled):  # it came when that had closed
-                return False
-            return not await self._release.holds(allowed, glance.epochs, one.id)
+            return late is not None and not await self._release.holds(allowed, glance.epochs, one.id)
         if one.former not in allowed.labels:
             return False
         if allowed.view is not None and not allowed.view.native(one.former, one.placed):

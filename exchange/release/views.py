@@ -123,13 +123,19 @@ class Views:
     async def _take(self, step: "_Step", change: ViewChange, rules: Rules, glance: Glance) -> None:
         if step.closes:
             step.count(await self._grants.rows(glance.epochs, counts=True))
-            step.until_us = min(glance.epochs.last_tick, max(glance.epochs.ruled, rules.since_us))
+            step.until_us = await self._shown_until(change.member)
             for collection in step.closing:
                 step.late += await self._store.late(change.member, collection)
-        act = Act(str(uuid.uuid4()), step.record, agreement=rules.number, view=change)
+        act = Act(str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change)
         with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
             async with self._turn.taken(step.written(change)):
                 await self._sequencer.append(act)
+
+    async def _shown_until(self, member: str) -> int:
+        """The last tick that was shown to the member at all: nobody is told to drop what came later. As it is now, since changes
+        make it sink without a step; one that comes after this makes the step outdated."""
+        view = await self._store.view(member)
+        return view.until_us if view is not None else 0
 
     async def catch_up(self) -> None:
         """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow."""
@@ -243,7 +249,7 @@ class _Step:
         self.late: list[LateRun] = []
         """What was released late to the member in the collections where something closes."""
         self.until_us = 0
-        """The last tick there was when the rules last changed: nothing behind it was ever shown under what closes."""
+        """The last tick that was shown by the rules that the view was written by: nothing behind it was given under what closes."""
 
     @property
     def delayed(self) -> list[tuple[int, int]]:
@@ -271,8 +277,14 @@ class _Step:
 
     @property
     def behind(self) -> bool:
-        """Whether a label is less to the member than what was written, or new: not to be answered before it is written."""
-        return bool(self._turns) or len(self._view.states) != len(self._standing.states)
+        """Whether a label is less to the member than what was written, or new, or by what rules it is answered is not written
+        yet: first it is, for what is placed from now on will have been shown by these."""
+        return bool(self._turns) or len(self._view.states) != len(self._standing.states) or not self._agrees
+
+    @property
+    def _agrees(self) -> bool:
+        """Whether the view was written by these rules: by none that changed since, nor ceased by themselves."""
+        return self._view.changes == self._rules.changes and self._view.until_us >= self._rules.since_us
 
     def rows(self, ripe: Mapping[int, int], labels_at_most: int, runs_at_most: int) -> int:
         """How much there is to be written at once of what may wait, at most."""
@@ -304,8 +316,8 @@ class _Step:
             waiting += [self._waiting(label, until) for label, until in self._rest() if label not in turns]
             waiting += [self._waiting(label, NOW) for label in turns if self._state(label) == OPEN]
         return ViewChange(
-            self._member.slug, self._view.number, registry, self._states, self._view.floor, tuple(kept),
-            tuple(waiting), runs_at_most,
+            self._member.slug, self._view.number, registry, self._states, self._view.floor, self._rules.until_us - 1,
+            tuple(kept), tuple(waiting), runs_at_most,
         )  # fmt: skip
 
     def count(self, rows: Mapping[int, LabelRow]) -> None:
@@ -420,11 +432,7 @@ class _Step:
             windows.append(Window(runs[0].run - 1, runs[-1].run + runs[-1].size - 1))
         windows = [Window(one.after, min(one.until, self.until_us)) for one in windows]
         # What was placed again lies where it was for who was shown it: that may be long before it came under this label.
-        windows += [
-            Window(run.run - 1, run.run + run.size - 1)
-            for run in late
-            if run.tick < run.run and run.tick <= self.until_us
-        ]
+        windows += [Window(run.run - 1, run.run + run.size - 1) for run in late if run.tick < run.run]
         return [list(one) for one in windows if one.after < one.until]
 
     def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: RecallRow) -> Entry:

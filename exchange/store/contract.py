@@ -239,6 +239,8 @@ class ViewChange:
     registry: int
     states: bytes
     floor: int
+    until_us: int
+    """When the rules it is judged by cease by themselves, less one."""
     turns: tuple[Turn, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     runs_at_most: int = 1
@@ -421,8 +423,6 @@ class Epochs:
     """Rises when rows placed earlier may read differently: a version got a rival, or was taken out."""
     views: int
     """Rises with every step of any member's view."""
-    ruled: int = 0
-    """The last tick there was when registry or agreement last changed: what was given by the rules of before lies up to it."""
     moves: int = 0
     """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
     see it."""

@@ -55,6 +55,8 @@ def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) 
     """The tick at which a row of a run was shown by the view as it is written; None when it was not."""
     if label > len(view.states) or view.states[label - 1] == CLOSED:
         return None
+    if (run if late is None else late.tick) > view.until_us:
+        return None
     if late is not None:
         return tick - run + late.tick
     if view.states[label - 1] == DELAYED and label not in view.by_label:
@@ -62,11 +64,11 @@ def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) 
     return tick if view.native(label, run) else None
 
 
-def view_of(member: str, row: tuple[int, bytes, int, int, int, int], kept: Iterable[Kept]) -> View:
-    """The view that these rows state: `row` is number, states, floor, last_tick, born, elsewhere."""
+def view_of(member: str, row: tuple[int, bytes, int, int, int, int, int, int], kept: Iterable[Kept]) -> View:
+    """The view that these rows state: `row` is number, states, floor, last_tick, born, changes, until_us, elsewhere."""
     labels = list(kept)
-    return View(member, *row, tuple([(one.label, one.windows) for one in labels]),
-                tuple([(one.label, one.done) for one in labels]))  # fmt: skip
+    return View(member, *row, windows=tuple([(one.label, one.windows) for one in labels]),
+                done=tuple([(one.label, one.done) for one in labels]))  # fmt: skip
 
 
 def fresh(ripe: Sequence[Ripe], tick: int) -> list[LateRun]:

@@ -179,7 +179,7 @@ class PostgresStore:
     async def epochs(self) -> Epochs:
         row = await self._read(
             lambda db: db.fetchrow(
-                "SELECT state, last_tick, agreement, registry, revision, views, ruled, moves FROM head WHERE k = 0"
+                "SELECT state, last_tick, agreement, registry, revision, views, moves FROM head WHERE k = 0"
             )
         )
         epochs = Epochs(*row)

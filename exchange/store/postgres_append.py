@@ -46,16 +46,16 @@ from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_feeds import note, put_release
 from exchange.store.postgres_feeds import record as record_run
-from exchange.store.postgres_late import step
+from exchange.store.postgres_late import overtaken, step
 from exchange.store.postgres_place import Mark as PlacingMark
 from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection, arrays
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int, int]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
-_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, ruled, moves FROM head WHERE k = 0 FOR UPDATE"
+_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head WHERE k = 0 FOR UPDATE"
 # A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
 # could lie before the commits that were waited for.
 _UNDER_LOCK = (
@@ -74,7 +74,7 @@ _COUNTERS = (
     "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
     " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
-    " views = $16, ruled = $17, moves = $18"
+    " views = $16, moves = $17"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
     " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
@@ -112,7 +112,6 @@ class _Transaction:
             self.registry,
             self.revision,
             self.views,
-            self.ruled,
             self.moves,
         ) = head
         if state not in WRITABLE:
@@ -134,11 +133,11 @@ class _Transaction:
 
     def mark(self) -> _Mark:
         return (
-            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views, self.ruled
+            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views
         )  # fmt: skip
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views, self.ruled = mark
+        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
         del self.statuses[statuses:]
@@ -216,7 +215,7 @@ class _Transaction:
         if change.registry != self.registry:
             raise Outdated
         laid = self.placing.laid
-        given = await step(self.db, change, self._ahead)
+        given = await step(self.db, change, self._ahead, self.agreement + self.registry)
         if given:
             laid.last_tick = given[-1].last_tick
         self.views += 1
@@ -235,7 +234,7 @@ class _Transaction:
             return
         if not isinstance(change, Statement) or change.binds:
             self.registry += 1
-            self.ruled = self._ahead
+            await overtaken(self.db, self._ahead)
         await _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     async def _adopt(self, row: AgreementRow) -> None:
@@ -247,7 +246,7 @@ class _Transaction:
             *astuple(replace(row, adopted_us=self.time_us)),
         )
         self.agreement = row.number
-        self.ruled = self._ahead
+        await overtaken(self.db, self._ahead)
         self.pol = f"{row.name}@{row.number}"
 
     # --- the end ---
@@ -263,7 +262,7 @@ class _Transaction:
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
             _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
-            self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.ruled, self.moves + self.placing.moves,
+            self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")

@@ -193,5 +193,7 @@ async def _views(db: Connection, labels: set[int]) -> list[View]:
     found = await db.fetch("SELECT member, label, windows, done FROM view_label WHERE label = ANY($1)", list(labels))
     for member, *row in found:
         kept[member].append(Kept.of(*row))
-    views = await db.fetch("SELECT member, number, states, floor, last_tick, born, elsewhere FROM member_view")
+    views = await db.fetch(
+        "SELECT member, number, states, floor, last_tick, born, changes, until_us, elsewhere FROM member_view"
+    )
     return [view_of(member, tuple(row), kept[member]) for member, *row in views]

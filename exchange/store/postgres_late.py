@@ -17,7 +17,8 @@ _RECALLS = (
 async def view(db: Connection, member: str) -> View | None:
     """See Store.view. All of it in the caller's snapshot."""
     row = await db.fetchrow(
-        "SELECT number, states, floor, last_tick, born, elsewhere FROM member_view WHERE member = $1", member
+        "SELECT number, states, floor, last_tick, born, changes, until_us, elsewhere FROM member_view WHERE member = $1",
+        member,
     )
     return view_of(member, tuple(row), await _kept(db, member)) if row else None
 
@@ -61,7 +62,7 @@ async def ripe(db: Connection, after: Sequence[tuple[int, int]]) -> dict[int, in
     return {row[0]: row[1] for row in found}
 
 
-async def step(db: Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+async def step(db: Connection, change: ViewChange, last_tick: int, changes: int) -> list[LateRun]:
     """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
     number = await db.fetchval("SELECT number FROM member_view WHERE member = $1", change.member)
     if change.number != (number or 0):
@@ -69,13 +70,19 @@ async def step(db: Connection, change: ViewChange, last_tick: int) -> list[LateR
     await _turn(db, change.member, change.turns, last_tick)
     given = await _release(db, change, last_tick)
     await db.execute(
-        "INSERT INTO member_view AS v (member, number, states, floor, last_tick, born) VALUES ($1, $2, $3, $4, $5, $6)"
+        "INSERT INTO member_view AS v (member, number, states, floor, last_tick, born, changes, until_us)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
-        " last_tick = greatest(v.last_tick, excluded.last_tick)",
+        " last_tick = greatest(v.last_tick, excluded.last_tick), changes = excluded.changes, until_us = excluded.until_us",
         change.member, change.number + 1, change.states, change.floor, given[-1].last_tick if given else 0,
-        last_tick,
+        last_tick, changes, change.until_us,
     )  # fmt: skip
     return given
+
+
+async def overtaken(db: Connection, tick: int) -> None:
+    """The rules changed: by those that views were written by, nothing behind the tick is shown."""
+    await db.execute("UPDATE member_view SET until_us = $1 WHERE until_us > $1", tick)
 
 
 async def _turn(db: Connection, member: str, turns: Sequence[Turn], last_tick: int) -> None:

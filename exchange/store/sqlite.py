@@ -210,7 +210,7 @@ class SqliteStore:
 
     async def epochs(self) -> Epochs:
         row = self._glance.execute(
-            "SELECT state, last_tick, agreement, registry, revision, views, ruled, moves FROM head"
+            "SELECT state, last_tick, agreement, registry, revision, views, moves FROM head"
         ).fetchone()
         return Epochs(*row)
 

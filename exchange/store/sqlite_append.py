@@ -41,7 +41,7 @@ from exchange.store.leaves import Grown, Leaves
 from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.sqlite_feeds import note, put_release
 from exchange.store.sqlite_feeds import record as record_run
-from exchange.store.sqlite_late import step
+from exchange.store.sqlite_late import overtaken, step
 from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
@@ -49,7 +49,7 @@ from exchange.store.sqlite_rows import insert_rows
 
 _NOTICED = "UPDATE recall SET noticed = 1 WHERE id = ? AND noticed = 0"
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
+_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -97,7 +97,7 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None) -> None:
         self.db = db
         row = db.execute(
-            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, ruled, moves FROM head"
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head"
         ).fetchone()
         (
             state,
@@ -109,7 +109,6 @@ class _Transaction:
             self.registry,
             self.revision,
             self.views,
-            self.ruled,
             self.moves,
         ) = row
         if state not in WRITABLE:
@@ -121,10 +120,10 @@ class _Transaction:
         self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
 
     def mark(self) -> _Mark:
-        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views, self.ruled
+        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, self.views, self.ruled = mark
+        placing, leaves, self.agreement, self.pol, self.registry, self.views = mark
         self.placing.reset(placing)
         self.leaves.reset(leaves)
 
@@ -176,7 +175,7 @@ class _Transaction:
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
             raise Outdated
-        given = step(self.db, change, self._ahead)
+        given = step(self.db, change, self._ahead, self.agreement + self.registry)
         if given:
             self.placing.last_tick = given[-1].last_tick
         self.views += 1
@@ -195,7 +194,7 @@ class _Transaction:
             return
         if not isinstance(change, Statement) or change.binds:
             self.registry += 1
-            self.ruled = self._ahead
+            overtaken(self.db, self._ahead)
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
@@ -207,7 +206,7 @@ class _Transaction:
             astuple(replace(row, adopted_us=self.time_us)),
         )
         self.agreement = row.number
-        self.ruled = self._ahead
+        overtaken(self.db, self._ahead)
         self.pol = f"{row.name}@{row.number}"
 
     # --- the end ---
@@ -224,7 +223,7 @@ class _Transaction:
         )
         db.execute(
             "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
-            " views = ?, ruled = ?, moves = ?",
+            " views = ?, moves = ?",
             (
                 self.placing.last_tick,
                 self.time_us,
@@ -234,7 +233,6 @@ class _Transaction:
                 self.registry,
                 self.revision + self.placing.changed,
                 self.views,
-                self.ruled,
                 self.moves + self.placing.moves,
             ),
         )

@@ -194,5 +194,7 @@ def _views(db: sqlite3.Connection, labels: set[int]) -> Iterator[View]:
         f"SELECT member, label, windows, done FROM view_label WHERE label IN ({number_list(sorted(labels))})"
     ):
         kept[member].append(Kept.of(*row))
-    for member, *row in db.execute("SELECT member, number, states, floor, last_tick, born, elsewhere FROM member_view"):
+    for member, *row in db.execute(
+        "SELECT member, number, states, floor, last_tick, born, changes, until_us, elsewhere FROM member_view"
+    ):
         yield view_of(member, tuple(row), kept[member])

@@ -24,7 +24,8 @@ def view(db: sqlite3.Connection, member: str) -> View | None:
     db.execute("BEGIN")  # one snapshot for the view and its labels
     try:
         row = db.execute(
-            "SELECT number, states, floor, last_tick, born, elsewhere FROM member_view WHERE member = ?", (member,)
+            "SELECT number, states, floor, last_tick, born, changes, until_us, elsewhere FROM member_view WHERE member = ?",
+            (member,),
         ).fetchone()
         return view_of(member, row, _kept(db, member)) if row else None
     finally:
@@ -75,7 +76,7 @@ def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, 
     return {label: row[0] for label, row in found if row is not None}
 
 
-def step(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: int) -> list[LateRun]:
     """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
     row = db.execute("SELECT number FROM member_view WHERE member = ?", (change.member,)).fetchone()
     if change.number != (row[0] if row else 0):
@@ -83,12 +84,26 @@ def step(db: sqlite3.Connection, change: ViewChange, last_tick: int) -> list[Lat
     opened = _turn(db, change.member, change.turns, last_tick)
     given = _release(db, change, opened, last_tick)
     db.execute(
-        "INSERT INTO member_view (member, number, states, floor, last_tick, born) VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO member_view (member, number, states, floor, last_tick, born, changes, until_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
-        " last_tick = max(last_tick, excluded.last_tick)",
-        (change.member, change.number + 1, change.states, change.floor, _last(given), last_tick),
+        " last_tick = max(last_tick, excluded.last_tick), changes = excluded.changes, until_us = excluded.until_us",
+        (
+            change.member,
+            change.number + 1,
+            change.states,
+            change.floor,
+            _last(given),
+            last_tick,
+            changes,
+            change.until_us,
+        ),
     )
     return given
+
+
+def overtaken(db: sqlite3.Connection, tick: int) -> None:
+    """The rules changed: by those that views were written by, nothing behind the tick is shown."""
+    db.execute("UPDATE member_view SET until_us = ? WHERE until_us > ?", (tick, tick))
 
 
 def _last(given: Sequence[LateRun]) -> int:

@@ -392,7 +392,7 @@ async def test_tiles_become_full_and_prove(store: Store) -> None:
 
 
 def step(number: int, *turns: Turn, waiting: tuple[Waiting, ...] = (), runs_at_most: int = 9) -> Act:
-    change = ViewChange("mx-ciber", number, 0, b"o", 0, turns, waiting, runs_at_most)
+    change = ViewChange("mx-ciber", number, 0, b"o", 0, EVER, turns, waiting, runs_at_most)
     return replace(act(), view=change)
 
 

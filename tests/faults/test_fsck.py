@@ -35,7 +35,7 @@ KEYS = {
 
 SILENT = {
     "checkpoint": ("signed_us",),
-    "head": ("last_tick", "last_time", "registry", "revision", "views", "ruled", "moves"),
+    "head": ("last_tick", "last_time", "registry", "revision", "views", "moves"),
     "run": ("odd",),
     "placement": ("newer",),
     "object": ("holder", "owner", "again"),
@@ -73,9 +73,9 @@ GOES_UNSEEN = {
 
 OF_WEIGHT = {
     "checkpoint": " WHERE (log, size) IN (SELECT log, size FROM cosignature)",
-    "label": " WHERE placements > 0",
+    "label": " WHERE placements IN (SELECT placements FROM label WHERE placements > 0 GROUP BY placements HAVING count(*) = 1)",
 }
-"""A checkpoint that newer ones overtook before anybody cosigned it is nobody's proof, and under some labels nothing lies any more."""
+"""A checkpoint that newer ones overtook before anybody cosigned it is nobody's proof; labels are told apart by how much lies under them."""
 
 
 @dataclass

@@ -12,10 +12,9 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
     views bigint NOT NULL,          -- rises with every step of any member's view
-    ruled bigint NOT NULL,          -- the last tick when registry or agreement last changed
     moves bigint NOT NULL           -- rises when something was placed again, under another label
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
 CREATE TABLE tree (
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
@@ -140,6 +139,8 @@ CREATE TABLE member_view (          -- what each label was to a member when its 
     member text COLLATE "C" PRIMARY KEY, number bigint NOT NULL, states bytea NOT NULL, floor bigint NOT NULL,
     last_tick bigint NOT NULL,
     born bigint NOT NULL,           -- the tick at which the member was first answered
+    changes bigint NOT NULL,        -- of registry and agreement, until it was written
+    until_us bigint NOT NULL,       -- nothing placed behind it was ever shown by what is written here
     elsewhere bigint NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
 );
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed

@@ -11,10 +11,9 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
     views INTEGER NOT NULL,         -- rises with every step of any member's view
-    ruled INTEGER NOT NULL,         -- the last tick when registry or agreement last changed
     moves INTEGER NOT NULL          -- rises when something was placed again, under another label
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
@@ -133,6 +132,8 @@ CREATE INDEX run_label ON run (label, first_tick, count, odd);
 CREATE TABLE member_view (          -- what each label was to a member when its view was last written (exchange/model/view.py)
     member TEXT PRIMARY KEY, number INTEGER NOT NULL, states BLOB NOT NULL, floor INTEGER NOT NULL, last_tick INTEGER NOT NULL,
     born INTEGER NOT NULL,          -- the tick at which the member was first answered
+    changes INTEGER NOT NULL,       -- of registry and agreement, until it was written
+    until_us INTEGER NOT NULL,      -- nothing placed behind it was ever shown by what is written here
     elsewhere INTEGER NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
 ) WITHOUT ROWID;
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
