@@ -11,7 +11,10 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
 
+import orjson
+
 from exchange.model.stix import SCO_TYPES
+from exchange.model.view import CLOSED
 from exchange.store.contract import MovedObject
 from exchange.store.placing import Judged
 from exchange.store.runs import cut
@@ -89,6 +92,15 @@ class Moved(NamedTuple):
 
     lain: Lain
     body: bytes
+
+
+class Again(NamedTuple):
+    """Where something lay, and where it lies since it was placed again."""
+
+    former: int
+    placed: int
+    label: int
+    tick: int
 
 
 class Reach:
@@ -195,6 +207,23 @@ def followers(
     yield from reach.find([ref for one in lain for ref in one.refs])
     judged = [Moving(one, reach.label(one.facets, one.refs, one.id)) for one in lain]
     return [one for one in judged if one.facets != one.lain.facets]
+
+
+def still_named(scope: bytes, again: Iterable[Again], states: bytes) -> bytes | None:
+    """What a recall without a notice says of where what closed lay, when some of it lies elsewhere now; None when none of it does.
+    `states`: what labels are to its member. What it may have again, it is not to drop."""
+    said = orjson.loads(scope)
+    labels: dict[str, list[tuple[int, int]]] = said["labels"]
+    found = [
+        one
+        for one in again
+        if any(after < one.placed <= until for after, until in labels.get(str(one.former), ()))
+        and (one.label > len(states) or states[one.label - 1] == CLOSED)
+    ]
+    for one in found:
+        labels.setdefault(str(one.label), []).append((one.tick - 1, one.tick))
+        said["until"] = max(said["until"], one.tick)
+    return orjson.dumps(said) if found else None
 
 
 def stretches(ticks: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,19 @@ from typing import Any, TypeVar
 
 from exchange.model.view import LateRun, View
 from exchange.store.contract import MovedRun
-from exchange.store.graph import End, EndsOf, Lain, Moved, Moving, PlacementsOf, ReferringTo, stretches, together
+from exchange.store.graph import (
+    Again,
+    End,
+    EndsOf,
+    Lain,
+    Moved,
+    Moving,
+    PlacementsOf,
+    ReferringTo,
+    still_named,
+    stretches,
+    together,
+)
 from exchange.store.late import Kept, shown_at, view_of
 from exchange.store.placing import Laid
 from exchange.store.postgres_session import Connection, arrays, askable
@@ -75,6 +87,7 @@ class Mover:
         self._moving = moving
         self.touched = set[str]()
         """Members in whose views something lies elsewhere now than where it was placed."""
+        self._again: list[Again] = []
         self._views: list[View] = []
         self._late: dict[int, dict[str, LateRun]] = {}
         self._runs: list[tuple[Any, ...]] = []
@@ -143,6 +156,7 @@ class Mover:
         news = self._laid.label_news.setdefault(label, [0, 0])
         news[0] += len(part)
         news[1] = self._laid.last_tick
+        self._again += [Again(one.lain.label, one.lain.tick, label, tick) for tick, one in enumerate(part, first)]
         shown = dict(self._shown(before))
         self.touched.update(shown)
         self._late_runs += [(member, collection, tick, first, len(part), label) for member, tick in shown.items()]
@@ -185,6 +199,16 @@ class Mover:
             "UPDATE member_view SET number = number + 1, last_tick = greatest(last_tick, $1), elsewhere = $1 WHERE member = ANY($2)",
             self._laid.last_tick, sorted(self.touched),
         )  # fmt: skip
+        await self._name_again()
+
+    async def _name_again(self) -> None:
+        """Notices that are still to be made name what closed, wherever it lies by then."""
+        states = {view.member: view.states for view in self._views}
+        unnoticed = await self._db.fetch("SELECT id, member, scope FROM recall WHERE NOT noticed AND scope <> ''")
+        for recall, member, scope in unnoticed:
+            told = still_named(scope, self._again, states.get(member, b""))
+            if told is not None:
+                await self._db.execute("UPDATE recall SET scope = $1 WHERE id = $2", told, recall)
 
 
 async def _views(db: Connection, labels: set[int]) -> list[View]:

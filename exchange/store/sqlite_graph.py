@@ -13,7 +13,19 @@ import orjson
 
 from exchange.model.view import LateRun, View
 from exchange.store.contract import MovedRun
-from exchange.store.graph import End, EndsOf, Lain, Moved, Moving, PlacementsOf, ReferringTo, stretches, together
+from exchange.store.graph import (
+    Again,
+    End,
+    EndsOf,
+    Lain,
+    Moved,
+    Moving,
+    PlacementsOf,
+    ReferringTo,
+    still_named,
+    stretches,
+    together,
+)
 from exchange.store.late import Kept, shown_at, view_of
 from exchange.store.runs import Content, Run
 from exchange.store.sqlite_read import id_key, number_list
@@ -86,6 +98,7 @@ class Mover:
         self._moving = moving
         self.touched = set[str]()
         """Members in whose views something lies elsewhere now than where it was placed."""
+        self._again: list[Again] = []
         self._runs = sorted({one.lain.run for one in moving})
         self._views = list(_views(db, {one.lain.label for one in moving}))
         self._late: dict[int, dict[str, LateRun]] = {run: {} for run in self._runs}
@@ -112,7 +125,19 @@ class Mover:
             "UPDATE member_view SET number = number + 1, last_tick = max(last_tick, ?1), elsewhere = ?1 WHERE member = ?2",
             [(self._home.last_tick, member) for member in sorted(self.touched)],
         )
+        self._name_again()
         return made
+
+    def _name_again(self) -> None:
+        """Notices that are still to be made name what closed, wherever it lies by then."""
+        states = {view.member: view.states for view in self._views}
+        unnoticed = self._db.execute(
+            "SELECT id, member, scope FROM recall WHERE noticed = 0 AND scope <> X''"
+        ).fetchall()
+        for recall, member, scope in unnoticed:
+            told = still_named(scope, self._again, states.get(member, b""))
+            if told is not None:
+                self._db.execute("UPDATE recall SET scope = ? WHERE id = ?", (told, recall))
 
     def _taken(self, run: int, rows: Sequence[Moving]) -> Iterator[tuple[Moving, Moved]]:
         """Take rows out of a run, and cut it where they were."""
@@ -156,6 +181,7 @@ class Mover:
         news = self._home.label_news.setdefault(label, [0, 0])
         news[0] += len(part)
         news[1] = self._home.last_tick
+        self._again += [Again(one.lain.label, one.lain.tick, label, tick) for tick, one in enumerate(part, first)]
         shown = dict(self._shown(before))
         self.touched.update(shown)
         self._put_late(collection, shown.items(), first, len(part), label)
