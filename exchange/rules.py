@@ -62,9 +62,10 @@ TERMS: Final = {
     "grant": "legal",
     "suspension": "legal",
     "compromise": "compromise",
+    "erasure": "privacy",
 }
 """By the cause of a recall, the class under which the agreement's [withdrawal] speaks of it: what originators do corrects an
-error, a right that ended is law."""
+error, a right that ended is law, what approvers have erased is a person's."""
 
 
 @dataclass(frozen=True)

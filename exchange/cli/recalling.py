@@ -25,6 +25,7 @@ _CAUSES = {
     "grant": Text("no longer permitted", "ya no permitido"),
     "suspension": Text("its originator is suspended", "su remitente está suspendido"),
     "compromise": Text("signed by a compromised key", "firmado con una clave comprometida"),
+    "erasure": Text("erased for a person's sake", "suprimido en favor de una persona"),
 }
 
 

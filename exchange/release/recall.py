@@ -234,7 +234,7 @@ class Recalls:
                 for slug, seen in holders.items()
                 if version in seen
             ]
-            pub = {"object": object_id, "versions": [version], "count": 1, "cause": "compromise"}
+            pub = {"object": object_id, "versions": [version], "count": 1, "cause": "compromise", "owner": member.slug}
             log = route(member.country, [rules.registry.members[one.member].country for one in made])
             gone = Entry(log, "withdraw", HUB, f"coll:{collection.id}", pub)
             return Record((gone, *[rules.recall_entry(one, HUB) for one in made]), recalls=tuple(made))
