@@ -59,6 +59,7 @@ class Caller:
 TERMS: Final = {
     "delete": "error",
     "marking": "error",
+    "revoke": "error",
     "grant": "legal",
     "suspension": "legal",
     "compromise": "compromise",

@@ -13,7 +13,8 @@ class RecallRow:
     member: str
     collection: str
     cause: str
-    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
+    """"delete": its originator took it out; "marking": its originator marked it more strictly; "revoke":
+    its originator revoked it, by a version that the member has; "grant": the agreement gives it
     no more; "suspension": its originator is suspended; "compromise": it was signed by a key that others may have had; "erasure":
     approvers had it erased, for a person's sake."""
     term: str
@@ -53,7 +54,7 @@ UNNOTICED_AT_ONCE = 100
 
 
 class Relabelled(NamedTuple):
-    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
+    """A version that revokes, or that lies under another label than the one before it: who saw that one may have to drop it."""
 
     tick: int
     collection: str
