@@ -59,12 +59,14 @@ class Caller:
 TERMS: Final = {
     "delete": "error",
     "marking": "error",
+    "revoke": "error",
     "grant": "legal",
     "suspension": "legal",
     "compromise": "compromise",
+    "erasure": "privacy",
 }
 """By the cause of a recall, the class under which the agreement's [withdrawal] speaks of it: what originators do corrects an
-error, a right that ended is law."""
+error, a right that ended is law, what approvers have erased is a person's."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,16 @@ def changing() -> Unavailable:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Trusted:
+    """Whose signatures count, and what that was made of."""
+
+    made_of: tuple[object, ...] = ()
+    trust: TrustList | None = None
+    keyring: Keyring = field(default_factory=lambda: Keyring({}))
+    revocations: Revocations = field(default_factory=lambda: Revocations.listed({}))
+
+
 class RuleBook:
     """Keeps the newest snapshot of this process."""
 
@@ -258,6 +270,7 @@ class RuleBook:
         self._clock = clock
         self._crls = CrlFolder(crls) if crls is not None else None
         self._current: Rules | None = None
+        self._trusted = _Trusted()
         self._renewing = asyncio.Lock()
 
     async def current(self) -> Rules:
@@ -285,8 +298,10 @@ class RuleBook:
             return False
         # An hour's edge renews it anyway: certificates and the agreement's dates are judged afresh; a list's age each minute.
         now_us = self._clock.now_us()
-        edge = 13 if self._crls is None else 16
-        return as_text(now_us)[:edge] == rules.now[:edge] and now_us < rules.until_us
+        return self._edge(as_text(now_us)) == self._edge(rules.now) and now_us < rules.until_us
+
+    def _edge(self, now: str) -> str:
+        return now[: 13 if self._crls is None else 16]
 
     async def _build(self) -> Rules:
         registry = await self._store.registry()
@@ -296,31 +311,44 @@ class RuleBook:
         withheld = frozenset(one.slug for one in registry.members.values() if one.status == Status.SUSPENDED)
         now_us = self._clock.now_us()
         crls = self._crls.state() if self._crls is not None else None
-        trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
-        entries = [
-            KeyringEntry(
-                cert.certificate, registry.members[cert.member].identity_id, registry.members[cert.member].country
-            )
-            for cert in registry.signing
-        ]
-        revocations = Revocations.listed(_revocations(registry))
-        if self._crls is not None and trust is not None:
-            revocations = self._crls.read(trust.intermediates(), _revocations(registry), at=as_datetime(now_us))
+        if (made_of := _made_of(registry, crls, self._edge(as_text(now_us)))) != self._trusted.made_of:
+            self._trusted = self._judged(made_of, registry, now_us)
         return Rules(
             number=adopted.number if adopted else 0,
             agreement=withholding(overlaid(agreed, overlays), withheld) if agreed else None,
             agreed=agreed,
             overlays=overlays,
             registry=registry,
-            trust=trust,
-            keyring=Keyring.build(entries, trust, revocations, at=as_datetime(now_us)),
-            revocations=revocations,
+            trust=self._trusted.trust,
+            keyring=self._trusted.keyring,
+            revocations=self._trusted.revocations,
             crls=crls,
             now=as_text(now_us),
             consents=_consents(registry, agreed),
             additions=_additions(registry, agreed),
             withheld=withheld,
         )
+
+    def _judged(self, made_of: tuple[object, ...], registry: Registry, now_us: int) -> _Trusted:
+        """Every enrolled certificate judged, which takes a path each."""
+        trust = TrustList.parse(registry.trust_list.document) if registry.trust_list else None
+        revocations = Revocations.listed(_revocations(registry))
+        if self._crls is not None and trust is not None:
+            revocations = self._crls.read(trust.intermediates(), _revocations(registry), at=as_datetime(now_us))
+        keyring = Keyring.build(_enrolled(registry), trust, revocations, at=as_datetime(now_us))
+        return _Trusted(made_of, trust, keyring, revocations)
+
+
+def _made_of(registry: Registry, crls: object, edge: str) -> tuple[object, ...]:
+    """All that whom to trust hangs on: an approval or a new agreement changes the registry and none of this."""
+    return registry.trust_list, registry.revoked, _enrolled(registry), crls, edge
+
+
+def _enrolled(registry: Registry) -> list[KeyringEntry]:
+    return [
+        KeyringEntry(cert.certificate, registry.members[cert.member].identity_id, registry.members[cert.member].country)
+        for cert in registry.signing
+    ]
 
 
 @lru_cache(maxsize=16)

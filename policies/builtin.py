@@ -54,12 +54,12 @@ TEXTS: Final = {
     ),
     NO_PERMIT: ("What no clause permits is denied.", "Se deniega lo que ninguna cláusula permite."),
     MIN_ASSURANCE: (
-        "The object's origin is not assured well enough.",
-        "La garantía de origen del objeto es insuficiente.",
+        "Only what is assured of its origin as well as the agreement asks is exchanged.",
+        "Solo se intercambia aquello cuyo origen tenga la garantía que pide el acuerdo.",
     ),
     UNKNOWN_MARKING: (
-        "The object bears a marking that this exchange does not understand.",
-        "El objeto lleva una marca que este intercambio no comprende.",
+        "What bears a marking that this exchange does not understand is kept back.",
+        "Se retiene lo que lleva una marca que este intercambio no comprende.",
     ),
     PURPOSES: (
         "No purpose is left that every clause that permits it, and its originator, let it serve.",

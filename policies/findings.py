@@ -48,14 +48,23 @@ _PYDANTIC: Final = {
 
 def form_mistakes(error: ValidationError, values: Mapping[str, Any]) -> Iterator[Mistake]:
     """What pydantic found, in our codes and words."""
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
+    for one in error.errors(include_url=False, include_input=False):
         code = _PYDANTIC.get(one["type"], one["type"] if one["type"] in _TEXTS else "wrong-type")
         path = _in_document(one["loc"], values, keep_last=one["type"] == "missing")
         if code == "missing-key" and path[-1] in ("text", "en", "es"):
             code = "missing-text"
         if path == ("schema",) and code != "missing-key":
             code = "wrong-schema"
-        yield _mistake(code, path)
+        mistake = _mistake(code, path)
+        if code == "unknown-word" and one["type"] == "literal_error":
+            known = str(one["ctx"]["expected"])  # pydantic's own list: 'clear', 'green' or 'red'
+            mistake = Mistake(
+                code,
+                path,
+                f"{mistake.en} Known are {known}.",
+                f"{mistake.es} Se conocen {known.replace(' or ', ' o ')}.",
+            )
+        yield mistake
 
 
 def sense_mistakes(document: Document, values: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -209,7 +209,7 @@ class Recipient:
         The member's slug is part of it only where the agreement can tell members apart: it names the member, or lets
         members read back their own objects.
         """
-        lists = (self.roles, self.sectors, self.audiences, self.collections or ())
+        lists = (self.roles, self.sectors, self.audiences, ("*",) if self.collections is None else self.collections)
         parts = [self.country, *(",".join(sorted(words)) for words in lists), self.status]
         if agreement.distinguishes(self.member):
             parts.append(self.member)

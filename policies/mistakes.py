@@ -42,8 +42,9 @@ class Mistake:
 
 def locate(mistakes: Iterable[Mistake], text: str) -> list[Finding]:
     """The mistakes with their lines, in the order of the file, each once."""
-    lines = line_index(text)
-    found = [Finding(one.code, _line(lines, one.path), _where(one.path), one.en, one.es) for one in mistakes]
+    told = list(mistakes)
+    lines = line_index(text) if told else {}  # a sound document is read often, and its lines are of no interest
+    found = [Finding(one.code, _line(lines, one.path), _where(one.path), one.en, one.es) for one in told]
     return sorted(dict.fromkeys(found), key=lambda one: (one.line or 0, one.where, one.code))
 
 

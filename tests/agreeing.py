@@ -8,6 +8,7 @@ from certs.keys import load_key, read_certificate
 from exchange.cli.setup import OPERATOR, Home
 from exchange.governance.approvals import Words, of_agreement, of_overlay, sign
 from exchange.governance.drafts import Draft
+from exchange.rules import agreement_of
 from exchange.times import as_text
 from exchange.web.services import Services
 from policies.agreement import Agreement, load
@@ -44,7 +45,8 @@ def amended(document: bytes, clause: str, old: str, new: str) -> bytes:
     end = end if end > 0 else len(text)
     assert old in text[start:end], text[start:end]
     return successor(
-        (text[:start] + text[start:end].replace(old, new) + text[end:]).encode(), prev_sha256=load(document).sha256
+        (text[:start] + text[start:end].replace(old, new) + text[end:]).encode(),
+        prev_sha256=agreement_of(document).sha256,
     )
 
 
@@ -76,7 +78,7 @@ async def in_force(services: Services) -> tuple[bytes, Agreement]:
     """The document in force, and what it states without tightenings."""
     row = await services.store.agreement()
     assert row is not None
-    return row.document, load(row.document)
+    return row.document, agreement_of(row.document)
 
 
 OVERLAY = """\

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,12 @@ async def gateway_world(directory: Path, **more: Any) -> AsyncIterator[World]:
     knobs = {"witness_interval_seconds": 0.2, "checkpoint_interval_seconds": 0.05, "assets": assets}
     async with make_world(directory, clock=clock, **knobs, **more) as made:
         services = made.hub.services
-        second = replace(made.members["mx-puerto-pac"], slug="mx-puerto-sur", identity_id=identity(1), name_en="Port of Sur Azul", name_es="Puerto Sur Azul")  # fmt: skip
-        second_us = replace(made.members["us-port-gulf"], slug="us-port-pine", identity_id=identity(2), name_en="Port of Pine", name_es="Puerto Pine")  # fmt: skip
-        for member in (second, second_us, setup.sample_member("us-gateway"), setup.sample_member("mx-gateway")):
+        for slug in (row[0] for row in setup.SAMPLE_ADDITIONS):
+            member = setup.sample_member(slug)
             await setup.add_member(services, made.home, member)
             made.members[member.slug] = member
             _, made.tokens[member.slug] = await services.governance.create_token(setup.OPERATOR, member.slug, days=30)
         yield made
-
-
-def identity(number: int) -> str:
-    return f"identity--00000000-0000-4000-8000-{number:012}"
 
 
 def client_of(world: World, slug: str) -> Client:

@@ -233,7 +233,7 @@ SCHEMAS: dict[str, Schema] = {
         id=_TEXT,
         collection=_TEXT,
         **{"class": {"enum": ["error", "privacy", "legal", "compromise"]}},
-        cause={"enum": ["delete", "marking", "grant", "suspension", "compromise"]},
+        cause={"enum": ["delete", "marking", "revoke", "grant", "suspension", "compromise", "erasure"]},
         what=_object(
             "",
             objects=_list(_object("id versions", id=_TEXT, versions=_list(_TEXT))),

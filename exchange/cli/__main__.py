@@ -1,6 +1,7 @@
 """The command line's front door: `puente`, and `python -m exchange.cli`."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -65,10 +66,10 @@ for module in (
         puente.add_command(command)
 
 
-def main() -> None:
-    """Run the command line; what goes wrong is one sentence and a non-zero status, never a traceback."""
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line, by default this process's own; what goes wrong is one sentence and a non-zero status, never a traceback."""
     try:
-        puente.main(standalone_mode=False)
+        puente.main(args, standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -78,6 +78,12 @@ def propose(home: Path, file: Path, output: Path | None) -> None:
         f"{draft.name} is a draft. sha256 {draft.row.sha256}, impact {draft.row.impact_sha256}",
         f"{draft.name} queda como proyecto. sha256 {draft.row.sha256}, impacto {draft.row.impact_sha256}",
     )
+    what = output or "IMPACT"
+    say(
+        f"Next, by approvers of both countries: puente agreement approve {file} --impact {what} --key … --cert … -o …",
+        f"Después, por personas aprobadoras de ambos países: puente agreement approve {file} --impact {what} --key … --cert … -o …",
+        err=True,
+    )
 
 
 @command("approve", es="Firma una versión con su impacto, o una restricción de urgencia, como persona aprobadora.")

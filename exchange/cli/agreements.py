@@ -11,10 +11,11 @@ from exchange.cli import agreeing, comparing, profile
 from exchange.cli.admin import as_json, at_hub, in_home
 from exchange.cli.agreeing import as_read, the_document
 from exchange.cli.asking import as_whom, at_network, yes
-from exchange.cli.output import language, listing, machine, plain, say, spanish, table, word
+from exchange.cli.output import language, listing, machine, plain, say, spanish, spoken, table, word
 from exchange.cli.profile import Profile
 from exchange.cli.words import command, group, option
 from exchange.clock import SystemClock
+from exchange.errors import Text
 from exchange.release.explain import explain as explained
 from exchange.rules import agreement_of
 from exchange.store.contract import AgreementRow
@@ -22,6 +23,8 @@ from exchange.times import as_text
 from exchange.web.services import Services
 from policies.agreement import Agreement, run_tests
 from policies.warnings import warnings
+
+_HELD, _BROKEN = Text("held", "se respeta"), Text("exceeded", "se rebasa")
 
 
 @group(es="Quién puede recibir qué, tal como lo firmaron ambos países.")
@@ -48,6 +51,11 @@ def check(file: Path) -> None:
     )
     for one in warnings(found, now=as_text(SystemClock().now_us()), text=file.read_text("utf-8")):
         say(f"Note: {file}:{one.line}: {one.en}", f"Aviso: {file}:{one.line}: {one.es}")
+    say(
+        f"Next, at a hub: puente agreement diff in-force {file}; puente agreement propose {file} -o impact.json",
+        f"Después, en un centro: puente agreement diff in-force {file}; puente agreement propose {file} -o impact.json",
+        err=True,
+    )
 
 
 @agreement.command("test", es="Ejecuta las pruebas del propio documento y muestra qué se decidió en cada una.")
@@ -57,7 +65,7 @@ def test(file: Path, as_json: bool) -> None:
     """Run the document's own tests and show what was decided in each."""
     results = run_tests(as_read(file))
     rows = [
-        (one.passed if as_json else yes(one.passed), one.decision.effect, one.decision.clause, one.name, "; ".join(one.unmet))
+        (one.passed if as_json else yes(one.passed), one.decision.effect if as_json else word(one.decision.effect), one.decision.clause, one.name, "; ".join(one.unmet))
         for one in results
     ]  # fmt: skip
     listing(("passed", "effect", "clause", "name", "fault"), rows, as_json=as_json)
@@ -83,9 +91,10 @@ def show(home: Path, as_json: bool) -> None:
     if as_json:
         machine({**facts, "clauses": clauses(found)})
         return
-    table(("what", "value"), facts.items())
+    table(("what", "value"), [(word(name), value) for name, value in facts.items() if value != ""])
+    click.echo()
     texts = [*found.permits, *found.forbids]
-    table(("clause", "kind", "what it said"), [(one.id, one.kind, one.es if spanish() else one.en) for one in texts])
+    table(("clause", "kind", "text"), [(one.id, word(one.kind), one.es if spanish() else one.en) for one in texts])
 
 
 @agreement.command("list", es="Todo lo que ha estado en vigor, y por qué dejó de estarlo.")
@@ -140,10 +149,17 @@ def explain(home: Path, who: str | None, object_id: str, slug: str, as_json: boo
         return
     for placed in answer["placements"]:
         click.echo(plain(f"{placed['collection']} {placed['version']}: {placed['reason']}"))
-        rows = [(one["rule"], one["kind"], yes(one["matched"]), one["text"]) for one in placed["trace"]]
+        rows = [(one["rule"], word(one["kind"]), _said(one), one["text"]) for one in placed["trace"]]
         table(("clause", "kind", "applies", "what it said"), rows)
         if placed["ends"]:
             table(("object", "what it said"), [(one["id"], one["text"]) for one in placed["ends"]])
+
+
+def _said(step: dict[str, Any]) -> str:
+    """What a clause did: of a ceiling, whether it held, for it applies to everything."""
+    if step["kind"] == "ceiling":
+        return spoken(_HELD if step["matched"] else _BROKEN)
+    return yes(step["matched"])
 
 
 @command(es="Qué puedo ver ahora y según qué cláusula.")

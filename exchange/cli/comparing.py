@@ -93,7 +93,7 @@ def cover(home: Path, new: str, as_json: bool) -> None:
     found = at_hub(home, ask)
     listing(
         ("clause", "kind", "tests", "live"),
-        [(one.clause, one.kind, one.tests, one.live) for one in found],
+        [(one.clause, one.kind if as_json else word(one.kind), one.tests, one.live) for one in found],
         as_json=as_json,
     )
     untried = [one.clause for one in found if not one.tests]

@@ -63,7 +63,10 @@ def consent() -> None:
 def request(me: Profile, originator: str, case: str, reason: str) -> None:
     """Ask an originator to consent; no answer in time is a no."""
     made = at_network(me, lambda client: client.ask_consent(originator, case, reason))
-    say(f"{made['id']}: asked until {made['due']}.", f"{made['id']}: solicitado hasta {made['due']}.")
+    say(
+        f"{made['id']}: asked. No answer until {made['due']} is a no; see `puente consent list`.",
+        f"{made['id']}: solicitado. Sin respuesta hasta {made['due']}, es un no; vea `puente consent list`.",
+    )
 
 
 @consent.command("grant", es="Consiente que lo propio se entregue a ciertos miembros o países, hasta una fecha.")
@@ -80,7 +83,11 @@ def grant(me: Profile, case: str, members: tuple[str, ...], countries: tuple[str
     """Consent that one's own be released to members or countries, until a date; never longer than the agreement says."""
     told = _say(me, "consent.grant", about=about, case=case, members=sorted(set(members)),
                 countries=sorted(set(countries)), until=until)  # fmt: skip
-    say(f"{told['id']} is granted.", f"{told['id']} queda concedido.")
+    whom = " ".join([*sorted(set(members)), *sorted(set(countries))])
+    say(
+        f"{told['id']}: granted to {whom}. To take it back: puente consent withdraw {told['id']}",
+        f"{told['id']}: concedido a {whom}. Para retirarlo: puente consent withdraw {told['id']}",
+    )
 
 
 @consent.command("refuse", es="Rechaza una solicitud.")
@@ -116,10 +123,10 @@ def consents(home: Path, who: str | None, as_json: bool) -> None:
             "consents": [granted(one, rules, now_us, withdrawn=ended) for one, ended in given],
         }
 
-    if who is not None:
-        found = at_network(Profile.load(find(home, who)), lambda client: client.consents())
-    else:
-        found = at_hub(home, ask)
+    async def mine(client: Client) -> tuple[dict[str, Any], str]:
+        return await client.consents(), (await client.me())["slug"]
+
+    found, me = at_network(Profile.load(find(home, who)), mine) if who is not None else (at_hub(home, ask), "")
     if as_json:
         machine(found)
         return
@@ -128,12 +135,19 @@ def consents(home: Path, who: str | None, as_json: bool) -> None:
         for one in found["requests"]
     ]  # fmt: skip
     table(("request", "state", "originator", "case", "member", "due", "reason"), rows)
+    click.echo()
     given = [
         (one["id"], spoken(_STATES[one["state"]]), one["originator"], one["case"],
          " ".join([*one["members"], *one["countries"]]), one["until"])
         for one in found["consents"]
     ]  # fmt: skip
     table(("consent", "state", "originator", "case", "member", "until"), given)
+    if any((one["state"], one["originator"]) == ("open", me) for one in found["requests"]):
+        say(
+            "To answer: `puente consent grant --answers REQUEST …` or `puente consent refuse REQUEST`.",
+            "Para responder: `puente consent grant --answers SOLICITUD …` o `puente consent refuse SOLICITUD`.",
+            err=True,
+        )
 
 
 @group(es="Los grupos con nombre del acuerdo, y quién se agregó a ellos.")

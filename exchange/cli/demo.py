@@ -27,6 +27,7 @@ from taxii2client.v21 import as_pages
 from certs.faults import Fault
 from exchange import observe
 from exchange.cli import setup
+from exchange.cli.demo_gateway import Pulled, relay, show_stand_in
 from exchange.cli.feeding import STANDING, standing
 from exchange.cli.ledger import read_policies
 from exchange.cli.output import advance, plain, progress, say, spoken, table
@@ -164,6 +165,8 @@ async def _play(plan: Plan, log: TextIO) -> int:
             f"A hub at {on.hub.url}/taxii2/, two witnesses in each country, {len(on.members)} fictional members.",
             f"Un centro en {on.hub.url}/taxii2/, dos testigos en cada país, {len(on.members)} miembros ficticios.",
         )
+        with _step("relaying what an operator sent", "al retransmitir lo que envió un operador"):
+            relayed = await relay(on)
         with _step("loading the feeds", "al cargar las fuentes"):
             runs = await _load_feeds(on, plan)
         with _step("submitting signed indicators", "al enviar indicadores firmados"):
@@ -172,6 +175,7 @@ async def _play(plan: Plan, log: TextIO) -> int:
             pulled = await asyncio.to_thread(_pull, on)
         problems = [_of_feed(run, run.fault.text) for run in runs if run.fault is not None]
         problems += _show_visibility(sent, pulled)
+        problems += show_stand_in(relayed, pulled[SOCS[0]])
         with _step("asking why", "al preguntar por qué"):
             problems += await _show_reasons(on, sent)
             problems += await _show_refusal(on)
@@ -385,11 +389,11 @@ class _Patient(HTTPAdapter):
         return super().send(request, *args, **{**kwargs, "timeout": 60})
 
 
-def _pull(on: Stage) -> dict[str, set[str]]:
+def _pull(on: Stage) -> dict[str, Pulled]:
     """What two SOCs get from every collection they may read, by the real taxii2-client over TLS."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, Pulled] = {}
     for slug in SOCS:
-        found[slug] = set()
+        found[slug] = {}
         connection = _HTTPConnection(auth=TokenAuth(on.tokens[slug]), verify=str(on.home.ca_file), version="2.1")
         connection.session.trust_env = False  # a CA bundle named in the environment would win over ours
         connection.session.mount("https://", _Patient())
@@ -403,11 +407,11 @@ def _pull(on: Stage) -> dict[str, set[str]]:
                 url = f"{on.hub.url}/taxii2/us-mx/collections/{on.collections[alias]}/"
                 collection = Taxii2Collection(url, conn=connection)
                 for page in as_pages(collection.get_objects, per_request=1000):
-                    found[slug].update(obj["id"] for obj in page.get("objects", ()))
+                    found[slug].update((obj["id"], obj) for obj in page.get("objects", ()))
     return found
 
 
-def _show_visibility(sent: Mapping[str, _Signed], pulled: Mapping[str, set[str]]) -> list[Text]:
+def _show_visibility(sent: Mapping[str, _Signed], pulled: Mapping[str, Pulled]) -> list[Text]:
     click.echo()
     words = {True: spoken(Text("yes", "sí")), False: "no"}
     has = {identity: tuple(identity in pulled[slug] for slug in SOCS) for identity in sent}
@@ -466,7 +470,7 @@ async def _audit(on: Stage, copy: Path) -> Report:
 # --- the end ---
 
 
-def _summary(on: Stage, runs: Sequence[Run], pulled: Mapping[str, set[str]], report: Report, seconds: float) -> None:
+def _summary(on: Stage, runs: Sequence[Run], pulled: Mapping[str, Pulled], report: Report, seconds: float) -> None:
     click.echo()
     head = ("source", "accepted", "refused", "reason")
     table(head, [(run.source, f"{run.accepted:>9,}", f"{run.refused.total():>9,}", _most(run)) for run in runs])

@@ -37,6 +37,13 @@ def show(home: Path, log: str, index: int, liability: str) -> None:
     click.echo(orjson.dumps({"salt": opening.salt.hex(), "payload": orjson.Fragment(opening.payload)}).decode())
 
 
+the_objects = option(
+    "--object", "objects", multiple=True,
+    help="An object that the entry tells of, to be erased with it: taken out everywhere and asked back. Repeatable.",
+    es="Un objeto del que da cuenta el asiento, que se suprime con él: se quita de todas partes y se pide de vuelta. Puede repetirse.",
+)  # fmt: skip
+
+
 def _step(step: Step, en: str, es: str, done: tuple[str, str]) -> click.Command:
     @command(step, es=es)
     @in_home
@@ -49,18 +56,32 @@ def _step(step: Step, en: str, es: str, done: tuple[str, str]) -> click.Command:
         help="Where to write what approvers sign (puente ledger approve).",
         es="Dónde escribir lo que firman las personas aprobadoras (puente ledger approve).",
     )  # fmt: skip
-    def run(home: Path, log: str, index: int, basis: str, approvals: Sequence[Path], statement: Path | None) -> None:
+    def run(
+        home: Path, log: str, index: int, basis: str, approvals: Sequence[Path], statement: Path | None,
+        objects: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         given = [one.read_bytes() for one in approvals]
         if statement is not None:
-            words = at_hub(home, lambda services: privacy(services).statement(step, log, index, basis))
+            words = at_hub(home, lambda services: privacy(services).statement(step, log, index, basis, objects))
             statement.write_bytes(orjson.dumps(words) + b"\n")
             return
-        at_hub(home, lambda services: privacy(services).do(step, log, index, basis, given))
+
+        async def work(services: Services) -> set[str]:
+            lying = [one for name in sorted(set(objects)) for one in await services.release.delivered(name)]
+            await privacy(services).do(step, log, index, basis, given, objects, lying)
+            return {slug for one in lying for slug in one.holders}
+
+        asked = at_hub(home, work)
         say(f"{done[0]}: {log}/{index}", f"{done[1]}: {log}/{index}")
+        if asked:
+            say(
+                f"{len(asked)} members are asked to drop it: see `puente recall status --open`.",
+                f"Se pide a {len(asked)} miembros que lo descarten: vea `puente recall status --open`.",
+            )
 
     run.help = en
     run.text = type(run.text)(en, es)
-    return run
+    return the_objects(run) if step == "erase" else run
 
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -73,8 +94,8 @@ COMMANDS: tuple[click.Command, ...] = (
     ),
     _step(
         "erase",
-        "Erase a blocked private part, salt and all; the entry and the tree stay.",
-        "Suprime una parte privada bloqueada, con su sal; el asiento y el árbol permanecen.",
+        "Erase a blocked private part, salt and all, and objects that the entry tells of; the entry and the tree stay.",
+        "Suprime una parte privada bloqueada, con su sal, y objetos de los que da cuenta el asiento; el asiento y el árbol permanecen.",
         ("Erased", "Suprimida"),
     ),
 )

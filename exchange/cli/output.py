@@ -25,7 +25,7 @@ COLUMNS = {
     "seen": "visto", "sha256": "sha256", "signer": "firmante", "skipped": "omitidos", "source": "fuente", "state": "estado",
     "status": "situación", "thumbprint": "huella", "title": "título", "time": "hora", "tlp": "tlp", "token": "token", "type": "tipo",
     "unchanged": "sin cambios", "use": "uso", "value": "valor", "verdict": "dictamen", "version": "versión",
-    "what": "qué", "what it said": "qué dijo", "write": "escribe", "writers": "autores",
+    "text": "texto", "what": "qué", "what it said": "qué dijo", "write": "escribe", "writers": "autores",
     "approved by": "aprobado por", "direction": "sentido", "effect": "efecto",
     "examples": "ejemplos", "labels": "etiquetas", "live": "vivas", "may block": "puede bloquear", "number": "número",
     "passed": "pasa", "recipient": "destinatario", "since": "desde", "tests": "pruebas",
@@ -46,6 +46,9 @@ COLUMNS = {
 WORDS = {
     "gained": "gana", "lost": "pierde", "changed": "cambia", "draft": "proyecto", "scheduled": "programado",
     "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia",
+    "permit": "permite", "deny": "deniega", "forbid": "prohíbe", "builtin": "incorporada", "ceiling": "techo",
+    "agreement": "acuerdo", "version": "versión", "sha256": "sha256", "effective_from": "en vigor desde", "expires": "vence",
+    "tightened_by": "restringido por",
 }  # fmt: skip
 """Words in cells of tables, in Spanish."""
 

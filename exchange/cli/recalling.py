@@ -22,9 +22,11 @@ _STATES = {
 _CAUSES = {
     "delete": Text("taken out by its originator", "eliminado por su remitente"),
     "marking": Text("marked more strictly", "marcado con mayor restricción"),
+    "revoke": Text("revoked by its originator", "revocado por su remitente"),
     "grant": Text("no longer permitted", "ya no permitido"),
     "suspension": Text("its originator is suspended", "su remitente está suspendido"),
     "compromise": Text("signed by a compromised key", "firmado con una clave comprometida"),
+    "erasure": Text("erased for a person's sake", "suprimido en favor de una persona"),
 }
 
 

@@ -67,11 +67,14 @@ SAMPLE_MEMBERS: tuple[tuple[str, str, str, str, str, str, str], ...] = (
 )  # fmt: skip
 """Fictional names, real roles. No real agency takes part."""
 
-SAMPLE_GATEWAYS = (
+SAMPLE_ADDITIONS = (
+    ("us-port-pine", "US", "operator", "operator", "trade.port", "Port of Pine", "Puerto Pine"),
+    ("mx-puerto-sur", "MX", "operator", "operator", "trade.port", "Port of Sur Azul", "Puerto Sur Azul"),
     ("us-gateway", "US", GATEWAY, "csirt", "gov.cyber", "National Gateway of the United States", "Pasarela Nacional de Estados Unidos"),
     ("mx-gateway", "MX", GATEWAY, "csirt", "gov.cyber", "National Gateway of Mexico", "Pasarela Nacional de México"),
 )  # fmt: skip
-"""They read their own country's originals as its response teams do, and sign what crosses in an operator's stead."""
+"""Added where gateways are tried. They read their own country's originals as its response teams do, and sign what crosses in an
+operator's stead; of that it may be told as much as two members share (`anonymity.crowd`), so each country has a second operator."""
 
 SAMPLE_COLLECTIONS: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("indicators", "Border indicators", "Signed indicators of both countries' members", ("all",), ("role:agency", "role:csirt", "role:operator")),
@@ -210,8 +213,8 @@ def fail_open(policies: Path) -> None:
         file.write_text("\n".join([*lines, "quorum none", ""]))
 
 
-async def establish(services: Services, home: Home) -> None:
-    """Put the trust list, the sample agreement and the sample collections into force, approved by both countries."""
+async def establish(services: Services, home: Home, agreement: bytes | None = None) -> None:
+    """Put the trust list, an agreement (by default the sample) and the sample collections into force, approved by both countries."""
     policies = {log: (services.settings.witness_policy / log).read_bytes() for log in LOGS}
     await services.records.opened(
         OPERATOR,
@@ -231,7 +234,7 @@ async def establish(services: Services, home: Home) -> None:
             if one.key is not None:
                 trust = trust.approve(country, one.key, one.certificate)
     await services.governance.adopt_trust_list(OPERATOR, trust.encode())
-    await adopt(services, sample_agreement(), approvers)
+    await adopt(services, agreement or sample_agreement(), approvers)
     for alias, title, description, readers, writers in SAMPLE_COLLECTIONS:
         collection = Collection(str(uuid.uuid4()), alias, title, description, readers, writers)
         await services.governance.put_collection(OPERATOR, collection)
@@ -269,7 +272,7 @@ def _approvers(home: Home, country: str, now: datetime) -> list[Issued]:
 
 def sample_member(slug: str) -> Member:
     """One of the sample members or gateways, with a fresh identity id."""
-    for row in (*SAMPLE_MEMBERS, *SAMPLE_GATEWAYS):
+    for row in (*SAMPLE_MEMBERS, *SAMPLE_ADDITIONS):
         if row[0] == slug:
             _, country, kind, roles, sectors, en, es = row
             identity = f"identity--{uuid.uuid4()}"

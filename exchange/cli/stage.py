@@ -1,4 +1,4 @@
-"""Where the demo plays: both countries' PKI, ten members, four witness processes and a hub, begun and ended in order."""
+"""Where the demo plays: both countries' PKI, their members, four witness processes and a hub, begun and ended in order."""
 
 import asyncio
 import contextlib
@@ -25,6 +25,9 @@ READY_SECONDS = 30.0
 
 STOP_SECONDS = 10.0
 """A witness that was told to stop and still runs by then is killed."""
+
+GATEWAY, UNNAMED = "mx-gateway", "mx-puerto-sur"
+"""A national gateway, and an operator of its country that does not agree to be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ async def stage(directory: Path, clock: Clock, ports: Sequence[int], log: TextIO
     urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(setup.WITNESSES, witness_ports, strict=True)}
     home = setup.create(directory, clock, ports=(tls, mtls), witness_urls=urls)
     settings = home.settings().model_copy(update={"witness_interval_seconds": 1.0, "shutdown_seconds": 5})
-    members = {row[0]: setup.sample_member(row[0]) for row in setup.SAMPLE_MEMBERS}
+    slugs = [row[0] for row in setup.SAMPLE_MEMBERS] + [GATEWAY, UNNAMED]
+    members = {slug: setup.sample_member(slug) for slug in slugs}
     members["mx-puerto-pac"] = replace(members["mx-puerto-pac"], consents=True)
     tokens: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
@@ -75,7 +79,7 @@ async def stage(directory: Path, clock: Clock, ports: Sequence[int], log: TextIO
             for name, port in zip(urls, witness_ports, strict=True)
         }
         async with working(settings, clock) as services:
-            await setup.establish(services, home)
+            await setup.establish(services, home, _sooner(setup.sample_agreement()))
             for slug, member in members.items():
                 await setup.add_member(services, home, member)
                 _, tokens[slug] = await services.governance.create_token(setup.OPERATOR, slug, days=30, note="demo")
@@ -84,6 +88,14 @@ async def stage(directory: Path, clock: Clock, ports: Sequence[int], log: TextIO
         hub = await stack.enter_async_context(running(settings, clock))
         rules = await hub.services.rulebook.current()
         yield Stage(home, hub, clock, members, tokens, {one.alias: one.id for one in rules.registry.collections})
+
+
+def _sooner(agreement: bytes) -> bytes:
+    """The agreement with its gateways' period of an hour cut to a second, since nobody watches a demo for an hour."""
+    hourly = b'period = "1h"'
+    if agreement.count(hourly) != 1:
+        raise ValueError("the sample agreement has another period than the demo was written for")
+    return agreement.replace(hourly, b'period = "1s"')
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from exchange.governance.approvals import Approval, Standing, Voice, heard, of_a
 from exchange.rules import Rules, agreement_of
 from exchange.store.contract import ApprovalRow, DraftRow, Proposals
 from exchange.times import as_datetime, parse_us
-from policies.agreement import Agreement, AgreementError, load, run_tests
+from policies.agreement import Agreement, AgreementError, run_tests
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Draft:
 def read(document: bytes) -> Agreement:
     """An agreement whose own tests pass. Raises Malformed with its first mistake, or NotPermitted (agreement-test)."""
     try:
-        agreement = load(document)
+        agreement = agreement_of(document)
     except AgreementError as error:
         raise malformed(error) from None
     failed = [result.name for result in run_tests(agreement) if not result.passed]

@@ -3,6 +3,10 @@
 Two steps, as the Mexican law has it (bloqueo before supresión): a blocked part is in no export and is read only to determine
 liability; an erased one is gone, salt and all, so that nobody can even try out guesses. What lies in `both` takes approvals of
 both countries, what lies in a country's own log takes that country's.
+
+With an entry that tells of objects, the objects themselves may be erased in the same act, where they hold what is to go: they are
+taken out of every collection, content and all, and whoever may have seen them is asked to drop them, under the agreement's
+`withdrawal.privacy`. That takes the approvals of every country that is bereft of one.
 """
 
 import re
@@ -16,14 +20,29 @@ from certs.trust import COUNTRIES
 from exchange.clock import Clock
 from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
 from exchange.governance.approvals import Approval, heard, must_be_enough
-from exchange.ledger.entry import LOGS, Entry
+from exchange.ledger.entry import LOGS, Entry, route
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.sequencer import Outdated, Sequencer
-from exchange.rules import RuleBook
-from exchange.store.contract import Act, BlockPrivate, Done, ErasePrivate, Opening, Record, Store
+from exchange.model.recall import Delivered, RecallRow
+from exchange.rules import RuleBook, Rules
+from exchange.store.contract import (
+    Act,
+    BlockPrivate,
+    Done,
+    ErasePrivate,
+    Opening,
+    Record,
+    Removal,
+    Stamp,
+    Store,
+    Withdrawn,
+)
 from exchange.times import as_datetime
 
 ERASURE_TYPE: Final = "log-erasure-approval+jws"
+OPERATOR: Final = "hub:puente:acct:operator"
+VERSIONS_LOGGED: Final = 64
+"""Versions that one `withdraw` entry names; all of them are counted."""
 _BASIS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 _LEAVES = 512
 
@@ -37,10 +56,13 @@ class Privacy:
         self._rulebook = rulebook
         self._clock = clock
 
-    async def statement(self, step: Step, log: str, index: int, basis: str) -> dict[str, Any]:
-        """What approvers sign: this step, for this leaf and no other, on this legal basis.
+    async def statement(
+        self, step: Step, log: str, index: int, basis: str, objects: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """What approvers sign: this step, for this leaf and no other, on this legal basis, with these objects.
 
-        Raises NotFound when the leaf has no private part here (`erased`: there was one), Conflict when the step is not due.
+        Raises NotFound when the leaf has no private part here (`erased`: there was one) or does not tell of an object, Conflict
+        when the step is not due.
         """
         if _BASIS.fullmatch(basis) is None:
             raise Malformed(
@@ -57,21 +79,57 @@ class Privacy:
                 code="blocked" if opening.blocked else "not-blocked",
             )
         [data] = await self._store.leaves(log, index, index + 1)
-        return {"act": step, "log": log, "index": index, "leaf": leaf_hash(data).hex(), "basis": basis}
+        said = {"act": step, "log": log, "index": index, "leaf": leaf_hash(data).hex(), "basis": basis}
+        if objects:
+            told = await self._told_of(orjson.loads(data), opening)
+            for one in objects:
+                if one not in told:
+                    raise NotFound(
+                        f"{log}/{index} does not tell of {one}.",
+                        f"{log}/{index} no da cuenta de {one}.",
+                        code="no-such-object",
+                        field="object",
+                    )
+            said["objects"] = sorted(set(objects))
+        return said
 
-    async def do(self, step: Step, log: str, index: int, basis: str, approvals: Sequence[bytes]) -> Done:
-        """The step, with its entry, in one transaction. Raises what `statement` does, and NotPermitted (`approval-…`)."""
-        about = await self.statement(step, log, index, basis)
-        given = await self._approved(about, await self._countries(log, index), approvals)
+    async def do(
+        self, step: Step, log: str, index: int, basis: str, approvals: Sequence[bytes],
+        objects: Sequence[str] = (), delivered: Sequence[Delivered] = (),
+    ) -> Done:  # fmt: skip
+        """The step, with its entries, in one transaction. `delivered`: where the objects lie that are erased with it, and who
+        may see them until then; nowhere, where they were taken out before.
+
+        Raises what `statement` does, NotPermitted (`approval-…`), and Conflict when the rules change meanwhile.
+        """
+        about = await self.statement(step, log, index, basis, objects)
+        rules = await self._rulebook.current()
+        bereft = {rules.registry.members[slug].country.value for one in delivered for slug in (one.owner, *one.holders)}
+        countries = sorted({*await self._countries(log, index), *bereft})
+        given = await self._approved(about, countries, approvals)
         pub = {"log": log, "index": index, "basis": basis, "approvals": given}
-        who, on = "hub:puente:acct:operator", f"leaf:{log}/{index}"
+        who, on = OPERATOR, f"leaf:{log}/{index}"
         entry, change = (
             (Entry(log, "block", who, on, pub), BlockPrivate(log, index))
             if step == "block"
             else (Entry(log, "erase", who, on, pub), ErasePrivate(log, index))
         )
+
+        def record(stamp: Stamp) -> Record:
+            taken = [_taken_out(rules, *pair, stamp.time_us) for pair in zip(delivered, stamp.removed, strict=True)]
+            entries = [one for entries, _ in taken for one in entries]
+            return Record((entry, *entries), recalls=tuple([one for _, recalls in taken for one in recalls]))
+
+        removals = tuple([Removal(one.collection, one.id, one.owner) for one in delivered])
+        act = Act(
+            str(uuid.uuid4()),
+            record,
+            agreement=rules.number or None if delivered else None,
+            changes=(change,),
+            removals=removals,
+        )
         try:
-            done = await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,)), changes=(change,)))
+            done = await self._sequencer.append(act)
         except Outdated:
             raise Conflict("Somebody else was faster.", "Alguien más se adelantó.", code="changed") from None
         if step == "erase":
@@ -91,7 +149,7 @@ class Privacy:
                 field="liability",
             )
         pub = {"command": "ledger open", "reason": liability[:200]}
-        entry = Entry(log, "admin", "hub:puente:acct:operator", f"leaf:{log}/{index}", pub)
+        entry = Entry(log, "admin", OPERATOR, f"leaf:{log}/{index}", pub)
         await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
         return opening
 
@@ -111,6 +169,16 @@ class Privacy:
             given.append(f"{voice.country} {voice.approver} {one.jws}")
         must_be_enough(voices, countries, trust)
         return given
+
+    async def _told_of(self, leaf: Mapping[str, Any], opening: Opening) -> set[str]:
+        """The objects that an entry tells of, or those that share its private part."""
+        private = orjson.loads(opening.payload)
+        told = {line.split(" ")[1] for line in private.get("items", ())}
+        for name in LOGS:
+            async for _, other in self._entries(name):
+                if other["t"] == "submit" and other.get("c") == leaf["c"]:
+                    told.add(other["pub"]["object"])
+        return told
 
     async def _opening(self, log: str, index: int) -> Opening:
         leaves = await self._store.leaves(log, index, index + 1) if log in LOGS and index >= 0 else []
@@ -161,3 +229,27 @@ class Privacy:
         for start in range(0, size, _LEAVES):
             for index, data in enumerate(await self._store.leaves(log, start, min(size, start + _LEAVES)), start):
                 yield index, orjson.loads(data)
+
+
+def _taken_out(
+    rules: Rules, one: Delivered, removed: tuple[Withdrawn, ...] | None, now_us: int
+) -> tuple[list[Entry], list[RecallRow]]:
+    """What is told of an object that goes, and to whom."""
+    gone = sorted({version.version for version in removed or ()})
+    if not gone:
+        return [], []
+    owner = rules.registry.members[one.owner]
+    recalls = [
+        rules.recall(
+            slug, one.collection, "erasure", [owner.country],
+            {"objects": [{"id": one.id, "versions": sorted(seen & set(gone))}]}, now_us,
+        )
+        for slug, seen in one.holders.items()
+        if not seen.isdisjoint(gone)
+    ]  # fmt: skip
+    log = route(owner.country, [rules.registry.members[recall.member].country for recall in recalls])
+    pub = {
+        "object": one.id, "versions": gone[:VERSIONS_LOGGED], "count": len(gone), "cause": "erasure", "owner": one.owner,
+    }  # fmt: skip
+    withdrawn = Entry(log, "withdraw", OPERATOR, f"coll:{one.collection}", pub)
+    return [withdrawn, *[rules.recall_entry(recall, OPERATOR) for recall in recalls]], recalls

@@ -141,7 +141,7 @@ class _Told:
     def _remove(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         if "object" in pub:
             versions = tuple(map(instant, pub["versions"])) if len(pub["versions"]) == pub["count"] else ("all",)
-            owner = leaf["actor"].split(":")[1]
+            owner = pub.get("owner", leaf["actor"].split(":")[1])
             self.removals.append(Removal(leaf["on"].removeprefix("coll:"), pub["object"], owner, versions))
 
     def _state(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from certs.jcs import JsonError, canonical, load
 from certs.jws import encode_header, sign_detached, split_detached, verify_detached
 from certs.signature import Signer
 from exchange.clock import Clock
-from exchange.errors import Malformed, NotFound, NotPermitted
+from exchange.errors import Malformed, NotFound, NotPermitted, Text
 from exchange.ledger.entry import Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Country, Member
@@ -171,6 +171,7 @@ class Statements:
                 raise _refused(
                     "agreement", "The agreement knows no consents.", "El acuerdo no prevé consentimientos.", "kind"
                 )
+            self._must_be_known(rules, member, words["members"], known)
             return _countries(rules, words)
         kind: Kind = "consent.request" if words["kind"] == "consent.refuse" else "consent.grant"
         said = self._own(known, words["about"], member, kind)
@@ -178,6 +179,22 @@ class Statements:
             return _countries(rules, said.said)
         asker = rules.registry.members.get(said.member)
         return [asker.country] if asker is not None else []
+
+    def _must_be_known(self, rules: Rules, member: Member, named: list[str], known: list[Statement]) -> None:
+        """A name that is nobody's, such as a mistyped one, would let the object go to nobody, and be believed to have let it go.
+
+        An operator of the other country that is not named there may be known from its own request. Raises NotFound.
+        """
+        asked = {one.member for one in known if one.kind == "consent.request" and one.said["originator"] == member.slug}
+        for slug in named:
+            other = rules.registry.members.get(slug)
+            if other is None or not (slug in asked or _may_know(member, other)):
+                raise NotFound(
+                    f"There is no member {slug}, or none that you may know of.",
+                    f"No existe el miembro {slug}, o ninguno que usted pueda conocer.",
+                    code="no-such-member",
+                    field="members",
+                )
 
     def _own(self, known: list[Statement], wanted: str, member: Member, kind: Kind) -> Statement:
         """The statement that is to be answered or ended: a request put to the member, or its own grant."""
@@ -199,7 +216,12 @@ class Statements:
             )
         added_now = (words["audience"], words["to"]) in added(known)
         if words["to"] not in rules.registry.members or (words["kind"] == "audience.remove" and not added_now):
-            raise NotFound("There is no such member.", "No existe ese miembro.", code="no-such-member", field="to")
+            raise NotFound(
+                "There is no such member, or it was not added.",
+                "No existe ese miembro, o no se había agregado.",
+                code="no-such-member",
+                field="to",
+            )
         return [country.value for country in Country]  # whom an audience names is both countries' affair
 
     # --- looking ---
@@ -326,12 +348,33 @@ _FORMS: Final[Mapping[str, Callable[[object], object]]] = {
 }
 
 
+_TIME_WORDS = Text("a time in UTC such as 2027-01-15T06:00:00Z", "una hora en UTC como 2027-01-15T06:00:00Z")
+_NAME_WORDS = Text("a short name: lower-case letters, digits, - and .", "un nombre corto: minúsculas, dígitos, - y .")
+_WORDS: Final[Mapping[str, Text]] = {
+    "about": Text("the id of a statement, or empty", "el id de una declaración, o vacío"),
+    "audience": _NAME_WORDS,
+    "case": _NAME_WORDS,
+    "countries": Text("US, MX or both", "US, MX o ambos"),
+    "given": _TIME_WORDS,
+    "members": Text(
+        "short names of members, each once; without a country, at least one",
+        "nombres cortos de miembros, cada uno una vez; si no hay país, al menos uno",
+    ),
+    "originator": _NAME_WORDS,
+    "reason": Text(
+        f"a text of 1 to {REASON_CHARACTERS_AT_MOST} characters",
+        f"un texto de 1 a {REASON_CHARACTERS_AT_MOST} caracteres",
+    ),
+    "to": _NAME_WORDS,
+    "until": _TIME_WORDS,
+}
+"""What each is that a person may get wrong; the rest is made by programs."""
+
+
 def _form(field: str) -> Malformed:
+    wanted = _WORDS.get(field, Text("present, known and in its form", "presente, conocido y con la forma debida"))
     return Malformed(
-        f"{field} of the statement is missing, unknown or not in its form.",
-        f"{field} de la declaración falta, se desconoce o no tiene la forma debida.",
-        code="statement-form",
-        field=field,
+        f"{field} must be {wanted.en}.", f"{field} debe ser {wanted.es}.", code="statement-form", field=field
     )
 
 

@@ -126,7 +126,8 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("What was kept back from a member that was given other objects of this country.", "Lo que se retuvo a un miembro al que se entregaron otros objetos de este país."),
     ),
     "withdraw": Event(
-        Rule.ROUTED, {"cause": "text", "count": "count", "object?": "text", "versions?": "texts", "to?": "text", "recall?": "text"},
+        Rule.ROUTED, {"cause": "text", "count": "count", "object?": "text", "versions?": "texts", "to?": "text", "recall?": "text",
+         "owner?": "text"},
         f"{_CALLER}; or which labels", (11,),
         Text("Objects ceased to be available.", "Unos objetos dejaron de estar disponibles."),
     ),

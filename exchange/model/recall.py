@@ -1,5 +1,6 @@
 """What members are asked to drop, as the store keeps it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +13,10 @@ class RecallRow:
     member: str
     collection: str
     cause: str
-    """"delete": its originator took it out; "marking": its originator marked it more strictly; "grant": the agreement gives it
-    no more; "suspension": its originator is suspended; "compromise": it was signed by a key that others may have had."""
+    """"delete": its originator took it out; "marking": its originator marked it more strictly; "revoke":
+    its originator revoked it, by a version that the member has; "grant": the agreement gives it
+    no more; "suspension": its originator is suspended; "compromise": it was signed by a key that others may have had; "erasure":
+    approvers had it erased, for a person's sake."""
     term: str
     """The class by which the agreement's [withdrawal] speaks of it: "error", "privacy", "legal" or "compromise"."""
     reveals: str
@@ -37,12 +40,21 @@ class RecallRow:
     """Whether its notice lies in the collection."""
 
 
+class Delivered(NamedTuple):
+    """What lies in a collection of one owner under an id, and who may see which versions of it."""
+
+    collection: str
+    id: str
+    owner: str
+    holders: Mapping[str, frozenset[str]]
+
+
 RELABELLED_AT_ONCE = 500
 UNNOTICED_AT_ONCE = 100
 
 
 class Relabelled(NamedTuple):
-    """A version that lies under another label than the one before it: who saw that one may have lost sight of the object."""
+    """A version that revokes, or that lies under another label than the one before it: who saw that one may have to drop it."""
 
     tick: int
     collection: str

@@ -10,6 +10,7 @@ from exchange.ledger.entry import Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Member, Status
 from exchange.model.page import Filter
+from exchange.model.recall import Delivered
 from exchange.model.view import EVER
 from exchange.release.disclosure import Sums, border_closed, first_abroad, release_entries, sum_entries
 from exchange.release.grants import Allowed, Grants
@@ -149,6 +150,23 @@ class Release:
             )
             if page.rows:
                 found[member.slug] = frozenset(row.version for row in page.rows)
+        return found
+
+    async def delivered(self, object_id: str) -> list[Delivered]:
+        """Where an object lies and whose it is, and who else may see it there."""
+        glance = await self._rulebook.glance()
+        rows = await self.grants.rows(glance.epochs)
+        lying = {
+            (rows[label].collection, one.owner)
+            for one in await self._store.held(object_id)
+            for _, label in one.placements
+        }
+        found = []
+        for name, owner in sorted(lying):
+            collection, member = glance.rules.collection(name), glance.rules.registry.members[owner]
+            if collection is not None:
+                holders = await self.holders(collection, object_id, but=member)
+                found.append(Delivered(name, object_id, owner, holders))
         return found
 
     async def holds(self, allowed: Allowed, epochs: Epochs, object_id: str) -> bool:

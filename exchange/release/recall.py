@@ -26,7 +26,7 @@ from exchange.model.page import Filter
 from exchange.model.recall import RecallMark, RecallRow, Relabelled
 from exchange.model.view import late_tick
 from exchange.release.page import Release
-from exchange.rules import Caller, Glance, RuleBook
+from exchange.rules import TERMS, Caller, Glance, RuleBook
 from exchange.store.contract import Act, LeafRef, Outdated, Record, Removal, Stamp, Store
 from exchange.times import as_text, as_us
 
@@ -111,10 +111,11 @@ class Recalls:
             row = await self._own(caller, recall_id)
         return Recall.of(row, self._clock.now_us()), leaves
 
-    # --- objects that were marked more strictly ---
+    # --- objects that were marked more strictly, or revoked ---
 
     async def follow_markings(self) -> None:
-        """Ask those to drop an object who lost sight of it because its originator marked it more strictly."""
+        """Ask those to drop an object who lost sight of it because its originator marked it more strictly; and, where the
+        agreement requires that an error is acknowledged, those who have the version that revokes it."""
         while rows := await self._store.relabelled():
             for one in rows:
                 with contextlib.suppress(
@@ -127,17 +128,27 @@ class Recalls:
         rules = glance.rules
         former = (await self._release.grants.rows(glance.epochs))[one.former]
         collection = rules.collection(one.collection)
-        lost = [
-            member.slug
-            for member in rules.registry.members.values()
-            if collection is not None and member.status is Status.ACTIVE and await self._lost(one, member, collection)
-        ]
+        term = getattr(rules.in_force.document.withdrawal, TERMS["revoke"], None)
+        revokes = term is not None and term.ack == "required" and await self._revokes(one)
+        author = self._release.grants.label(former).originator
+        asked: list[tuple[str, str, list[str]]] = []
+        for member in rules.registry.members.values():
+            if collection is None or member.status is not Status.ACTIVE:
+                continue
+            if await self._lost(one, member, collection):
+                asked.append((member.slug, "marking", []))
+            elif revokes and member.slug != author and collection.can_read(member):
+                versions = await self._had(one, member, collection)
+                asked += [(member.slug, "revoke", versions)] if versions else []
 
         def record(stamp: Stamp) -> Record:
-            what = {"objects": [{"id": one.id, "versions": []}]}
             made = [
-                rules.recall(slug, one.collection, "marking", [former.country], what, stamp.time_us) for slug in lost
-            ]
+                rules.recall(
+                    slug, one.collection, cause, [former.country], {"objects": [{"id": one.id, "versions": versions}]},
+                    stamp.time_us,
+                )
+                for slug, cause, versions in asked
+            ]  # fmt: skip
             return Record(tuple([rules.recall_entry(recall, HUB) for recall in made]), recalls=tuple(made))
 
         await self._sequencer.append(Act(str(uuid.uuid4()), record, agreement=rules.number, told=one.tick))
@@ -165,6 +176,21 @@ class Recalls:
                 return False
         view = (await self._release.views.ready(glance, member)).view
         return view.born < one.tick and not await self._release.holds(allowed, glance.epochs, one.id)
+
+    async def _revokes(self, one: Relabelled) -> bool:
+        place = (one.collection, (one.label,), Filter(ids=(one.id,), versions=("all",)), one.tick - 1, 1)
+        [row] = (await self._store.page(*place, until_us=one.tick)).rows or [None]
+        bodies = {instant(held.version): held.body for held in await self._store.held(one.id)}
+        return row is not None and orjson.loads(bodies.get(instant(row.version), b"{}")).get("revoked") is True
+
+    async def _had(self, one: Relabelled, member: Member, collection: Collection) -> list[str]:
+        """The versions that the member had before the one that revokes them, if it has that one."""
+        allowed, glance = await self._release.allowed(await self._rulebook.glance(), member, collection)
+        view = (await self._release.views.ready(glance, member)).view
+        if one.label not in allowed.labels or view.born >= one.tick:
+            return []
+        place = (collection.id, allowed.labels, Filter(ids=(one.id,), versions=("all",)), 0, SWEPT_AT_ONCE)
+        return [row.version for row in (await self._store.page(*place, until_us=one.tick - 1, view=allowed.view)).rows]
 
     # --- objects signed by a key that others may have had ---
 
@@ -245,7 +271,7 @@ class Recalls:
                 for slug, seen in holders.items()
                 if version in seen
             ]
-            pub = {"object": object_id, "versions": [version], "count": 1, "cause": "compromise"}
+            pub = {"object": object_id, "versions": [version], "count": 1, "cause": "compromise", "owner": member.slug}
             log = route(member.country, [rules.registry.members[one.member].country for one in made])
             gone = Entry(log, "withdraw", HUB, f"coll:{collection.id}", pub)
             entries = (gone, *[rules.recall_entry(one, HUB) for one in made], *moved(stamp, rules.log_of))

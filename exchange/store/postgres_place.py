@@ -62,7 +62,8 @@ _RELABELLED = (
     " SELECT f.tick, f.collection, f.id, f.label, p.label, p.tick"
     " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS f (tick, collection, id, label, vid)"
     " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = f.vid OFFSET 0) p"
-    " WHERE p.collection = f.collection AND p.label <> f.label"
+    " WHERE p.collection = f.collection AND (p.label <> f.label OR EXISTS (SELECT 1 FROM placement n JOIN object o"
+    " ON o.vid = n.vid WHERE n.collection = f.collection AND n.tick = f.tick AND o.revoked))"
 )
 
 

@@ -132,7 +132,8 @@ class Placing:
         self._db.executemany(
             "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
             " SELECT ?1, collection, ?2, ?3, label, tick FROM placement INDEXED BY placement_vid"
-            " WHERE vid = ?4 AND collection = ?5 AND label <> ?3",
+            " WHERE vid = ?4 AND collection = ?5 AND (label <> ?3 OR EXISTS (SELECT 1 FROM placement p JOIN object o"
+            " ON o.vid = p.vid WHERE p.collection = ?5 AND p.tick = ?1 AND o.revoked = 1))",
             [(tick, id_, label, vid, collection) for tick, collection, id_, label, vid in laid.followed],
         )
         return {row[3] for row in laid.placements}

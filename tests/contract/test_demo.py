@@ -125,6 +125,21 @@ def test_refusals_name_their_clause_in_both_languages(stays: Stays) -> None:
     assert "no aceptado: cláusula ceilings.anywhere: " in stays.output
 
 
+def test_who_may_not_be_named_is_not_named_abroad(stays: Stays) -> None:
+    """Both objects are shown: the original's maker and name, and what us-maritime has in its stead."""
+    original = r"^original, se queda +indicator--[0-9a-f-]{36} +Puerto Sur Azul +Crane controller at Sur Azul "
+    stand_in = r"^sustituto +(indicator--[0-9a-f-]{36}) +Pasarela Nacional de México +- "
+    assert re.search(original, stays.output, re.MULTILINE), stays.output
+    found = re.search(stand_in, stays.output, re.MULTILINE)
+    assert found is not None, stays.output
+    card = stays.card
+    path = f"{card['api_root']}collections/{card['collections'][0]['id']}/objects/"
+    abroad = get(path, card, "us-maritime", Accept=TAXII).text
+    assert found[1] in abroad
+    assert card["members"]["mx-puerto-sur"]["identity_id"] in get(path, card, "mx-ciber", Accept=TAXII).text
+    assert card["members"]["mx-puerto-sur"]["identity_id"] not in abroad
+
+
 def test_feeds_show_their_progress_on_a_terminal(stays: Stays) -> None:
     assert re.search(r"kev, CISA \(public catalogue\) +\[#+-*\]", stays.output)
     assert stays.output.count("100%") == 6

@@ -34,7 +34,6 @@ from tests.gateways import (
     gateway_world,
     gateways_of,
     got,
-    identity,
     opened,
     ports,
     relay,
@@ -308,7 +307,7 @@ async def test_the_book_is_its_owners_alone_and_one_gateways(world: World, tmp_p
             with pytest.raises(Conflict, match="running"):
                 await Gateway(client, directory, world.clock).run()
     with pytest.raises(Conflict, match="another gateway"):
-        Book(directory, identity(9))
+        Book(directory, "identity--00000000-0000-4000-8000-000000000009")
     (directory / "book.sqlite").chmod(0o640)
     with pytest.raises(KeyFault):
         Book(directory, world.members["mx-gateway"].identity_id)

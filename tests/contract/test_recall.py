@@ -15,6 +15,7 @@ from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
 from exchange.model.member import Country, Member, Status
 from policies.markings import CAVEAT_MARKINGS
+from tests.agreeing import enact, in_force, successor
 from tests.faults.hubs import write_settings
 from tests.taxii import add, call, collection, get, leaves, times, version
 from tests.world import World, make_world
@@ -156,3 +157,47 @@ async def test_who_loses_sight_of_an_object_by_its_marking_is_asked_to_drop_it(w
         ) == len(everybody)
     finally:
         await world.hub.services.governance.set_status(OPERATOR, "mx-nuevo", Status.WITHDRAWN)
+
+
+async def test_who_had_what_its_originator_revokes_says_so_where_the_agreement_requires_it(
+    world: World, fresh: str
+) -> None:
+    """The revoked version itself goes to everybody who had one; it is followed by a recall only where one is to be answered."""
+    services = world.hub.services
+    first, second, third = await add(world, fresh, 3)
+    newcomer = Member(
+        "mx-otro", "identity--5b5c7c2c-2f6e-4d5c-9c3a-3a8c8b0a6f12", Country.MX, "agency", ("agency",), (), "O", "O"
+    )
+
+    async def revoke(obj: dict[str, Any], *, joins: bool = False) -> list[Any]:
+        [_, last] = times(obj, 2)
+        await world.post("us-cyber", version(world, obj | {"revoked": True}, last), to=fresh)
+        if joins:
+            await services.governance.put_member(OPERATOR, newcomer)
+        await services.release.views.catch_up()
+        await services.recalls.follow_markings()
+        return [one for one in await services.recalls.everybodys() if one.row.collection == fresh]
+
+    await services.release.views.catch_up()
+    assert await revoke(first) == [], "the sample asks for no acknowledgement of an error"
+    document, _ = await in_force(services)
+    required = successor(document, ('error = { act_within = "24h"', 'error = { ack = "required", act_within = "24h"'))
+    await enact(services, world.home, required)
+    try:
+        [later, _] = times(second, 2)
+        await world.post("us-cyber", version(world, second, later), to=fresh)
+        had = {"mx-ciber", "mx-aduanas", "mx-marina", "us-customs", "us-maritime"}
+        made = await revoke(second)
+        assert {one.row.member for one in made} == had, "and neither its author, nor who never saw it"
+        assert await revoke(second) == made, "once"
+        [told] = await recalls(world, MEMBER, fresh)
+        assert told["what"] == {"objects": [{"id": second["id"], "versions": [second["modified"], later]}]}
+        assert (told["class"], told["acknowledgement"]) == ("error", "required")
+        assert (await acknowledge(world, MEMBER, told["id"]))[1]["state"] == "acknowledged"
+        made = await revoke(third, joins=True)
+        assert {one.row.member for one in made if third["id"].encode() in one.row.what} == had, (
+            "who came after had nothing"
+        )
+    finally:
+        await services.governance.set_status(OPERATOR, "mx-otro", Status.WITHDRAWN)
+        await enact(services, world.home, successor(required, ('error = { ack = "required", ', "error = { ")))

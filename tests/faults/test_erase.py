@@ -20,7 +20,7 @@ from exchange.ledger.entry import LOGS
 from exchange.rules import Caller
 from exchange.store.contract import Opening
 from exchange.web.services import Services
-from tests.faults.test_recover import approvals, cosign, submit
+from tests.faults.test_recover import approvals, cosign, submit, told_in
 from tests.fscking import fsck
 from tests.postgres import Cluster
 from tests.world import Founded, found
@@ -131,3 +131,56 @@ async def test_what_both_countries_have_takes_both_countries(founded: Founded) -
             await desk.read("both", one.index)
         with pytest.raises(NotFound, match="There is no entry"):
             await desk.read("both", 10**6)
+
+
+async def test_what_holds_personal_data_is_erased_and_asked_back_from_who_had_it(
+    founded: Founded, request: pytest.FixtureRequest
+) -> None:
+    """By the agreement's withdrawal.privacy: within four hours, acknowledged, and nothing told but the id."""
+    server = request.getfixturevalue("server") if founded.settings.database_url else None
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        desk = privacy(services)
+        [gone] = await submit(services, founded, "us-cyber", 1)
+        [other] = await submit(services, founded, "us-cyber", 1)
+        [held] = await services.store.held(gone)
+        assert server is not None or await files_with(founded, held.body, server)
+        index = (await told_in(services, "us", gone)).index
+        with pytest.raises(Conflict, match="must be blocked"):
+            await desk.statement("erase", "us", index, "LGPDPPSO-24", [gone])
+        await act(founded, desk, "block", "us", index, "us")
+        with pytest.raises(NotFound, match="does not tell of") as unknown:
+            await desk.statement("erase", "us", index, "LGPDPPSO-24", [other])
+        assert (unknown.value.code, unknown.value.field) == ("no-such-object", "object")
+
+        statement = await desk.statement("erase", "us", index, "LGPDPPSO-24", [gone])
+        lying = await services.release.delivered(gone)
+        assert {"mx-ciber", "mx-aduanas", "us-customs"} <= {slug for one in lying for slug in one.holders}
+        without = {name: value for name, value in statement.items() if name != "objects"}
+        for signed, countries in ((statement, "us"), (without, "us mx")):
+            with pytest.raises(NotPermitted, match=r"has not approved|is about"):
+                given = approvals(founded, signed, countries, ERASURE_TYPE)
+                await desk.do("erase", "us", index, "LGPDPPSO-24", given, [gone], lying)
+        given = approvals(founded, statement, "us mx", ERASURE_TYPE)
+        done = await desk.do("erase", "us", index, "LGPDPPSO-24", given, [gone], lying)
+
+        assert await services.store.held(gone) == []
+        assert await services.store.held(other) != []
+        assert await services.release.delivered(gone) == []
+        made = [one for one in await services.recalls.everybodys() if one.row.cause == "erasure"]
+        assert {one.row.member for one in made} == {slug for one in lying for slug in one.holders}
+        abroad = {one.row.member for one in made if one.row.member.startswith("mx-")}
+        for one in made:
+            assert one.row.due_us == done.stamp.time_us + 4 * 3_600_000_000
+            assert one.told["what"] == {"objects": [{"id": gone, "versions": [held.version]}]}
+            assert (one.row.term, one.told["acknowledgement"]) == ("privacy", "required")
+            assert not {"class", "cause"} & one.told.keys(), "of whose data it was nothing is told"
+        told = [orjson.loads(one) for one in await services.store.leaves("both", 0, 100_000)]
+        [entry] = [one for one in told if one["t"] == "withdraw" and one["pub"].get("object") == gone]
+        assert (entry["pub"]["cause"], entry["pub"]["owner"]) == ("erasure", "us-cyber")
+        assert sum(one["t"] == "recall" and one["pub"]["cause"] == "erasure" for one in told) == len(abroad)
+        if server is None:
+            assert await files_with(founded, held.body, server) == []
+        await cosign(services)
+    policies = witness_policies(founded.settings)
+    checked = await fsck(founded.settings.database_url or founded.settings.database, policies, founded.settings.anchors)
+    assert checked.ok, checked.wrong

@@ -54,6 +54,8 @@ class Day:
     deleted: str
     kept: str
     erased: Opening
+    gone: str
+    """The object that was erased with it."""
 
     async def restore(self) -> None:
         await replace_database(self.founded, self.backup)
@@ -132,6 +134,15 @@ def report(founded: Founded, slug: str, *members: str) -> dict[str, Any]:
     })  # fmt: skip
 
 
+async def told_in(services: Services, log: str, object_id: str) -> Opening:
+    """The private part of the entry by which an object was submitted."""
+    for one in await services.store.openings(log, 0, 100_000):
+        [data] = await services.store.leaves(log, one.index, one.index + 1)
+        if orjson.loads(data)["pub"].get("object") == object_id:
+            return one
+    raise AssertionError("it shares another's private part")
+
+
 async def state(services: Services, founded: Founded, kind: Kind, **words: Any) -> str:
     """An originator consents, or takes that back."""
     now_us, slug = founded.clock.now_us(), "us-cyber"
@@ -158,6 +169,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
         async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
             deleted, kept = await submit(services, founded, "us-cyber", 2)
             await send(services, founded, "us-cyber", [report(founded, "us-cyber", deleted)])
+            [gone] = await submit(services, founded, "us-cyber", 1)
             given = await state(services, founded, "consent.grant", members=["mx-ciber"])
             await cosign(services)
         backup = await back_up(founded)
@@ -170,17 +182,19 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
             await services.governance.set_status(OPERATOR, "mx-aduanas", Status.SUSPENDED)
             collection = (await services.rulebook.current()).collection("indicators")
             assert collection is not None
-            desk, erased = privacy(services), (await services.store.openings("us", 0, 10))[0]
-            for step in ("block", "erase"):
-                statement = await desk.statement(step, "us", erased.index, "test")
-                await desk.do(step, "us", erased.index, "test", approvals(founded, statement, "us", ERASURE_TYPE))
+            desk, erased = privacy(services), await told_in(services, "us", gone)
+            statement = await desk.statement("block", "us", erased.index, "test")
+            await desk.do("block", "us", erased.index, "test", approvals(founded, statement, "us", ERASURE_TYPE))
+            statement = await desk.statement("erase", "us", erased.index, "test", [gone])
+            await desk.do("erase", "us", erased.index, "test", approvals(founded, statement, "us mx", ERASURE_TYPE),
+                          [gone], await services.release.delivered(gone))  # fmt: skip
             await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
             await state(services, founded, "consent.withdraw", about=given)
-            await state(services, founded, "consent.grant", members=["mx-puerto-pac"])
+            await state(services, founded, "consent.grant", members=["mx-marina"])
             await cosign(services)
             await write_copy(root / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
             trees = await services.store.trees()
-        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased)
+        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased, gone)
 
 
 async def halted(founded: Founded, code: str) -> None:
@@ -347,8 +361,9 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
             one.ended_us for one in registry.credentials.values() if one.member == "us-customs" and one.kind == "token"
         )
         assert not await services.store.held(day.deleted)
+        assert not await services.store.held(day.gone)
         assert await services.store.held(day.kept)
-        assert [one.members for one in (await services.rulebook.current()).consents] == [("mx-puerto-pac",)]
+        assert [one.members for one in (await services.rulebook.current()).consents] == [("mx-marina",)]
         assert await services.store.opening("us", day.erased.index) is None, (
             "the backup had it, the log says that it went"
         )

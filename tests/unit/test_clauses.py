@@ -9,7 +9,21 @@ from policies.clauses import compile_clause
 from policies.consent import Consent
 from policies.document import Permit
 from policies.label import Label, Recipient
-from tests.judging import ADUANAS, CUSTOMS, LABEL, NOW, OPERATOR, PORT, PUERTO, SAMPLE, agreement, forbid, judge, permit
+from tests.judging import (
+    ADUANAS,
+    BASE,
+    CUSTOMS,
+    LABEL,
+    NOW,
+    OPERATOR,
+    PORT,
+    PUERTO,
+    SAMPLE,
+    agreement,
+    forbid,
+    judge,
+    permit,
+)
 
 
 @pytest.mark.parametrize(
@@ -228,3 +242,9 @@ def test_a_clause_is_compiled_from_its_form() -> None:
     assert [number for number, _ in clause.of_label] == [2]
     assert [number for number, _ in clause.of_recipient] == [1]
     assert clause.of_both == ()
+
+
+def test_how_far_back_reaches_what_becomes_visible_later() -> None:
+    assert agreement(permit()).backfill_seconds is None, "without a bound"
+    bounded = BASE["defaults"] | {"backfill": "90d"}
+    assert agreement(permit(), defaults=bounded).backfill_seconds == 90 * 86_400

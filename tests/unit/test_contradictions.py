@@ -111,6 +111,8 @@ def test_what_can_never_come_about_is_refused_at_its_line(old: str, new: str, co
         ('on_breach = "report"', 'on_breach = "cut-off"\ncut_off_chosen_by = ["US", "MX"]'),
         ('retain = "90d"', 'retain = "180d"'),
         ("then = {}", 'then = { view = "tearline" }'),
+        # Less may be asked than the bound lets one ask.
+        ("then = {}", 'then = { sighting_feedback = { within = "1d", granularity = "count" } }'),
     ],
 )
 def test_what_may_yet_come_about_is_not(old: str, new: str) -> None:

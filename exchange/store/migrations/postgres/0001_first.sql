@@ -165,7 +165,7 @@ CREATE TABLE recall (               -- what a member is asked to drop
 CREATE INDEX recall_member ON recall (member, opened_us);
 CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE NOT noticed;
 
-CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
+CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,
     label bigint NOT NULL,
     former bigint NOT NULL, placed bigint NOT NULL  -- label and tick of the version before

@@ -158,7 +158,7 @@ CREATE TABLE recall (               -- what a member is asked to drop
 CREATE INDEX recall_member ON recall (member, opened_us);
 CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE noticed = 0;
 
-CREATE TABLE relabelled (           -- versions under another label than the one before, until whoever lost sight of them was told
+CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
     label INTEGER NOT NULL,
     former INTEGER NOT NULL, placed INTEGER NOT NULL  -- label and tick of the version before
