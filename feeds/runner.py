@@ -18,10 +18,10 @@ from feeds.adapter import AGAIN, Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
-from feeds.report import HELD, TOLD_AT_MOST, Papers, Run
+from feeds.repeats import Repeats
+from feeds.report import HELD, TOLD_AT_MOST, Papers, Run, misshapen
 from feeds.state import Change, FeedState, Sending, Settled
 from feeds.telling import ADAPTER, INTERRUPTED, Telling
-from feeds.values import NoValue
 from feeds.versions import ending, own_change, passed_change
 
 BATCH_OBJECTS = 500
@@ -66,6 +66,10 @@ class Job:
         return cls(source, load_adapter(source, client.signer.identity_id), client, directory, clock)
 
     @property
+    def operator(self) -> str:
+        return self.client.signer.identity_id if self.client.signer is not None else ""
+
+    @property
     def state_file(self) -> Path:
         return self.directory / f"{self.source.name}.sqlite"
 
@@ -76,10 +80,10 @@ class Job:
 
 async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Pause = asyncio.sleep) -> Run:
     """One run. A fault of the source or the hub ends it and is told in the result; what was accepted stays accepted."""
-    run, began_us = Run(job.source.name), job.clock.now_us()
-    with FeedState(job.state_file) as state:
+    run, began_us = Run(job.source.name, job.source.calls), job.clock.now_us()
+    with FeedState(job.state_file) as state, Repeats(job.directory, job.source, job.operator) as repeats:
         telling = Telling(job.source, state, run, job.papers.last().get("last_good", ""))
-        turn = _Turn(job, state, run, telling, on_progress or (lambda _: None), pause)
+        turn = _Turn(job, state, repeats, run, telling, on_progress or (lambda _: None), pause)
         code, broken = INTERRUPTED, None
         telling.begin(began_us)
         try:
@@ -91,7 +95,7 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
             broken, code = error, ADAPTER
         finally:
             telling.end(job.clock.now_us(), code)
-            await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped))
+            await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped if turn.read else None))
             await asyncio.to_thread(job.papers.write_report, run, began_us, job.clock.now_us())
         if isinstance(run.fault, FeedFault) or not isinstance(run.fault, _PASSING):
             await telling.tell(job.client)
@@ -119,9 +123,10 @@ class _Turn:
     """One run of one source, with its state open."""
 
     def __init__(
-        self, job: Job, state: FeedState, run: Run, telling: Telling, progress: Progress, pause: Pause
+        self, job: Job, state: FeedState, repeats: Repeats, run: Run, telling: Telling, progress: Progress, pause: Pause
     ) -> None:
         self._job = job
+        self._repeats = repeats
         self._telling = telling
         self._state = state
         self._run = run
@@ -133,6 +138,8 @@ class _Turn:
         self._wrong = 0
         self._listing: Listing | None = None
         self.skipped: list[Skipped] = []
+        self.read = False
+        """Whether there was anything to read: else the source had not changed, or did not answer."""
 
     async def take(self) -> None:
         """Raises the Refusal that ended it."""
@@ -144,11 +151,13 @@ class _Turn:
         for one in again:
             self._state.try_once(one)
         await self._submit(iter(again), self._job.source.location)
+        await _to_end(lambda: self._repeats.map_again(self._state, self._job.clock.now_us()))
         # 3. What is new. The cursor moves when all before it is settled.
         for _ in range(FETCHES_AT_MOST):
             fetched = await self._fetch()
             if fetched is None:
                 return
+            self.read = True
             self._run.sha256 = fetched.cursor.get("sha256", "")
             await self._settle_all(fetched)
             self._state.move(fetched.cursor)
@@ -215,7 +224,7 @@ class _Turn:
 
     def _made(self, records: Iterator[Record | Skipped], listing: Listing) -> Iterator[Change | None]:
         now_us, run, source = self._job.clock.now_us(), self._run, self._job.source
-        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json()}")
+        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json(exclude_defaults=True)}")
         for record in self._told(records):
             if record is None:
                 yield None
@@ -223,7 +232,7 @@ class _Turn:
             try:
                 digest = digester.digest(record.raw or canonical(record.value))
             except JsonError as error:
-                self._skip(_misshapen(record, error))
+                self._skip(misshapen(record, error))
                 continue
             known = listing.meet(digest, now_us)
             if known is not None:
@@ -271,9 +280,12 @@ class _Turn:
         """Returns the ids of what the record was mapped to; None when it could not be."""
         try:
             objects = list(self._job.adapter.objects(record))
+            made = frozenset(obj["id"] for obj in objects)
+            if self._job.adapter.converts:
+                objects = self._repeats.told(objects, self._state, self._job.clock.now_us())
             changes = [change_of(obj, record) for obj in objects]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._skip(_misshapen(record, error))
+            self._skip(misshapen(record, error))
             return None
         self._run.objects += len(objects)
         for change in changes:
@@ -281,7 +293,7 @@ class _Turn:
                 self._run.unchanged += 1
             elif self._first(change):
                 yield change
-        return frozenset(obj["id"] for obj in objects)
+        return made | self._repeats.counts_of(made)
 
     def _first(self, change: Change) -> bool:
         """Whether this run has not submitted the version yet. What a source contradicts itself in is not posted: the
@@ -368,6 +380,10 @@ class _Turn:
             self._state.drop(sending)
             raise
         self._count(sending, result)
+        taken = {(one.id, one.version) for one in result.accepted}
+        self._repeats.taken(
+            (one for one in sending.changes if (one.id, one.version) in taken), self._job.clock.now_us()
+        )
         self._state.settle(sending, result, self._telling.words(self._job.clock.now_us(), INTERRUPTED))
         self._progress(self._run)
 
@@ -391,15 +407,3 @@ def _batch(changes: Iterator[Change | None]) -> tuple[list[Change], bool | FeedF
     except FeedFault as fault:
         return batch, fault
     return batch, True
-
-
-def _misshapen(record: Record, error: Exception) -> Skipped:
-    if isinstance(error, JsonError):
-        return Skipped(record.key, error.code, Text(error.en, error.es), key=record.key)
-    if isinstance(error, NoValue):
-        return Skipped(record.key, "record-value", error.text, key=record.key)
-    text = Text(
-        f"The record does not have the form it should: {type(error).__name__}.",
-        f"El registro no tiene la forma debida: {type(error).__name__}.",
-    )
-    return Skipped(record.key, "record-form", text, key=record.key)

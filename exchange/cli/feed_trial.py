@@ -22,7 +22,7 @@ from exchange.intake.warninglists import Warninglists
 from exchange.times import as_millis_text
 from feeds.adapter import Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source, load, packaged, parse
-from feeds.report import HELD
+from feeds.report import HELD, misshapen
 from feeds.stable import stable
 from feeds.values import Kind
 
@@ -65,6 +65,7 @@ def declared(function: F) -> F:
     def with_mapping(**given: Any) -> Any:
         named = ("format", "kind", "value", "columns")
         mapping = {name: given.pop(name) for name in named}
+        given["networks"] = list(given["networks"]) or None
         columns = mapping["columns"]
         mapping["columns"] = [one.strip() for one in columns.split(",")] if columns else None
         return function(**given, mapping={name: value for name, value in mapping.items() if value is not None})
@@ -80,6 +81,11 @@ def declared(function: F) -> F:
             es="Cómo están escritas sus filas.",
         ),
         option("--adapter", help="What reads it; with --format it is `mapped`.", es="Qué la lee; con --format es `mapped`."),
+        option(
+            "--network", "networks", multiple=True, metavar="CIDR",
+            help="A private network it lies in, as 10.20.0.0/16; it then calls nothing else. May be repeated.",
+            es="Una red privada en la que está, como 10.20.0.0/16; entonces no llama a nada más. Puede repetirse.",
+        ),
         option("--location", help="An https URL, a file or a folder.", es="Una URL https, un archivo o una carpeta."),
     ):  # fmt: skip
         add(with_mapping)
@@ -161,12 +167,7 @@ def _objects(adapter: Adapter, fetched: Fetched, now: str) -> Iterator[dict[str,
             for obj in list(adapter.objects(Record(record.key, record.value, record.updated))):
                 yield _dated(obj, now) if adapter.converts else obj
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"{type(error).__name__}: {error}"
-            yield Skipped(
-                record.key,
-                "record-form",
-                Text(f"The record does not have its form: {said}", f"El registro no tiene la forma debida: {said}"),
-            )
+            yield misshapen(record, error)
 
 
 def _dated(obj: dict[str, Any], now: str) -> dict[str, Any]:
