@@ -30,6 +30,9 @@ _log = structlog.get_logger("puente.publisher")
 REHASH_LEAVES = 512
 """Leaves read at a time when a checkpoint's growth is hashed again from disk: it takes 2 ms, and requests wait so long."""
 
+CHECKPOINTS_AT_ONCE = 16
+"""Read at a time on the way to one that is cosigned."""
+
 TURN_POLL_SECONDS = 0.005
 """How often a publisher looks whether the other process is done; its turn takes about as long."""
 
@@ -325,9 +328,13 @@ class Publisher:
 
     async def cosigned_note(self, log: str, covering: int) -> tuple[CheckpointRow, bytes] | None:
         """The smallest checkpoint over at least `covering` leaves that satisfies the log's policy, as one note."""
-        for row in await self._store.checkpoints(log, max(covering, 1)):
-            if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
-                return row, note_text(row.note, [line for _, line in row.cosignatures])
+        start = max(covering, 1)
+        # Most are cosigned before there is the next one: an old entry has all the checkpoints since behind it.
+        while rows := await self._store.checkpoints(log, start, CHECKPOINTS_AT_ONCE):
+            for row in rows:
+                if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
+                    return row, note_text(row.note, [line for _, line in row.cosignatures])
+            start = rows[-1].size + 1
         return None
 
     async def newest_cosigned(self, log: str) -> bytes | None:

@@ -8,6 +8,7 @@ Both turns are entries (`log.degraded`), each committed with the state that it t
 
 import asyncio
 import uuid
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,7 @@ from exchange.ledger.entry import HUB, LOGS, Entry
 from exchange.ledger.merkle import HashReader, consistency_proof, root_at
 from exchange.ledger.mirror import Piece
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
+from exchange.ledger.tiles import HEIGHT
 from exchange.store.contract import DEGRADED, OPEN, Act, CheckpointRow, Outdated, Record, StateChange, Store
 from exchange.times import as_text
 
@@ -41,6 +43,10 @@ PIECE_LEAVES = 512
 
 PIECES_AT_ONCE = 200
 """Of one round: a mirror that is new is led to a log of a million entries in ten rounds, and others need not wait."""
+
+KEPT_SUBTREES = 20_000
+"""Of these every proof needs some; at the edge of a log, where tiles are not full, one is made from up to 128 tiles. Four
+megabytes, and enough for five million entries."""
 
 LOOK_BACK_LEAVES = 1_000
 """How far behind the newest checkpoint a cosigned one is looked for at first."""
@@ -83,6 +89,8 @@ class Rounds:
         self._forgot: set[str] = set()
         self._answered: set[str] = set()
         self._newest: dict[str, CheckpointRow] = {}
+        self._great: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        """Hashes of complete subtrees of a tile's leaves or more, by log, level and number: those never change."""
 
     # --- what they remember ---
 
@@ -237,8 +245,19 @@ class Rounds:
             return [bytes(32)] * len(asked)
 
         prove(sizes[0], sizes[1], note_wanted)
-        hashes = dict(zip(wanted, await self._store.subtree_hashes(log, wanted), strict=True))
+        hashes = {one: digest for one in wanted if (digest := self._great.get((log, *one))) is not None}
+        missing = [one for one in wanted if one not in hashes]
+        hashes.update(zip(missing, await self._store.subtree_hashes(log, missing), strict=True))
+        self._keep(log, hashes)
         return lambda asked: [hashes[one] for one in asked]
+
+    def _keep(self, log: str, hashes: Mapping[tuple[int, int], bytes]) -> None:
+        for (level, n), digest in hashes.items():
+            if level >= HEIGHT:
+                self._great[log, level, n] = digest
+                self._great.move_to_end((log, level, n))
+        while len(self._great) > KEPT_SUBTREES:
+            self._great.popitem(last=False)
 
     # --- the newest that both countries vouch for ---
 
