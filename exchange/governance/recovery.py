@@ -131,7 +131,8 @@ class _Told:
         self.ended.append(EndCredential(pub["account"]))
 
     def _revoke(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.revoked.append(RevokeSigningCert(pub["key"], parse_us(leaf["time"]), None, pub["reason"]))
+        if leaf["on"].startswith("member:"):
+            self.revoked.append(RevokeSigningCert(pub["key"], parse_us(leaf["time"]), None, pub["reason"]))
 
     def _member(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         self.members.append(pub)
