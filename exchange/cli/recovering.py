@@ -44,8 +44,8 @@ TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_T
 @option("--approval", "approvals", type=a_file, multiple=True, help="Repeatable.", es="Puede repetirse.")
 @option(
     "--document", "documents", type=a_file, multiple=True,
-    help="A trust list or agreement that came into force since the backup; repeatable.",
-    es="Una lista de confianza o un acuerdo que entró en vigor después de la copia; puede repetirse.",
+    help="A trust list, agreement or overlay that came into force since the backup; repeatable.",
+    es="Una lista de confianza, un acuerdo o una restricción que entró en vigor después de la copia; puede repetirse.",
 )  # fmt: skip
 @option(
     "--statements", type=new_folder,

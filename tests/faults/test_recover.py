@@ -35,6 +35,7 @@ from exchange.rules import Caller
 from exchange.store.contract import Act, Opening, Record, TreeRow
 from exchange.times import as_text
 from exchange.web.services import Services
+from tests.agreeing import overlay, tightening
 from tests.faults.crash import Crash
 from tests.fscking import fsck
 from tests.world import Founded, found
@@ -54,6 +55,8 @@ class Day:
     deleted: str
     kept: str
     erased: Opening
+    documents: Sequence[bytes]
+    """Of the overlays that came into force that day."""
 
     async def restore(self) -> None:
         await replace_database(self.founded, self.backup)
@@ -134,6 +137,20 @@ async def state(services: Services, founded: Founded, kind: Kind, **words: Any) 
     return made.id
 
 
+async def overlays(services: Services, founded: Founded) -> list[bytes]:
+    """Two restrictions, of which one is lifted again."""
+    agreed = (await services.rulebook.current()).agreed
+    assert agreed is not None
+    desk, made = services.agreements, []
+    for name, country, rule in (("us-lifted", "US", "LIFTED"), ("mx-stays", "MX", "STAYS")):
+        more = f'from.members = ["{country.lower()}-marina"]'
+        made.append(overlay(agreed, founded.clock.now_us(), name=name, country=country, rule=rule, more=more))
+        who = [f"{country}-1", f"{country}-2"]
+        await desk.tighten(OPERATOR, made[-1], tightening(founded.home, made[-1], who))
+    await desk.lift(OPERATOR, made[0], tightening(founded.home, made[0], ["US-1", "US-2"], "lift"))
+    return made
+
+
 async def cosign(services: Services) -> None:
     await services.publisher.publish_once()
     await services.publisher.witness_round()
@@ -165,10 +182,11 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
             await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
             await state(services, founded, "consent.withdraw", about=given)
             await state(services, founded, "consent.grant", members=["mx-puerto-pac"])
+            documents = await overlays(services, founded)
             await cosign(services)
             await write_copy(root / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
             trees = await services.store.trees()
-        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased)
+        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased, documents)
 
 
 async def halted(founded: Founded, code: str) -> None:
@@ -202,7 +220,7 @@ async def test_a_recovery_that_was_interrupted_goes_on_where_it_was(day: Day) ->
     while True:
         steps += 1
         try:
-            done = await day.recovery(store, Tiring(day.copy, steps)).run(given)
+            done = await day.recovery(store, Tiring(day.copy, steps)).run(given, day.documents)
             break
         except Crash:
             state = (await store.epochs()).state
@@ -241,7 +259,7 @@ async def test_leaves_come_back_from_mirrors(day: Day) -> None:
     store = await open_store(founded.settings, founded.clock)
     async with aiohttp.ClientSession() as session:
         recovery = day.recovery(store, Mirrors(session, urls))
-        await recovery.run(day.approvals(await recovery.plan()))
+        await recovery.run(day.approvals(await recovery.plan()), day.documents)
     assert (await store.epochs()).state == "open"
     await store.close()
     for runner in runners:
@@ -316,7 +334,12 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         assert refusal.value.code == code
     assert (await store.epochs()).state == "rollback"
 
-    done = await recovery.run(day.approvals(plan))
+    for documents in ([], day.documents[:1]):
+        with pytest.raises(NotPermitted) as refusal:
+            await recovery.run(day.approvals(plan), documents)
+        assert refusal.value.code == "recover-agreement"
+    assert (await store.epochs()).state == "rollback"
+    done = await recovery.run(day.approvals(plan), day.documents)
     assert len(done.lost) == 302, "their leaves are back, their bytes are not"
     trees = await store.trees()
     for log, tree in day.trees.items():
@@ -334,6 +357,10 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         assert all(
             one.ended_us for one in registry.credentials.values() if one.member == "us-customs" and one.kind == "token"
         )
+        rules = await services.rulebook.current()
+        assert [one.overlay_id for one in rules.overlays] == ["mx-stays"], "what was lifted stays lifted"
+        causes = [row.cause for row in await services.store.agreements()]
+        assert causes[-3:] == ["tighten", "tighten", "lift"]
         assert not await services.store.held(day.deleted)
         assert await services.store.held(day.kept)
         assert [one.members for one in (await services.rulebook.current()).consents] == [("mx-puerto-pac",)]
