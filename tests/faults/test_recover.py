@@ -258,7 +258,7 @@ async def test_leaves_come_back_from_mirrors(day: Day) -> None:
         urls.append(f"http://127.0.0.1:{runners[-1].addresses[0][1]}")
     store = await open_store(founded.settings, founded.clock)
     async with aiohttp.ClientSession() as session:
-        recovery = day.recovery(store, Mirrors(session, urls))
+        recovery = day.recovery(store, Mirrors(session, urls, ["a", "b"]))
         await recovery.run(day.approvals(await recovery.plan()), day.documents)
     assert (await store.epochs()).state == "open"
     await store.close()
