@@ -18,12 +18,13 @@ import structlog
 from certs.jcs import load
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
-from exchange.ledger.entry import LOGS
+from exchange.ledger.entry import LEAF_LIMIT_BYTES, LOGS
 from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, note_text, open_note
 from exchange.ledger.receipt import Receipt
-from exchange.ledger.rounds import Asking, Claim, Rounds
+from exchange.ledger.rounds import CLOCK_AHEAD_SECONDS, Asking, Claim, Rounds
 from exchange.store.contract import WRITABLE, CheckpointRow, Store, TreeRow
+from exchange.times import parse_us
 
 _log = structlog.get_logger("puente.publisher")
 
@@ -200,7 +201,24 @@ class Publisher:
                         await self._halt(fault)
                     raise
         if ask_witnesses and (await self._store.epochs()).state in WRITABLE:
+            await self.rounds.go()
+            await self._must_not_be_ahead()
             await self.rounds.begin()
+
+    async def _must_not_be_ahead(self) -> None:
+        """Before anything is stamped. A last entry that is ahead too was stamped when an operator had confirmed the clock."""
+        ahead = self.rounds.clock_ahead()
+        if ahead <= CLOCK_AHEAD_SECONDS or self.halted is not None:
+            return
+        witnessed_us = self._clock.now_us() - int(ahead * 1_000_000)
+        size = (await self._tree("both")).size
+        for data in await self._store.leaves("both", max(size - 1, 0), size):
+            if (
+                parse_us(load(data, max_bytes=LEAF_LIMIT_BYTES)["time"])
+                > witnessed_us + CLOCK_AHEAD_SECONDS * 1_000_000
+            ):
+                return
+        raise LedgerFault("clock-ahead", f"the clock is {ahead:.0f} seconds ahead of both countries' witnesses")
 
     async def run(self) -> None:
         """Sign soon after each commit and ask the witnesses regularly, until cancelled."""

@@ -44,6 +44,9 @@ PIECE_LEAVES = 512
 PIECES_AT_ONCE = 200
 """Of one round: a mirror that is new is led to a log of a million entries in ten rounds, and others need not wait."""
 
+CLOCK_AHEAD_SECONDS = 6
+"""The five by which a clock may step (sequencer.py), and one because cosignatures are dated by the second."""
+
 KEPT_SUBTREES = 20_000
 """Of these every proof needs some; at the edge of a log, where tiles are not full, one is made from up to 128 tiles. Four
 megabytes, and enough for five million entries."""
@@ -89,6 +92,8 @@ class Rounds:
         self._forgot: set[str] = set()
         self._answered: set[str] = set()
         self._newest: dict[str, CheckpointRow] = {}
+        self._ahead: dict[str, float] = {}
+        """By how many seconds our clock was ahead of each witness's when it last cosigned for us."""
         self._great: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         """Hashes of complete subtrees of a tile's leaves or more, by log, level and number: those never change."""
 
@@ -157,6 +162,10 @@ class Rounds:
                         if name not in self._forgot and held.get(name, 0) <= max(refresh_s, 0):
                             tasks.create_task(self._ask(session, log, row, name))
         await self._judge(now_s)
+        if (ahead := self.clock_ahead()) > CLOCK_AHEAD_SECONDS:
+            _log.critical(
+                "the clock is ahead of both countries' witnesses; see puente ledger clock", seconds=round(ahead)
+            )
 
     async def _ask(self, session: aiohttp.ClientSession, log: str, row: CheckpointRow, name: str) -> None:
         known = self._sizes.get((log, name), 0)
@@ -185,6 +194,8 @@ class Rounds:
                 _log.error("a witness answered with a line that does not verify", witness=name, log=log)
                 return
             await self._store.add_cosignature(log, row.size, name, line)
+            time_s = self._times(log, replace(row, cosignatures=((name, line),)))[name]
+            self._ahead[name] = self._clock.now_us() / 1_000_000 - time_s
             self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
             if log == "both":
                 self._answered.add(name)
@@ -285,6 +296,17 @@ class Rounds:
             return anybody.check(note_text(row.note, [line for _, line in row.cosignatures])).cosigned
         except NoteFault:
             return {}
+
+    # --- what time it is ---
+
+    def clock_ahead(self) -> float:
+        """By how many seconds at least, as enough witnesses for the quorum of `both` say, our clock is ahead of theirs; 0 when
+        not enough of them say so. One country alone cannot stop the hub by its clocks."""
+        said = sorted(self._ahead.values(), reverse=True) if self._policy.quorum != "none" else []
+        for seconds in said:
+            if self._policy.satisfied({name for name, one in self._ahead.items() if one >= seconds}):
+                return max(seconds, 0.0)
+        return 0.0
 
     # --- who is silent ---
 

@@ -24,6 +24,7 @@ from exchange.ledger.remembering import Request
 from exchange.ledger.sources import Mirrors, SourceFault, entries, newest
 from exchange.ledger.tiles import unbundle
 from exchange.ledger.witness import Witness
+from exchange.times import as_text
 from tests.faults.logs import Logs
 from tests.faults.witnesses import Both, both, round_of
 
@@ -369,3 +370,40 @@ async def test_a_witness_that_lags_is_led_on_by_what_another_keeps(tmp_path: Pat
             "the other country is shown nothing of it"
         )
         assert not list(tmp_path.glob("*/refused/*"))
+
+
+# --- what time it is ---
+
+
+async def test_a_hub_ahead_of_both_countries_does_not_start_until_it_is_confirmed(tmp_path: Path) -> None:
+    async with both(tmp_path) as two:
+        hub = two.opened()
+        await hub.publisher.start(ask_witnesses=True)
+        await hub.append(count=3)
+        await round_of(hub)
+        await hub.store.close()
+
+        two.clock.advance(seconds=1000)  # it was down so long; the witnesses know it, too
+        fast = FixedClock(as_text(two.clock.now_us()))
+        fast.advance(seconds=60)
+
+        def ahead() -> Logs:
+            return Logs.open(
+                tmp_path / "hub", two.pens, clock=fast, policies=two.policies, witnesses=two.urls
+            )  # fmt: skip
+
+        hub = ahead()
+        with pytest.raises(LedgerFault, match="60 seconds ahead") as fault:
+            await hub.publisher.start(ask_witnesses=True)
+        assert fault.value.code == "clock-ahead"
+        assert (await hub.store.epochs()).state == "open", "nothing is halted"
+        await hub.append()  # what an operator does who confirms it
+        await hub.publisher.start(ask_witnesses=True)
+        await hub.store.close()
+
+        fast.advance(seconds=60)
+        await two.speak("us-a", "us-b")
+        hub = ahead()
+        await hub.publisher.start(ask_witnesses=True)  # one country's clocks alone do not stop it
+        assert hub.publisher.rounds.clock_ahead() == 0
+        await hub.store.close()
