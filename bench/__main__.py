@@ -16,7 +16,7 @@ import click
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import activation, feeds, nginx, packs, peers, policy
+from bench import activation, feeds, ledger, nginx, packs, peers, policy
 from bench.corpus import envelopes, indicators
 from bench.growth import SIZES, measure_growth
 from bench.hub import PARTIAL_READER, Hub, prepare
@@ -45,7 +45,7 @@ from exchange.times import as_text
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = ("hub", "nginx", "medallion", "opentaxii")
-FURTHER = ("workers", "postgres", "growth", "feeds", "policy", "activation", "packs")
+FURTHER = ("workers", "postgres", "growth", "feeds", "policy", "activation", "ledger", "packs")
 """Only when named: together they take as long as the rest."""
 ROUNDS = 3
 """How often hub and nginx take turns: neighbours on the machine come and go, and a median forgets one visit."""
@@ -159,10 +159,12 @@ def _measure(report: Report, bench: Bench) -> None:
         bench.say("a version that closes and one that opens, under pollers")
         labels = LABELS // 10 if bench.quick else LABELS
         report.activation = activation.measure(bench.directory, labels, bench.clock)
+    if "ledger" in bench.only:
+        _ledger(report, bench)
     if "packs" in bench.only:
         leaves, rounds = (packs.LEAVES // 100, 1) if bench.quick else (packs.LEAVES, packs.ROUNDS)
         report.packs = packs.measure(bench.directory / "packs", leaves, rounds, bench.say)
-    if bench.only - {"feeds", "policy", "activation", "packs"}:
+    if bench.only - {"feeds", "policy", "activation", "ledger", "packs"}:
         _measure_servers(report, bench)
     if "feeds" in bench.only:
         with reported(report, bench.directory, "feeds"):
@@ -171,6 +173,19 @@ def _measure(report: Report, bench: Bench) -> None:
                 report.feeds[case] = found
                 bench.say(f"feeds: {feeds.CASES[case]}: {found.per_cpu_second:,.0f} records a second")
     report.verifies_per_cpu_second.append(calibrate())
+
+
+def _ledger(report: Report, bench: Bench) -> None:
+    less = 10 if bench.quick else 1
+    report.ledger = ledger.measure(bench.directory / "ledger", less, bench.clock, bench.say)
+    with reported(report, bench.directory, "postgres"):
+        from bench.postgres import postgres  # its driver is an extra
+
+        with postgres() as server:
+            for processes in (1, 2):
+                title = f"PostgreSQL, {processes} process{'es' * (processes > 1)}"
+                bench.say(f"ledger: {ledger.CLIENTS} clients append, {title}")
+                report.ledger.appended[title] = ledger.append(server.empty(), processes, less, server.pid)
 
 
 def _measure_servers(report: Report, bench: Bench) -> None:

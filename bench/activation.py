@@ -29,7 +29,7 @@ from exchange.store.contract import Act, AgreementRow, Change, NewObject, Record
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.resources import OBJECTS
 from exchange.times import as_millis_text
-from policies.label import Label
+from policies.label import Label, Recipient
 
 CLAUSE, BOTH_WAYS, ONE_WAY = b'id = "P-AUTHORITY-TO-AUTHORITY"', b'"US>MX", "MX>US"', b'"MX>US"'
 POLL_SECONDS = 1.0
@@ -79,8 +79,8 @@ def measure(directory: Path, labels: int, clock: Clock) -> Activation:
 
 async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
     labels = list(islice(label_range(), count))
-    members = [_member(one.member, one.country, one.roles, one.sectors) for one in recipient_range()]
-    async with _hub(directory / "activation.sqlite", clock) as hub:
+    members = [member_of(one) for one in recipient_range()]
+    async with in_process(directory / "activation.sqlite", clock) as hub:
         await hub.found(members, labels)
         open_ = sample_agreement()
         head, clause, tail = open_.partition(CLAUSE)
@@ -108,7 +108,9 @@ async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
         return Activation(len(labels), len(members), phases)
 
 
-class _Hub:
+class Hub:
+    """The parts of one that answer a reader, in this process, and how to fill it."""
+
     def __init__(self, store: Store, sequencer: Sequencer, clock: Clock) -> None:
         self.store = store
         self.sequencer = sequencer
@@ -203,18 +205,20 @@ class _Hub:
 
 
 @contextlib.asynccontextmanager
-async def _hub(file: Path, clock: Clock) -> AsyncIterator[_Hub]:
+async def in_process(file: Path, clock: Clock, kind: type[Sequencer] = Sequencer) -> AsyncIterator[Hub]:
     store = SqliteStore(file, clock)
-    sequencer = Sequencer(store)
+    sequencer = kind(store)
     running = asyncio.get_running_loop().create_task(sequencer.run())
     try:
-        yield _Hub(store, sequencer, clock)
+        yield Hub(store, sequencer, clock)
     finally:
         sequencer.close()
         await running
         await store.close()
 
 
-def _member(slug: str, country: str, roles: tuple[str, ...], sectors: tuple[str, ...]) -> Member:
-    identity = f"identity--{uuid.uuid5(uuid.NAMESPACE_DNS, slug)}"
-    return Member(slug, identity, Country(country), roles[0], roles, sectors, slug, slug)
+def member_of(one: Recipient) -> Member:
+    identity = f"identity--{uuid.uuid5(uuid.NAMESPACE_DNS, one.member)}"
+    return Member(
+        one.member, identity, Country(one.country), one.roles[0], one.roles, one.sectors, one.member, one.member
+    )

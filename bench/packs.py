@@ -118,7 +118,9 @@ async def _packed(directory: Path, leaves: int, say: Callable[[str], None]) -> t
         await publisher.start()
         for start in range(0, leaves, ENTRIES_AT_ONCE):
             say(f"packs: {start:,} of {leaves:,} entries written")
-            entries = tuple(_entry(n) for n in range(start, min(start + ENTRIES_AT_ONCE, leaves)))
+            entries = tuple(
+                release_entry(n, opened=n % OPENED_OF == 0) for n in range(start, min(start + ENTRIES_AT_ONCE, leaves))
+            )
             [done] = await store.extend([Act(f"bench-{start}", lambda _, found=entries: Record(found))])  # type: ignore[misc]
             if isinstance(done, Exception):
                 raise done
@@ -150,13 +152,13 @@ async def _receipt(publisher: Publisher, index: int) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
-def _entry(n: int) -> Entry:
+def release_entry(n: int, *, opened: bool = True) -> Entry:
     """A page about to leave, as most entries of a busy hub are."""
     pub = {
         "kind": "objects", "count": 100, "first": "2026-11-23T17:31:53.000123Z", "last": "2026-11-23T17:31:54.000456Z",
         "items_root": sha256(b"%d" % n).hexdigest(),
     }  # fmt: skip
-    private = {"ip": "203.0.113.7", "person": f"analyst {n}", "agent": "bench/1"} if n % OPENED_OF == 0 else None
+    private = {"ip": "203.0.113.7", "person": f"analyst {n}", "agent": "bench/1"} if opened else None
     return Entry("both", "release", "mx:mx-aduanas:acct:7f3a", "coll:91a7", pub, private=private)
 
 

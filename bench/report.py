@@ -14,6 +14,7 @@ import orjson
 from bench.activation import Activation
 from bench.feeds import CASES, Feed
 from bench.growth import Growth
+from bench.ledger import CLIENTS, PAGE_OBJECTS, Ledger
 from bench.packs import Packs
 from bench.policy import Policy
 from bench.suite import ROWS, Run
@@ -49,6 +50,7 @@ class Report:
     feeds: dict[str, Feed] = field(default_factory=dict)
     policy: Policy | None = None
     activation: Activation | None = None
+    ledger: Ledger | None = None
     packs: Packs | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
 
@@ -85,6 +87,7 @@ class Report:
             self._at_peers_sizes(),
             self._judging(),
             self._activating(),
+            self._of_the_ledger(),
             self._of_packs(),
             self._memory(),
             self._of_feeds(),
@@ -246,6 +249,53 @@ class Report:
             for name, one in found.phases.items()
         ]  # fmt: skip
         head = ["a version that", "pairs", "polls", "p50 ms", "p99 ms", "longest", "all done, s", "held ms", "CPU ms"]
+        yield from table(head, rows)
+
+    def _of_the_ledger(self) -> Iterator[str]:
+        found = self.ledger
+        if found is None:
+            return
+        yield ""
+        yield f"## The ledger, {CLIENTS} clients in each process"
+        yield ""
+        yield (
+            "Each client appends one entry, with its private part, and waits until it is durable before the next. CPU time is that of all"
+            f" processes, the database server's included. An fdatasync took {found.sync_ms:.2f} ms where the databases lie: what is by the"
+            " clock depends on it."
+        )
+        yield ""
+        rows = [
+            [title, f"{one.per_cpu_second:,.0f}", f"{one.per_second:,.0f}", f"{one.p50_ms:,.1f}", f"{one.p99_ms:,.1f}"]
+            for title, one in found.appended.items()
+        ]
+        yield from table(["entries appended", "per CPU second", "per second", "p50 ms", "p99 ms"], rows)
+        yield ""
+        yield (
+            f"A proof of inclusion in a log of {found.log_leaves:,} entries takes {found.proof_ms:.2f} ms,"
+            f" {found.proof_cpu_ms:.2f} ms of CPU."
+        )
+        yield ""
+        yield (
+            f"Pages of {PAGE_OBJECTS} objects asked for in the process of the benchmark, without HTTP, and in turns from a hub that writes"
+            " no entry for them. Clients that never pause wait for one another: each entry is one of as many that are committed together."
+        )
+        yield ""
+        rows = [
+            [
+                pace, f"{one.page_ms:.2f}", f"{one.bare_ms:.2f}", f"{one.adds_ms:.2f}", f"{one.adds_cpu_ms:.3f}", f"{one.wait_ms:.2f}",
+                f"{one.wait_p99_ms:.1f}",
+            ]
+            for pace, one in found.recorded.items()
+        ]  # fmt: skip
+        head = [
+            f"{CLIENTS} clients",
+            "page p50 ms",
+            "without",
+            "the entry adds",
+            "ms of CPU",
+            "its own wait p50 ms",
+            "p99 ms",
+        ]
         yield from table(head, rows)
 
     def _of_packs(self) -> Iterator[str]:

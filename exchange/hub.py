@@ -195,7 +195,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
     """
     async with working(settings, clock, ask_witnesses=True) as services:
         server = Server(services, [*TAXII_ROUTES, *API_ROUTES])
-        await services.governance.note(HUB, "log.start", "hub", await _beginning(services))
+        await services.records.began(HUB, await _beginning(services), _witnesses(services))
         background = asyncio.get_running_loop().create_task(_background(services, server))
         try:
             port = await server.listen(settings.port, server_context(settings))
@@ -215,6 +215,11 @@ async def _beginning(services: Services) -> dict[str, Any]:
     pub: dict[str, Any] = {"software": SOFTWARE, "config": services.settings.sha256}
     last = await services.store.checkpoint("both")
     return pub if last is None else {**pub, "size": last.size, "root": last.root.hex()}
+
+
+def _witnesses(services: Services) -> dict[str, str]:
+    """Whose cosignatures count for any log, by name."""
+    return {name: key.vkey for log in LOGS for name, key in services.publisher.policy(log).witnesses.items()}
 
 
 async def _background(services: Services, server: Server) -> None:

@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,9 @@ async def _of_home(services: Services, asked: Asked) -> tuple[list[Answer], list
     origins = services.publisher.origins
     marks = [Mark(row.log, origins[row.log], row.size, row.root.hex()) for row in rows if row is not None]
     found = await answer(asked, services.store, marks)
-    await services.governance.note(OPERATOR, "admin", "hub", {"command": f"audit {asked.question}"})
     body = seal(found.encode(), services.publisher.vouch)
+    words = {"asked": asked.told, "rows": len(found.rows), "sha256": sha256(body).hexdigest()}
+    await services.records.read_here(OPERATOR, asked.question, [mark.log for mark in marks], words=words)
     return [found], _seal_lines(body), [body]
 
 

@@ -171,7 +171,8 @@ async def write_pack(
                 field="--receipt",
             )
     since = {log: size for log in heads if (size := await source.before(log)) is not None}
-    await services.records.exported(OPERATOR, heads, to=whom, openings=bool(countries), since=since)
+    pages = [one for one in ("us", "mx") if one not in countries]
+    await services.records.exported(OPERATOR, heads, to=whom, openings=bool(countries), since=since, pages=pages)
     papers = {**await agreements_since(services, since_us), **_schemas()}
     await write_copy(directory, source, Enclosed(prove=prove, papers=papers), on_progress)
     return [Packed(log, head.size, head.root.hex()) for log, head in heads.items()]

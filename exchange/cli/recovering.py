@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +10,7 @@ import click
 import orjson
 
 from certs.jcs import load
-from certs.keys import load_key, read_certificate, replace_file
+from certs.keys import load_key, load_secret, read_certificate, replace_file
 from exchange.cli.admin import in_home
 from exchange.cli.output import advance, listing, progress, say
 from exchange.cli.setup import Home
@@ -21,6 +21,9 @@ from exchange.governance.approvals import LIMIT_BYTES, sign
 from exchange.governance.privacy import ERASURE_TYPE
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovered, Recovery
 from exchange.hub import open_store, witness_policies
+from exchange.ledger.asking import Cosigned
+from exchange.ledger.catching_up import catch_up
+from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors
 from exchange.ledger.sources import Folder, Mirrors, Source
 from exchange.settings import Settings
@@ -41,11 +44,16 @@ TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_T
     help="An audit copy's directory, or the address of a witness that keeps the leaves; several addresses may be given.",
     es="El directorio de una copia de auditoría, o la dirección de un testigo que conserva los asientos; pueden darse varias.",
 )  # fmt: skip
+@option(
+    "--token", "tokens", type=a_file, multiple=True,
+    help="The reader.token of each witness, in the order of their addresses.",
+    es="El reader.token de cada testigo, en el orden de sus direcciones.",
+)  # fmt: skip
 @option("--approval", "approvals", type=a_file, multiple=True, help="Repeatable.", es="Puede repetirse.")
 @option(
     "--document", "documents", type=a_file, multiple=True,
-    help="A trust list or agreement that came into force since the backup; repeatable.",
-    es="Una lista de confianza o un acuerdo que entró en vigor después de la copia; puede repetirse.",
+    help="A trust list, agreement or overlay that came into force since the backup; repeatable.",
+    es="Una lista de confianza, un acuerdo o una restricción que entró en vigor después de la copia; puede repetirse.",
 )  # fmt: skip
 @option(
     "--statements", type=new_folder,
@@ -53,13 +61,17 @@ TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_T
     es="Dónde escribir lo que firman las personas aprobadoras de cada registro (puente ledger approve).",
 )  # fmt: skip
 def recover(
-    home: Path, sources: Sequence[str], approvals: Sequence[Path], documents: Sequence[Path], statements: Path | None
-) -> None:
+    home: Path, sources: Sequence[str], tokens: Sequence[Path], approvals: Sequence[Path], documents: Sequence[Path],
+    statements: Path | None,
+) -> None:  # fmt: skip
     """Put back the leaves that a restored database lost, and end the halt. Without --approval, say what is to be approved. May be
     repeated after it was interrupted."""
     settings = Home(home).settings()
+    secrets = [load_secret(one).decode().strip() for one in tokens]
     found = asyncio.run(
-        _recover(settings, sources, [one.read_bytes() for one in approvals], [one.read_bytes() for one in documents])
+        _recover(
+            settings, sources, secrets, [one.read_bytes() for one in approvals], [one.read_bytes() for one in documents]
+        )
     )
     if isinstance(found, Recovered):
         for object_id, version in found.lost:
@@ -82,9 +94,13 @@ def recover(
 
 
 async def _recover(
-    settings: Settings, sources: Sequence[str], approvals: Sequence[bytes], documents: Sequence[bytes]
+    settings: Settings,
+    sources: Sequence[str],
+    tokens: Sequence[str],
+    approvals: Sequence[bytes],
+    documents: Sequence[bytes],
 ) -> Recovered | list[Gap]:
-    async with _opened(settings) as store, _source(sources) as source:
+    async with _opened(settings) as store, _source(sources, tokens, witness_policies(settings)) as source:
         with progress("recover") as bar:
             recovery = Recovery(
                 store, SystemClock(), witness_policies(settings), Anchors(settings.anchors), source,
@@ -105,8 +121,17 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
 
 
 @contextlib.asynccontextmanager
-async def _source(sources: Sequence[str]) -> AsyncIterator[Source]:
+async def _source(
+    sources: Sequence[str], tokens: Sequence[str], policies: Mapping[str, Policy]
+) -> AsyncIterator[Source]:
     urls = [one for one in sources if one.startswith(("http://", "https://"))]
+    if len(tokens) != len(urls):
+        raise Malformed(
+            "Give one --token for each address of a witness, in their order, and none with a directory.",
+            "Indique un --token por cada dirección de testigo, en su orden, y ninguno con un directorio.",
+            code="recover-from",
+            field="--token",
+        )
     if not urls and len(sources) == 1:
         yield Folder(Path(sources[0]))
         return
@@ -118,7 +143,17 @@ async def _source(sources: Sequence[str]) -> AsyncIterator[Source]:
             field="--from",
         )
     async with aiohttp.ClientSession() as session:
-        yield Mirrors(session, urls)
+        mirrors = Mirrors(session, urls, tokens)
+        for log, policy in policies.items():
+            # A checkpoint counts only if both countries' witnesses cosigned it: the one that lags is shown what the other has.
+            for url, answer in (await catch_up(session, mirrors, log, policy)).items():
+                if not isinstance(answer, Cosigned):
+                    say(
+                        f"{log}: {url} does not catch up: {answer}",
+                        f"{log}: {url} no se pone al día: {answer}",
+                        err=True,
+                    )
+        yield mirrors
 
 
 @command("approve", es="Firma, como persona aprobadora, lo que se va a hacer con un registro. No necesita el centro.")

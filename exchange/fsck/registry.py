@@ -77,7 +77,8 @@ class RegistryCheck:
             self._put("signing_cert", pub["key"], name, thumbprint=pub["key"], member=member, revoked=False)
 
     def _revoke(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
-        self._put("signing_cert", pub["key"], name, revoked=True, reason=pub["reason"])
+        if leaf["on"].startswith("member:"):
+            self._put("signing_cert", pub["key"], name, revoked=True, reason=pub["reason"])
 
     def _collection(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         if "alias" in pub:
@@ -192,6 +193,7 @@ _HANDLERS: dict[str, _Handler] = {
     "acct.add": RegistryCheck._credential,
     "acct.end": RegistryCheck._end,
     "key.add": RegistryCheck._key,
+    "key.rotate": RegistryCheck._key,
     "key.revoke": RegistryCheck._revoke,
     "key.trust": RegistryCheck._trust,
     "admin": RegistryCheck._collection,

@@ -6,18 +6,22 @@ size nor its rate, and yet that log cannot be rewritten later: in a dispute its 
 
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
+from certs.jcs import canonical
 from exchange.ledger.entry import HUB, LOGS, Entry, national
 from exchange.ledger.merkle import EMPTY_ROOT
 from exchange.ledger.note import Checkpoint
 from exchange.ledger.sequencer import Sequencer
 from exchange.rules import Caller
 from exchange.store.contract import Act, Done, Record, Store
+
+LEAVES_AT_ONCE = 512
+"""Read at a time where a log is looked through."""
 
 _ANCHOR_DOMAIN = b"hub-anchor-v1\0"
 
@@ -46,16 +50,67 @@ class Records:
         log = national(caller.member.country)
         return await self._write([Entry(log, "audit.read", caller.actor, "audit", told, private=private)])
 
+    async def read_here(self, actor: str, question: str, logs: Sequence[str], *, words: Mapping[str, Any]) -> Done:
+        """An operator's question, in each log that it was put to. Neither country learns from its own how much the other's log
+        answered: `words` are committed to in `both`, where no pack opens them."""
+        return await self._write([
+            Entry(log, "audit.read", actor, "audit", {"question": question, "logs": [log]}, private=words if log == "both" else None)
+            for log in logs
+        ])  # fmt: skip
+
+    async def began(self, actor: str, pub: Mapping[str, Any], witnesses: Mapping[str, str]) -> Done:
+        """A process of the hub begins. What an operator changed while none ran is told with it: settings, and the witnesses
+        (names to public keys) whose cosignatures count."""
+        digest = sha256(canonical(dict(witnesses))).hexdigest()
+        last = await self._last_start()
+        entries = [Entry("both", "log.start", actor, "hub", {**pub, "witnesses": digest})]
+        if last is not None and last["config"] != pub["config"]:
+            told = {"command": "settings", "before": last["config"], "after": pub["config"]}
+            entries.append(Entry("both", "admin", actor, "hub", told))
+        if last is None or last.get("witnesses") != digest:
+            entries += changed_witnesses(actor, await self._witnesses(), witnesses)
+        return await self._write(entries)
+
+    async def _last_start(self) -> Mapping[str, Any] | None:
+        end = (await self._store.trees())["both"].size
+        while end:
+            start = max(0, end - LEAVES_AT_ONCE)
+            for data in reversed(await self._store.leaves("both", start, end)):
+                if b'"t":"log.start"' in data and (leaf := orjson.loads(data))["t"] == "log.start":
+                    found: Mapping[str, Any] = leaf["pub"]
+                    return found
+            end = start
+        return None
+
+    async def _witnesses(self) -> dict[str, str]:
+        """Whose keys the log tells of, by name."""
+        known: dict[str, str] = {}
+        size = (await self._store.trees())["both"].size
+        for start in range(0, size, LEAVES_AT_ONCE):
+            for data in await self._store.leaves("both", start, min(size, start + LEAVES_AT_ONCE)):
+                if b'"on":"witness:' in data:
+                    leaf = orjson.loads(data)
+                    name = leaf["on"].removeprefix("witness:")
+                    if leaf["t"] in ("key.add", "key.rotate"):
+                        known[name] = leaf["pub"]["key"]
+                    elif known.get(name) == leaf["pub"]["key"]:
+                        del known[name]
+        return known
+
     async def exported(
-        self, actor: str, heads: Mapping[str, Checkpoint], *, to: str, openings: bool, since: Mapping[str, int]
-    ) -> Done:
+        self, actor: str, heads: Mapping[str, Checkpoint], *, to: str, openings: bool, since: Mapping[str, int],
+        pages: Sequence[str] = (),
+    ) -> Done:  # fmt: skip
         """A copy of these logs, up to these checkpoints, is about to leave: in each of them, and the national logs are
-        anchored with it. `to` says for whom it is: us, mx or both; `since`, after which size openings are in it."""
+        anchored with it. `to` says for whom it is: us, mx or both; `since`, after which size openings are in it, and with
+        those of `both` the lists of what members of the countries `pages` published and were given."""
         entries = []
         for log, head in heads.items():
             pub = {"for": to, "size": head.size, "root": head.root.hex(), "openings": openings}
             if log in since:
                 pub["since"] = since[log]
+            if log == "both" and pages:
+                pub["pages"] = list(pages)
             entries.append(Entry(log, "pack.export", actor, f"log:{log}", pub))
         return await self._write([*entries, *await self._anchors()])
 
@@ -85,6 +140,21 @@ class Records:
 
     async def _write(self, entries: Sequence[Entry]) -> Done:
         return await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(tuple(entries))))
+
+
+def changed_witnesses(actor: str, known: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Entry]:
+    """Keys that count from now on, and those that count no longer. A name may get another key: its witness was retired."""
+    for name, key in sorted(now.items()):
+        pub: dict[str, Any] = {"key": key, "purpose": "witness"}
+        if known.get(name) == key:
+            continue
+        if known:
+            yield Entry("both", "key.rotate", actor, f"witness:{name}", {**pub, "after": sorted(known.values())})
+        else:
+            yield Entry("both", "key.add", actor, f"witness:{name}", pub)
+    for name, key in sorted(known.items()):
+        if now.get(name) != key:
+            yield Entry("both", "key.revoke", actor, f"witness:{name}", {"key": key, "reason": "policy"})
 
 
 def anchored(log: str, size: int, root: bytes, salt: bytes) -> tuple[Entry, Entry]:

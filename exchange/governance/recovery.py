@@ -13,7 +13,7 @@ logs are approved by their own country alone, since a statement tells how many e
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final
@@ -24,6 +24,7 @@ from certs.trust import COUNTRIES, TrustList
 from exchange.clock import Clock
 from exchange.errors import NotPermitted
 from exchange.governance.approvals import Approval, heard, must_be_enough
+from exchange.governance.readopting import ADOPTIONS, Readopting
 from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash
 from exchange.ledger.note import LOG_TYPE, Checkpoint, Policy, note_text, open_note
@@ -37,7 +38,6 @@ from exchange.rules import RuleBook
 from exchange.store.contract import (
     RECOVERING,
     Act,
-    AgreementRow,
     BlockPrivate,
     Change,
     CheckpointRow,
@@ -52,7 +52,6 @@ from exchange.store.contract import (
     TrustListRow,
 )
 from exchange.times import as_datetime, parse_us
-from policies.agreement import load as load_agreement
 
 RECOVERY_TYPE: Final = "log-recovery-approval+jws"
 _LEAVES = 512
@@ -133,7 +132,8 @@ class _Told:
         self.ended.append(EndCredential(pub["account"]))
 
     def _revoke(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.revoked.append(RevokeSigningCert(pub["key"], parse_us(leaf["time"]), None, pub["reason"]))
+        if leaf["on"].startswith("member:"):
+            self.revoked.append(RevokeSigningCert(pub["key"], parse_us(leaf["time"]), None, pub["reason"]))
 
     def _member(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
         self.members.append(pub)
@@ -169,9 +169,7 @@ _READ: dict[str, Callable[[_Told, Mapping[str, Any], Mapping[str, Any]], None]] 
     ),
     "block": _Told._hide,
     "erase": _Told._hide,
-    **dict.fromkeys(
-        ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"), _Told._adopt
-    ),
+    **dict.fromkeys(ADOPTIONS, _Told._adopt),
 }
 
 
@@ -206,11 +204,12 @@ class Recovery:
         return [await self._check(log, state) for log in LOGS]
 
     async def run(self, approvals: Sequence[bytes], documents: Sequence[bytes] = ()) -> Recovered:
-        """Steps 1 to 6. `documents`: trust lists and agreements that came into force since the backup."""
+        """Steps 1 to 6. `documents`: trust lists, agreements and overlays that came into force since the backup."""
         plan = await self.plan()
         trust, new_trust = await self._trust(documents)
         given = self._approved(plan, approvals, trust)
-        changes = [*new_trust, *await self._adopted(documents), *await self._narrowed(), *await self._hidden()]
+        adopted = Readopting(documents, self._told.approvals).rows(await self._store.agreement(), self._told.adoptions)
+        changes = [*new_trust, *adopted, *await self._narrowed(), *await self._hidden()]
         changes += self._told.statements
         sizes = " ".join(f"{gap.log}={gap.since}" for gap in plan)
         await self._store.recovering(f"{RECOVERING} {sizes}")
@@ -422,42 +421,12 @@ class Recovery:
                 changes.append(ErasePrivate(*place))
         return changes
 
-    async def _adopted(self, documents: Sequence[bytes]) -> list[AgreementRow]:
-        held = await self._store.agreement()
-        have, rows = held.number if held is not None else 0, []
-        by_digest = dict(_agreements(documents))
-        for leaf in self._told.adoptions:
-            number, pub = int(leaf["pol"].rpartition("@")[2]), leaf["pub"]
-            if number <= have:
-                continue
-            document = by_digest.get(pub.get("sha256", "")) if leaf["t"] == "policy.activate" else None
-            if document is None:
-                raise _refused(
-                    "agreement",
-                    f"{leaf['t']} {pub['agreement']} came into force since the backup: give the agreement's document, or begin with"
-                    " a backup that has it.",
-                    f"{leaf['t']} {pub['agreement']} entró en vigor después de la copia: indique el documento del acuerdo, o comience"
-                    " con una copia que lo tenga.",
-                )
-            name, _, version = pub["agreement"].rpartition("/")
-            approvals = orjson.dumps([orjson.Fragment(one) for one in self._told.approvals.get(pub["sha256"], [])])
-            rows.append(AgreementRow(number, name, int(version), document, approvals, 0, pub["impact_sha256"]))
-        return rows
-
     async def _bodiless(self, log: str) -> list[tuple[str, str]]:
         lost = []
         for object_id, version in self._told.submitted.get(log, ()):
             if all(held.version != version for held in await self._store.held(object_id)):
                 lost.append((object_id, version))
         return lost
-
-
-def _agreements(documents: Iterable[bytes]) -> Iterable[tuple[str, bytes]]:
-    for document in documents:
-        try:
-            yield load_agreement(document).sha256, document
-        except ValueError:
-            continue  # a trust list
 
 
 def _walk(frontier: Frontier, leaves: Sequence[bytes], roots: dict[int, bytes]) -> Frontier:

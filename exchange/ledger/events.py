@@ -26,6 +26,10 @@ class Rule(Enum):
     OWN = Text("the acting country's own", "el propio del país que actúa")
     OWNER = Text("the own log of the country whose objects they are", "el propio del país dueño de los objetos")
     ABOUT = Text("the log it is about", "el registro del que trata")
+    READ = Text(
+        "the acting country's own; for an operator, each log that was read",
+        "el propio del país que actúa; de un operador, cada registro que leyó",
+    )
 
 
 NATIONAL: Final = frozenset({Rule.OWN, Rule.OWNER})
@@ -234,7 +238,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     # --- keys, accounts, rights ---
     "key.add": Event(
-        Rule.BOTH, {"key": "text", "purpose": "text"}, "", (8,), Text("A first key of its purpose.", "Una primera clave de su uso."),
+        Rule.BOTH, {"key": "text", "purpose": "text"}, "", (8,),
+        Text("A first key of its purpose: a member's for signing, a witness's.", "Una primera clave de su uso: la de firma de un miembro, la de un testigo."),
     ),
     "key.rotate": Event(
         Rule.BOTH, {"key": "text", "purpose": "text", "after": "texts", "signature?": "text"}, "", (8,),
@@ -293,13 +298,15 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("A feed ran, as its member tells.", "Se ejecutó una fuente, según informa su miembro."),
     ),
     "audit.read": Event(
-        Rule.OWN, {"question": "text", "logs": "texts", "rows": "count", "sha256?": "hex", "seed?": "text"},
-        "the question's words, and the caller's address", (14,),
-        Text("An auditor asked something of the logs.", "Una persona auditora preguntó algo a los registros."),
+        Rule.READ, {"question": "text", "logs": "texts", "rows?": "count", "sha256?": "hex", "seed?": "text"},
+        "the question's words, and the caller's address; of an operator's, in `both` alone, words and answer", (14,),
+        Text("An auditor, or an operator at the hub's own files, asked something of the logs.",
+             "Una persona auditora, o un operador sobre los archivos del centro, preguntó algo a los registros."),
     ),
     "pack.export": Event(
-        Rule.ABOUT, {"for": "text", "size": "count", "root": "hex", "since?": "count", "openings": "flag"}, "", (14, 15),
-        Text("A copy of this log left the hub.", "Una copia de este registro salió del centro."),
+        Rule.ABOUT, {"for": "text", "size": "count", "root": "hex", "since?": "count", "openings": "flag", "pages?": "texts"}, "", (14, 15),
+        Text("A copy of this log left the hub; `pages` are the countries whose members' pages it lists, from `since` on.",
+             "Una copia de este registro salió del centro; `pages` son los países cuyas páginas enumera, desde `since`."),
     ),
     "block": Event(
         Rule.ABOUT, {"log": "text", "index": "count", "basis": "text", "approvals": "texts"}, "", (12,),
@@ -315,7 +322,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("A log begins, with its key and its witness policy.", "Comienza un registro, con su clave y su política de testigos."),
     ),
     "log.start": Event(
-        Rule.BOTH, {"software": "text", "config": "hex", "size?": "count", "root?": "hex"}, "", (9, 13),
+        Rule.BOTH, {"software": "text", "config": "hex", "size?": "count", "root?": "hex", "witnesses?": "hex"}, "", (9, 13),
         Text("A process of the hub began, after this checkpoint of `both`.", "Un proceso del centro comenzó, tras este punto de control de `both`."),
     ),
     "log.stop": Event(Rule.BOTH, {}, "", (13,), Text("A process of the hub ended in order.", "Un proceso del centro terminó en orden.")),

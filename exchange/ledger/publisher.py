@@ -18,17 +18,21 @@ import structlog
 from certs.jcs import load
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
-from exchange.ledger.entry import LOGS
+from exchange.ledger.entry import LEAF_LIMIT_BYTES, LOGS
 from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, note_text, open_note
 from exchange.ledger.receipt import Receipt
-from exchange.ledger.rounds import Asking, Claim, Rounds
+from exchange.ledger.rounds import CLOCK_AHEAD_SECONDS, Asking, Claim, Rounds
 from exchange.store.contract import WRITABLE, CheckpointRow, Store, TreeRow
+from exchange.times import parse_us
 
 _log = structlog.get_logger("puente.publisher")
 
 REHASH_LEAVES = 512
 """Leaves read at a time when a checkpoint's growth is hashed again from disk: it takes 2 ms, and requests wait so long."""
+
+CHECKPOINTS_AT_ONCE = 16
+"""Read at a time on the way to one that is cosigned."""
 
 TURN_POLL_SECONDS = 0.005
 """How often a publisher looks whether the other process is done; its turn takes about as long."""
@@ -197,7 +201,24 @@ class Publisher:
                         await self._halt(fault)
                     raise
         if ask_witnesses and (await self._store.epochs()).state in WRITABLE:
+            await self.rounds.go()
+            await self._must_not_be_ahead()
             await self.rounds.begin()
+
+    async def _must_not_be_ahead(self) -> None:
+        """Before anything is stamped. A last entry that is ahead too was stamped when an operator had confirmed the clock."""
+        ahead = self.rounds.clock_ahead()
+        if ahead <= CLOCK_AHEAD_SECONDS or self.halted is not None:
+            return
+        witnessed_us = self._clock.now_us() - int(ahead * 1_000_000)
+        size = (await self._tree("both")).size
+        for data in await self._store.leaves("both", max(size - 1, 0), size):
+            if (
+                parse_us(load(data, max_bytes=LEAF_LIMIT_BYTES)["time"])
+                > witnessed_us + CLOCK_AHEAD_SECONDS * 1_000_000
+            ):
+                return
+        raise LedgerFault("clock-ahead", f"the clock is {ahead:.0f} seconds ahead of both countries' witnesses")
 
     async def run(self) -> None:
         """Sign soon after each commit and ask the witnesses regularly, until cancelled."""
@@ -325,9 +346,13 @@ class Publisher:
 
     async def cosigned_note(self, log: str, covering: int) -> tuple[CheckpointRow, bytes] | None:
         """The smallest checkpoint over at least `covering` leaves that satisfies the log's policy, as one note."""
-        for row in await self._store.checkpoints(log, max(covering, 1)):
-            if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
-                return row, note_text(row.note, [line for _, line in row.cosignatures])
+        start = max(covering, 1)
+        # Most are cosigned before there is the next one: an old entry has all the checkpoints since behind it.
+        while rows := await self._store.checkpoints(log, start, CHECKPOINTS_AT_ONCE):
+            for row in rows:
+                if self._with.policies[log].satisfied({name for name, _ in row.cosignatures}):
+                    return row, note_text(row.note, [line for _, line in row.cosignatures])
+            start = rows[-1].size + 1
         return None
 
     async def newest_cosigned(self, log: str) -> bytes | None:

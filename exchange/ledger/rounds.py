@@ -8,6 +8,7 @@ Both turns are entries (`log.degraded`), each committed with the state that it t
 
 import asyncio
 import uuid
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,7 @@ from exchange.ledger.entry import HUB, LOGS, Entry
 from exchange.ledger.merkle import HashReader, consistency_proof, root_at
 from exchange.ledger.mirror import Piece
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
+from exchange.ledger.tiles import HEIGHT
 from exchange.store.contract import DEGRADED, OPEN, Act, CheckpointRow, Outdated, Record, StateChange, Store
 from exchange.times import as_text
 
@@ -41,6 +43,13 @@ PIECE_LEAVES = 512
 
 PIECES_AT_ONCE = 200
 """Of one round: a mirror that is new is led to a log of a million entries in ten rounds, and others need not wait."""
+
+CLOCK_AHEAD_SECONDS = 6
+"""The five by which a clock may step (sequencer.py), and one because cosignatures are dated by the second."""
+
+KEPT_SUBTREES = 20_000
+"""Of these every proof needs some; at the edge of a log, where tiles are not full, one is made from up to 128 tiles. Four
+megabytes, and enough for five million entries."""
 
 LOOK_BACK_LEAVES = 1_000
 """How far behind the newest checkpoint a cosigned one is looked for at first."""
@@ -83,6 +92,10 @@ class Rounds:
         self._forgot: set[str] = set()
         self._answered: set[str] = set()
         self._newest: dict[str, CheckpointRow] = {}
+        self._ahead: dict[str, float] = {}
+        """By how many seconds our clock was ahead of each witness's when it last cosigned for us."""
+        self._great: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        """Hashes of complete subtrees of a tile's leaves or more, by log, level and number: those never change."""
 
     # --- what they remember ---
 
@@ -149,6 +162,10 @@ class Rounds:
                         if name not in self._forgot and held.get(name, 0) <= max(refresh_s, 0):
                             tasks.create_task(self._ask(session, log, row, name))
         await self._judge(now_s)
+        if (ahead := self.clock_ahead()) > CLOCK_AHEAD_SECONDS:
+            _log.critical(
+                "the clock is ahead of both countries' witnesses; see puente ledger clock", seconds=round(ahead)
+            )
 
     async def _ask(self, session: aiohttp.ClientSession, log: str, row: CheckpointRow, name: str) -> None:
         known = self._sizes.get((log, name), 0)
@@ -177,6 +194,8 @@ class Rounds:
                 _log.error("a witness answered with a line that does not verify", witness=name, log=log)
                 return
             await self._store.add_cosignature(log, row.size, name, line)
+            time_s = self._times(log, replace(row, cosignatures=((name, line),)))[name]
+            self._ahead[name] = self._clock.now_us() / 1_000_000 - time_s
             self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
             if log == "both":
                 self._answered.add(name)
@@ -237,8 +256,19 @@ class Rounds:
             return [bytes(32)] * len(asked)
 
         prove(sizes[0], sizes[1], note_wanted)
-        hashes = dict(zip(wanted, await self._store.subtree_hashes(log, wanted), strict=True))
+        hashes = {one: digest for one in wanted if (digest := self._great.get((log, *one))) is not None}
+        missing = [one for one in wanted if one not in hashes]
+        hashes.update(zip(missing, await self._store.subtree_hashes(log, missing), strict=True))
+        self._keep(log, hashes)
         return lambda asked: [hashes[one] for one in asked]
+
+    def _keep(self, log: str, hashes: Mapping[tuple[int, int], bytes]) -> None:
+        for (level, n), digest in hashes.items():
+            if level >= HEIGHT:
+                self._great[log, level, n] = digest
+                self._great.move_to_end((log, level, n))
+        while len(self._great) > KEPT_SUBTREES:
+            self._great.popitem(last=False)
 
     # --- the newest that both countries vouch for ---
 
@@ -266,6 +296,17 @@ class Rounds:
             return anybody.check(note_text(row.note, [line for _, line in row.cosignatures])).cosigned
         except NoteFault:
             return {}
+
+    # --- what time it is ---
+
+    def clock_ahead(self) -> float:
+        """By how many seconds at least, as enough witnesses for the quorum of `both` say, our clock is ahead of theirs; 0 when
+        not enough of them say so. One country alone cannot stop the hub by its clocks."""
+        said = sorted(self._ahead.values(), reverse=True) if self._policy.quorum != "none" else []
+        for seconds in said:
+            if self._policy.satisfied({name for name, one in self._ahead.items() if one >= seconds}):
+                return max(seconds, 0.0)
+        return 0.0
 
     # --- who is silent ---
 

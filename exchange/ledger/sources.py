@@ -58,9 +58,19 @@ class Folder:
 class Mirrors:
     """Witnesses that keep the leaves they cosigned: `<url>/<sha256 of the origin>/checkpoint` and `…/tile/entries/…`."""
 
-    def __init__(self, session: aiohttp.ClientSession, urls: Sequence[str]) -> None:
+    def __init__(self, session: aiohttp.ClientSession, urls: Sequence[str], tokens: Sequence[str]) -> None:
+        """`tokens`: of each witness, in the same order, what its `reader.token` holds."""
         self._session = session
         self._urls = [url.rstrip("/") for url in urls]
+        self._tokens = dict(zip(self._urls, tokens, strict=True))
+
+    @property
+    def address(self) -> str:
+        return " ".join(self._urls)
+
+    def each(self) -> list["Mirrors"]:
+        """Every one of them by itself."""
+        return [Mirrors(self._session, [url], [token]) for url, token in self._tokens.items()]
 
     async def notes(self, log: str, origin: str) -> list[bytes]:
         found = []
@@ -89,7 +99,12 @@ class Mirrors:
     async def _get(self, url: str, origin: str, path: str, limit_bytes: int) -> bytes | None:
         address = f"{url}/{sha256(origin.encode()).hexdigest()}/{path}"
         try:
-            async with self._session.get(address, timeout=_TIMEOUT, allow_redirects=False) as answer:
+            async with self._session.get(
+                address,
+                headers={"Authorization": f"Bearer {self._tokens[url]}"},
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+            ) as answer:
                 if answer.status == 404:
                     return None
                 if answer.status != 200:

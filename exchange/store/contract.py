@@ -181,6 +181,14 @@ Change = (
 )
 
 
+def rules_anybody(change: Change) -> bool:
+    """Whether the registry is another one by it, and every snapshot of the rules out of date. What is done to a private part
+    rules nobody; and rules that are made anew are heard of abroad, by the `decide` entries that they bring."""
+    if isinstance(change, Statement):
+        return change.binds
+    return not isinstance(change, (BlockPrivate, ErasePrivate))
+
+
 def stamped(change: Change, time_us: int) -> Change:
     """The change with the time of its commit, where it carries one."""
     if isinstance(change, DraftRow):

@@ -38,6 +38,7 @@ from exchange.store.contract import (
     TrustListRow,
     ViewChange,
     must_be_steady,
+    rules_anybody,
     stamped,
 )
 from exchange.store.feed_rows import ReleaseRow
@@ -232,7 +233,7 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             await self._adopt(change)
             return
-        if not isinstance(change, Statement) or change.binds:
+        if rules_anybody(change):
             self.registry += 1
             await overtaken(self.db, self._ahead)
         await _CHANGES[type(change)](self.db, stamped(change, self.time_us))

@@ -377,18 +377,23 @@ async def opening(db: Connection, log: str, index: int) -> Opening | None:
     return Opening(*row) if row else None
 
 
+_Tiles = dict[tuple[int, int], list[bytes] | None]
+"""Tiles by level and number, cut into their hashes: the steps of a proof lie side by side in few of them."""
+
+
 async def subtree_hashes(db: Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
     """All of them in the caller's snapshot."""
-    return [await _subtree(db, log, level, n) for level, n in wanted]
+    tiles: _Tiles = {}
+    return [await _subtree(db, log, level, n, tiles) for level, n in wanted]
 
 
-async def _subtree(db: Connection, log: str, level: int, n: int) -> bytes:
+async def _subtree(db: Connection, log: str, level: int, n: int, tiles: _Tiles) -> bytes:
     # A stored tile at level t holds the hashes of subtrees of 2**(8t) leaves.
     tile_level, above = divmod(level, 8)
     first = n << above
-    data = await _stored_tile(db, log, tile_level, first // 256)
-    if data is not None:
-        return root(_hashes(data)[first % 256 : first % 256 + (1 << above)])
+    hashes = await _cut_tile(db, log, tile_level, first // 256, tiles)
+    if hashes is not None:
+        return root(hashes[first % 256 : first % 256 + (1 << above)])
     if tile_level == 0:
         hashes = await _leaf_hashes(db, log, first, first + (1 << above))
         if len(hashes) != 1 << above:
@@ -400,7 +405,14 @@ async def _subtree(db: Connection, log: str, level: int, n: int) -> bytes:
         if below is None:
             raise LookupError(f"log {log} has no complete subtree {level}/{n}")
         return root(_hashes(below))
-    return root([await _subtree(db, log, tile_level * 8, first + i) for i in range(1 << above)])
+    return root([await _subtree(db, log, tile_level * 8, first + i, tiles) for i in range(1 << above)])
+
+
+async def _cut_tile(db: Connection, log: str, level: int, n: int, tiles: _Tiles) -> list[bytes] | None:
+    if (level, n) not in tiles:
+        data = await _stored_tile(db, log, level, n)
+        tiles[level, n] = None if data is None else _hashes(data)
+    return tiles[level, n]
 
 
 def _hashes(tile_data: bytes) -> list[bytes]:

@@ -34,6 +34,7 @@ from exchange.store.contract import (
     TrustListRow,
     ViewChange,
     must_be_steady,
+    rules_anybody,
     stamped,
 )
 from exchange.store.feed_rows import ReleaseRow
@@ -192,7 +193,7 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             self._adopt(change)
             return
-        if not isinstance(change, Statement) or change.binds:
+        if rules_anybody(change):
             self.registry += 1
             overtaken(self.db, self._ahead)
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))

@@ -417,27 +417,29 @@ def opening(db: sqlite3.Connection, log: str, index: int) -> Opening | None:
     return Opening(row[0], row[1], row[2], bool(row[3])) if row else None
 
 
+_Tiles = dict[tuple[int, int], list[bytes] | None]
+"""Tiles by level and number, cut into their hashes: the steps of a proof lie side by side in few of them."""
+
+
 def subtree_hashes(db: sqlite3.Connection, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-    return [_subtree(db, log, level, n) for level, n in wanted]
+    tiles: _Tiles = {}
+    return [_subtree(db, log, level, n, tiles) for level, n in wanted]
 
 
-def _subtree(db: sqlite3.Connection, log: str, level: int, n: int) -> bytes:
-    if level == 0:
-        row = db.execute("SELECT hash FROM leaf WHERE log = ? AND idx = ?", (log, n)).fetchone()
-        if row is None:
-            raise LookupError(f"log {log} has no leaf {n}")
-        return bytes(row[0])
+def _subtree(db: sqlite3.Connection, log: str, level: int, n: int, tiles: _Tiles) -> bytes:
     # A stored tile at level t holds the hashes of subtrees of 2**(8t) leaves.
     tile_level, above = divmod(level, 8)
     first = n << above
-    data = _stored_tile(db, log, tile_level, first // 256)
-    if data is not None:
-        return root(_hashes(data)[first % 256 : first % 256 + (1 << above)])
+    hashes = _cut_tile(db, log, tile_level, first // 256, tiles)
+    if hashes is not None:
+        return root(hashes[first % 256 : first % 256 + (1 << above)])
     if tile_level == 0:
         rows = db.execute(
             "SELECT hash FROM leaf WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx",
             (log, first, first + (1 << above)),
-        )
+        ).fetchall()
+        if len(rows) != 1 << above:
+            raise LookupError(f"log {log} has no complete subtree {level}/{n}")
         return root([row[0] for row in rows])
     if above == 0:
         # The tile that would hold it is not full yet; the one below it is, and its root is the hash asked for.
@@ -445,7 +447,14 @@ def _subtree(db: sqlite3.Connection, log: str, level: int, n: int) -> bytes:
         if below is None:
             raise LookupError(f"log {log} has no complete subtree {level}/{n}")
         return root(_hashes(below))
-    return root([_subtree(db, log, tile_level * 8, first + i) for i in range(1 << above)])
+    return root([_subtree(db, log, tile_level * 8, first + i, tiles) for i in range(1 << above)])
+
+
+def _cut_tile(db: sqlite3.Connection, log: str, level: int, n: int, tiles: _Tiles) -> list[bytes] | None:
+    if (level, n) not in tiles:
+        data = _stored_tile(db, log, level, n)
+        tiles[level, n] = None if data is None else _hashes(data)
+    return tiles[level, n]
 
 
 def _hashes(tile_data: bytes) -> list[bytes]:

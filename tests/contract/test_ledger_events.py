@@ -16,6 +16,7 @@ from exchange.errors import Unavailable
 from exchange.governance.records import anchor_digest
 from exchange.ledger.entry import HUB, Entry, label_name
 from exchange.ledger.merkle import root
+from exchange.ledger.note import new_witness_key
 from exchange.ledger.sequencer import CLOCK_STEP_US, Sequencer
 from exchange.rules import Caller
 from exchange.store.contract import Act, Done, Record
@@ -140,6 +141,42 @@ async def test_a_question_to_the_logs_is_one_of_them(world: World) -> None:
     [entry] = await leaves(world, "mx", "audit.read")
     assert entry["pub"] == {"question": "who-saw", "logs": ["both", "mx"], "rows": 3, "seed": "1"}
     assert (await opened(world, "mx", entry))["object"] == UNKNOWN
+
+
+async def test_what_an_operator_read_is_in_each_log_and_what_was_asked_in_no_country(world: World) -> None:
+    words = {"asked": {"member": "mx-ciber"}, "rows": 3}
+    await world.hub.services.records.read_here(OPERATOR, "what-did", ["both", "us", "mx"], words=words)
+    for log in ("both", "us", "mx"):
+        [entry] = [one for one in await leaves(world, log, "audit.read") if one["actor"] == OPERATOR]
+        assert entry["pub"] == {"question": "what-did", "logs": [log]}
+        assert ("c" in entry) is (log == "both")
+
+
+async def test_a_start_tells_what_was_changed_while_no_hub_ran(world: World) -> None:
+    """Settings by their digests; witnesses by their keys, each change once."""
+    records, publisher = world.hub.services.records, world.hub.services.publisher
+    witnesses = {name: key.vkey for name, key in publisher.policy("both").witnesses.items()}
+    added = [one for one in await leaves(world, "both", "key.add") if one["pub"]["purpose"] == "witness"]
+    assert {one["on"].partition(":")[2]: one["pub"]["key"] for one in added} == witnesses
+    [first] = await leaves(world, "both", "log.start")
+    assert not [one for one in await leaves(world, "both", "admin") if one["pub"]["command"] == "settings"]
+
+    retired, gone = "us-b", "mx-b"
+    other = {**witnesses, retired: new_witness_key("witness.example/us-b").vkey}
+    del other[gone]
+    began = {"software": "puente/0.1.1", "config": "ab" * 32}
+    for _ in range(2):
+        await records.began(HUB, began, other)
+    [settings] = [one for one in await leaves(world, "both", "admin") if one["pub"]["command"] == "settings"]
+    assert settings["pub"] == {"command": "settings", "before": first["pub"]["config"], "after": "ab" * 32}
+    [new] = [one for one in await leaves(world, "both", "key.rotate") if one["on"].startswith("witness:")]
+    assert (new["on"], new["pub"]["key"]) == (f"witness:{retired}", other[retired])
+    assert new["pub"]["after"] == sorted(witnesses.values())
+    ended = {one["on"]: one["pub"]["key"] for one in await leaves(world, "both", "key.revoke")}
+    assert ended == {f"witness:{name}": witnesses[name] for name in (retired, gone)}
+
+    await records.began(HUB, {**began, "config": first["pub"]["config"]}, witnesses)
+    assert await records._witnesses() == witnesses, "what the log tells is what counts"
 
 
 async def test_whose_an_account_is_stays_in_its_country(world: World) -> None:

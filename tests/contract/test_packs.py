@@ -95,6 +95,8 @@ def test_that_a_log_was_taken_is_in_that_log(packs: Packs) -> None:
     note = split_note((packs.of("us") / "us/checkpoint").read_bytes())[0]
     assert found["us"][0]["root"] == Checkpoint.parse(note).root.hex()  # type: ignore[index]
     assert [one["openings"] for one in found["both"]] == [True, True, False]  # type: ignore[index]
+    assert [one["pages"] for one in found["both"]] == [["mx"], ["us"], ["us", "mx"]]  # type: ignore[index]
+    assert "pages" not in found["us"][0]
 
 
 def test_every_entry_has_a_schema_in_the_pack(packs: Packs) -> None:

@@ -1,7 +1,11 @@
-"""Two hub processes on one database, killed a hundred times under load: what anybody was told stays true."""
+"""Two hub processes on one database, killed a hundred times under load: what anybody was told stays true.
+
+EXCHANGE_TEST_KILLS is how often on each store instead, for a night with time to spare.
+"""
 
 import asyncio
 import json
+import os
 import random
 import sys
 from pathlib import Path
@@ -15,22 +19,24 @@ from tests.faults.load import History, Members, at_work
 from tests.postgres import Cluster, Databases
 from tests.world import found
 
-KILLS = 100
+_MORE = os.environ.get("EXCHANGE_TEST_KILLS")
+KILLS, KILLS_WITH_FALLS = (int(_MORE), int(_MORE)) if _MORE else (100, 20)
 FALLS_EVERY = 7
+LIMIT_SECONDS = 240 + (4 * KILLS if _MORE else 0)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(LIMIT_SECONDS)
 @pytest.mark.rule("ADD-24", "PAG-20", "SRT-06", "SRT-08")
 async def test_a_hundred_kills(tmp_path: Path) -> None:
     """Invariants I1 to I9 of the ledger design as they look from outside. Kills strike at any moment, start-up included."""
     await _play(tmp_path, KILLS)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(LIMIT_SECONDS)
 @pytest.mark.rule("ADD-24", "PAG-20", "SRT-06", "SRT-08")
 async def test_kills_of_hubs_and_falls_of_postgresql(tmp_path: Path, server: Cluster) -> None:
     """The same on PostgreSQL, whose server falls from time to time as if its power was cut."""
-    await _play(tmp_path, 20, server)
+    await _play(tmp_path, KILLS_WITH_FALLS, server)
 
 
 async def _play(directory: Path, kills: int, server: Cluster | None = None) -> None:

@@ -6,18 +6,22 @@ Whatever happens, it signs one root per size, goes on after a crash, and halts o
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from exchange.clock import FixedClock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import LOGS
-from exchange.ledger.publisher import Anchors, Publisher
+from exchange.ledger.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from exchange.ledger.publisher import CHECKPOINTS_AT_ONCE, Anchors, Publisher
+from exchange.ledger.rounds import Asking, Rounds
+from exchange.ledger.tiles import HEIGHT
 from exchange.ledger.witness import Witness, serve
-from exchange.store.contract import Halted
+from exchange.store.contract import CheckpointRow, Halted, Store
 from tests.faults.crash import Crash, CrashAt
 from tests.faults.logs import Logs, Pen, new_pens, policies_of
 
@@ -376,3 +380,47 @@ async def test_witnesses_that_are_away_do_not_keep_the_hub_from_starting(tmp_pat
     await logs.publisher.witness_round()
     assert logs.publisher.halted is None
     await logs.store.close()
+
+
+# --- proofs ---
+
+
+async def test_great_subtrees_are_made_once_and_receipts_read_few_checkpoints(tmp_path: Path) -> None:
+    """They never change, and at the edge of a log one is made from many tiles; an old entry has a year of checkpoints behind it."""
+    logs = Logs.open(tmp_path, new_pens())
+    await logs.append(count=700)
+    for _ in range(2 * CHECKPOINTS_AT_ONCE):
+        await logs.append()
+        await logs.publisher.publish_once()
+    counting = Counting(logs.store)
+    rounds = Rounds(cast("Store", counting), FixedClock(), Asking({}, {}, {}, 1, 1), logs.publisher._halt)
+    size = (await logs.store.trees())["both"].size
+    for index in (650, 0, 699, 1, 300):
+        read = await rounds.reader("both", inclusion_proof, index, size)
+        [leaf] = await logs.store.leaves("both", index, index + 1)
+        proof = inclusion_proof(index, size, read)
+        assert verify_inclusion(leaf_hash(leaf), index, size, proof, await rounds.root_at("both", size))
+    great = [one for one in counting.hashes if one[0] >= HEIGHT]
+    assert len(set(great)) == len(great) == 3
+    publisher = Publisher(cast("Store", counting), FixedClock(), logs.publisher._with, asyncio.Event())
+    assert await publisher.receipt("both", 3) is not None
+    assert counting.rows == CHECKPOINTS_AT_ONCE
+    await logs.store.close()
+
+
+class Counting:
+    """Takes down what proofs ask a store for."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.hashes: list[tuple[int, int]] = []
+        self.rows = 0
+
+    async def subtree_hashes(self, log: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        self.hashes += wanted
+        return await self.store.subtree_hashes(log, wanted)
+
+    async def checkpoints(self, log: str, from_size: int, limit: int | None = None) -> list[CheckpointRow]:
+        found = await self.store.checkpoints(log, from_size, limit)
+        self.rows += len(found)
+        return found

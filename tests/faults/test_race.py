@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from exchange.cli.setup import OPERATOR, Home
-from exchange.clock import SystemClock
+from exchange.clock import Clock, SystemClock
 from exchange.hub import working
+from exchange.settings import Settings
 from exchange.times import as_text
 from tests.faults.hubs import Kennel, kennel, write_settings
 from tests.faults.judging import SEES, everything_cosigned, judge
@@ -46,7 +47,9 @@ class Pair:
         made = cls(hubs, (founded.home, Home(founded.home.root / "second")))
         for home, settings in zip(made.homes, (founded.settings, other), strict=True):
             write_settings(home, settings)
-            Stepped(home.root / "clock").step(seconds=0)
+            clock = Stepped(home.root / "clock")
+            clock.step(seconds=0)
+            await confirm(settings, clock)  # the witnesses' is behind
             made.alive.append(await hubs.order("start", home.root))
         return made
 
@@ -58,9 +61,7 @@ class Pair:
         if blow in STEPS:
             clock, settings = Stepped(self.homes[hub].root / "clock"), self.homes[hub].settings()
             clock.step(seconds=STEPS[blow])
-            async with working(settings, clock) as services:  # as `puente ledger clock --confirm` does
-                now = as_text(clock.now_us())
-                await services.governance.note(OPERATOR, "clock.step", "clock", {"before": now, "after": now})
+            await confirm(settings, clock)
             return
         assert await self.kennel.order(blow, self.alive[hub]) == (0 if blow == "stop" else -9)
         self.alive[hub] = await self.kennel.order("start", self.homes[hub].root)
@@ -68,6 +69,13 @@ class Pair:
     async def stop(self) -> None:
         for pid in self.alive:
             assert await self.kennel.order("stop", pid) == 0
+
+
+async def confirm(settings: Settings, clock: Clock) -> None:
+    """As `puente ledger clock --confirm` does."""
+    async with working(settings, clock) as services:
+        now = as_text(clock.now_us())
+        await services.governance.note(OPERATOR, "clock.step", "clock", {"before": now, "after": now})
 
 
 @pytest.mark.timeout(300)

@@ -35,6 +35,7 @@ from exchange.rules import Caller
 from exchange.store.contract import Act, Opening, Record, TreeRow
 from exchange.times import as_text
 from exchange.web.services import Services
+from tests.agreeing import overlay, tightening
 from tests.faults.crash import Crash
 from tests.fscking import fsck
 from tests.world import Founded, found
@@ -56,6 +57,8 @@ class Day:
     erased: Opening
     gone: str
     """The object that was erased with it."""
+    documents: Sequence[bytes]
+    """Of the overlays that came into force that day."""
 
     async def restore(self) -> None:
         await replace_database(self.founded, self.backup)
@@ -156,6 +159,20 @@ async def state(services: Services, founded: Founded, kind: Kind, **words: Any) 
     return made.id
 
 
+async def overlays(services: Services, founded: Founded) -> list[bytes]:
+    """Two restrictions, of which one is lifted again."""
+    agreed = (await services.rulebook.current()).agreed
+    assert agreed is not None
+    desk, made = services.agreements, []
+    for name, country, rule in (("us-lifted", "US", "LIFTED"), ("mx-stays", "MX", "STAYS")):
+        more = f'from.members = ["{country.lower()}-marina"]'
+        made.append(overlay(agreed, founded.clock.now_us(), name=name, country=country, rule=rule, more=more))
+        who = [f"{country}-1", f"{country}-2"]
+        await desk.tighten(OPERATOR, made[-1], tightening(founded.home, made[-1], who))
+    await desk.lift(OPERATOR, made[0], tightening(founded.home, made[0], ["US-1", "US-2"], "lift"))
+    return made
+
+
 async def cosign(services: Services) -> None:
     await services.publisher.publish_once()
     await services.publisher.witness_round()
@@ -191,10 +208,11 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
             await services.intake.remove(Caller(founded.members["us-cyber"], "acct"), collection, deleted)
             await state(services, founded, "consent.withdraw", about=given)
             await state(services, founded, "consent.grant", members=["mx-marina"])
+            documents = await overlays(services, founded)
             await cosign(services)
             await write_copy(root / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
             trees = await services.store.trees()
-        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased, gone)
+        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased, gone, documents)
 
 
 async def halted(founded: Founded, code: str) -> None:
@@ -228,7 +246,7 @@ async def test_a_recovery_that_was_interrupted_goes_on_where_it_was(day: Day) ->
     while True:
         steps += 1
         try:
-            done = await day.recovery(store, Tiring(day.copy, steps)).run(given)
+            done = await day.recovery(store, Tiring(day.copy, steps)).run(given, day.documents)
             break
         except Crash:
             state = (await store.epochs()).state
@@ -266,8 +284,8 @@ async def test_leaves_come_back_from_mirrors(day: Day) -> None:
         urls.append(f"http://127.0.0.1:{runners[-1].addresses[0][1]}")
     store = await open_store(founded.settings, founded.clock)
     async with aiohttp.ClientSession() as session:
-        recovery = day.recovery(store, Mirrors(session, urls))
-        await recovery.run(day.approvals(await recovery.plan()))
+        recovery = day.recovery(store, Mirrors(session, urls, ["a", "b"]))
+        await recovery.run(day.approvals(await recovery.plan()), day.documents)
     assert (await store.epochs()).state == "open"
     await store.close()
     for runner in runners:
@@ -342,7 +360,12 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         assert refusal.value.code == code
     assert (await store.epochs()).state == "rollback"
 
-    done = await recovery.run(day.approvals(plan))
+    for documents in ([], day.documents[:1]):
+        with pytest.raises(NotPermitted) as refusal:
+            await recovery.run(day.approvals(plan), documents)
+        assert refusal.value.code == "recover-agreement"
+    assert (await store.epochs()).state == "rollback"
+    done = await recovery.run(day.approvals(plan), day.documents)
     assert len(done.lost) == 302, "their leaves are back, their bytes are not"
     trees = await store.trees()
     for log, tree in day.trees.items():
@@ -360,6 +383,10 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
         assert all(
             one.ended_us for one in registry.credentials.values() if one.member == "us-customs" and one.kind == "token"
         )
+        rules = await services.rulebook.current()
+        assert [one.overlay_id for one in rules.overlays] == ["mx-stays"], "what was lifted stays lifted"
+        causes = [row.cause for row in await services.store.agreements()]
+        assert causes[-3:] == ["tighten", "tighten", "lift"]
         assert not await services.store.held(day.deleted)
         assert not await services.store.held(day.gone)
         assert await services.store.held(day.kept)

@@ -14,13 +14,17 @@ from certs.jcs import load
 from exchange.cli.setup import WITNESSES
 from exchange.clock import FixedClock
 from exchange.errors import LedgerFault
+from exchange.ledger.asking import Cosigned
+from exchange.ledger.catching_up import catch_up
 from exchange.ledger.merkle import consistency_proof, inclusion_proof, leaf_hash, reader_of, root
 from exchange.ledger.mirror import Copy, Piece
 from exchange.ledger.note import Checkpoint, NoteFault, WitnessKey, note_text
 from exchange.ledger.receipt import Receipt, ReceiptFault
 from exchange.ledger.remembering import Request
+from exchange.ledger.sources import Mirrors, SourceFault, entries, newest
 from exchange.ledger.tiles import unbundle
 from exchange.ledger.witness import Witness
+from exchange.times import as_text
 from tests.faults.logs import Logs
 from tests.faults.witnesses import Both, both, round_of
 
@@ -325,4 +329,81 @@ async def test_a_restored_state_beside_the_mirror_is_noticed_at_the_start(tmp_pa
             Witness(tmp_path / "us-a", FixedClock())
         with pytest.raises(LedgerFault, match="is retired"):
             Witness(tmp_path / "us-a", FixedClock())
+        await hub.store.close()
+
+
+# --- when the hub is lost ---
+
+
+async def test_a_witness_that_lags_is_led_on_by_what_another_keeps(tmp_path: Path) -> None:
+    """The hub is gone: what it signed last bears one country's cosignatures alone, and mirrors ask for their tokens."""
+    async with both(tmp_path) as two, aiohttp.ClientSession() as session:
+        hub, policy = two.opened(), two.policies["both"]
+        await hub.publisher.start(ask_witnesses=True)
+        await hub.append(count=300)
+        await round_of(hub)
+        await two.speak("us-a", "us-b")
+        await hub.append(count=700)
+        await round_of(hub)
+        tree = (await hub.store.trees())["both"]
+        await hub.store.close()
+        await two.speak(*WITNESSES)
+
+        tokens = [(tmp_path / name / "reader.token").read_text().strip() for name in WITNESSES]
+        mirrors = Mirrors(session, [two.urls[name] for name in WITNESSES], tokens)
+        assert await newest(mirrors, "both", policy) is None, "no text bears both countries' lines"
+        strangers = Mirrors(session, list(two.urls.values()), [""] * len(WITNESSES))
+        with pytest.raises(SourceFault, match="401"):
+            await catch_up(session, strangers, "both", policy)
+
+        led = await catch_up(session, mirrors, "both", policy)
+        assert {url: type(answer) for url, answer in led.items()} == {
+            two.urls[name]: Cosigned for name in WITNESSES if name.startswith("mx")
+        }
+        found = await newest(mirrors, "both", policy)
+        assert found is not None
+        assert (found[0].size, found[0].root) == (tree.size, tree.root)
+        leaves = [leaf async for bundle in entries(mirrors, "both", found[0], 0) for leaf in bundle]
+        assert root([leaf_hash(leaf) for leaf in leaves]) == tree.root
+        assert await catch_up(session, mirrors, "both", policy) == {}
+        assert await catch_up(session, mirrors, "us", two.policies["us"]) == {}, (
+            "the other country is shown nothing of it"
+        )
+        assert not list(tmp_path.glob("*/refused/*"))
+
+
+# --- what time it is ---
+
+
+async def test_a_hub_ahead_of_both_countries_does_not_start_until_it_is_confirmed(tmp_path: Path) -> None:
+    async with both(tmp_path) as two:
+        hub = two.opened()
+        await hub.publisher.start(ask_witnesses=True)
+        await hub.append(count=3)
+        await round_of(hub)
+        await hub.store.close()
+
+        two.clock.advance(seconds=1000)  # it was down so long; the witnesses know it, too
+        fast = FixedClock(as_text(two.clock.now_us()))
+        fast.advance(seconds=60)
+
+        def ahead() -> Logs:
+            return Logs.open(
+                tmp_path / "hub", two.pens, clock=fast, policies=two.policies, witnesses=two.urls
+            )  # fmt: skip
+
+        hub = ahead()
+        with pytest.raises(LedgerFault, match="60 seconds ahead") as fault:
+            await hub.publisher.start(ask_witnesses=True)
+        assert fault.value.code == "clock-ahead"
+        assert (await hub.store.epochs()).state == "open", "nothing is halted"
+        await hub.append()  # what an operator does who confirms it
+        await hub.publisher.start(ask_witnesses=True)
+        await hub.store.close()
+
+        fast.advance(seconds=60)
+        await two.speak("us-a", "us-b")
+        hub = ahead()
+        await hub.publisher.start(ask_witnesses=True)  # one country's clocks alone do not stop it
+        assert hub.publisher.rounds.clock_ahead() == 0
         await hub.store.close()

@@ -237,6 +237,15 @@ def test_an_activation_is_measured_under_pollers() -> None:
     assert "a version that" in done.stdout
 
 
+def test_the_ledger_is_measured_on_both_stores() -> None:
+    done = run_bench("--quick", "--only", "ledger")
+    assert done.returncode == 0, done.stderr
+    assert "A proof of inclusion in a log of" in done.stdout
+    assert "asking ten times a second each" in done.stdout
+    assert "SQLite, 1 process" in done.stdout
+    assert "PostgreSQL, 2 processes" in done.stdout or "PostgreSQL: not measured: " in done.stdout
+
+
 def test_a_pack_is_written_and_verified_without_any_server() -> None:
     done = run_bench("--quick", "--only", "packs")
     assert done.returncode == 0, done.stderr
@@ -247,7 +256,7 @@ def test_a_pack_is_written_and_verified_without_any_server() -> None:
 def test_an_unknown_subject_is_named_in_both_languages() -> None:
     done = run_bench("--only", "hub,apache")
     assert done.returncode == 2
-    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds, policy, activation, packs"
+    known = "hub, nginx, medallion, opentaxii, workers, postgres, growth, feeds, policy, activation, ledger, packs"
     assert f"apache: not among {known} / no está entre" in done.stderr
     assert "--only" in done.stderr
 
