@@ -1,6 +1,6 @@
 """What one snapshot of the rules makes of labels: where their objects are published, and who may have them, as an entry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,20 +27,30 @@ class _Judged:
 
 
 class Judgements:
-    """What one snapshot of the rules makes of labels: kept between envelopes, dropped with the snapshot."""
+    """What one snapshot of the rules makes of labels: kept between envelopes, dropped with the snapshot. What was recorded of
+    them is handed on: what changes at home in one country makes rules anew, and no entry in the other's log may tell of it."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, before: "Judgements | None" = None) -> None:
         self.rules = rules
         self.labeller = Labeller(rules)
         self._judged: dict[tuple[str, str], _Judged] = {}
-        self.recorded: set[tuple[str, str]] = set()
-        """Labels, with their countries, whose `decide` entry is in the log."""
+        self._recorded: dict[tuple[str, str], object] = before._recorded if before is not None else {}
+        """What the last `decide` entry said, by label and its country."""
 
     def log(self, encoded: str, country: str) -> str:
         return self._of(encoded, country).log
 
     def decision(self, encoded: str, country: str) -> Entry:
         return self._of(encoded, country).entry
+
+    def unrecorded(self, labels: Iterable[tuple[str, str]]) -> list[Entry]:
+        """The `decide` entries that say something new."""
+        found = {key: self.decision(*key) for key in sorted(labels)}
+        return [entry for key, entry in found.items() if self._recorded.get(key) != _said(entry)]
+
+    def record(self, labels: Iterable[tuple[str, str]]) -> None:
+        """Their entries are in the log."""
+        self._recorded |= {key: _said(self.decision(*key)) for key in labels}
 
     def _of(self, encoded: str, country: str) -> _Judged:
         key = encoded, country
@@ -50,6 +60,10 @@ class Judgements:
             entry = _decision(encoded, country, self.rules.in_force.sha256, label, found)
             self._judged[key] = _Judged(self.rules.log_by(country, found), entry)
         return self._judged[key]
+
+
+def _said(entry: Entry) -> tuple[str, str]:
+    return entry.pub["policy"], entry.pub["root"]
 
 
 def _decision(encoded: str, country: str, policy: str, label: Label, found: Sequence[tuple[Member, Decision]]) -> Entry:

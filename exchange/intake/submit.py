@@ -150,7 +150,7 @@ class Intake:
                 )  # fmt: skip
             except Outdated:
                 continue
-            judgements.recorded |= draft.decided
+            judgements.record(draft.decided)
             draft.alarm()
             return Submitted(draft.req, draft.status, done.leaves[: draft.own])
         raise changing()
@@ -278,7 +278,7 @@ class Intake:
 
     def _judgements_under(self, rules: Rules) -> Judgements:
         if self._judgements is None or self._judgements.rules is not rules:
-            self._judgements = Judgements(rules)
+            self._judgements = Judgements(rules, self._judgements)
         return self._judgements
 
     async def _off_loop(self, work: Any, *values: Any) -> Any:
@@ -347,8 +347,7 @@ class _Draft:
         entries += self._refusals(failures, private)
         self.own = len(entries)
         entries += moved(stamp, self._judgements.log)
-        self.decided -= self._judgements.recorded
-        entries += [self._judgements.decision(*one) for one in sorted(self.decided)]
+        entries += self._judgements.unrecorded(self.decided)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
         row = StatusRow(self.req, self.caller.member.slug, stamp.time_us, orjson.dumps(self.status))

@@ -33,6 +33,8 @@ from tests.world import TLP2, Founded, World, found
 
 DRAWN = re.compile(rb'"(c|req|root|digest|salt|key)":"[^"]*"')
 NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
+RESOLVERS = ("8.8.8.8", "1.1.1.1")
+"""Held until somebody accepts them."""
 QUIET = {
     "view_interval_seconds": 1e6, "poll_sum_interval_seconds": 1e6, "anchor_interval_seconds": 1e6,
     "checkpoint_interval_seconds": 1e6, "witnesses": {},
@@ -48,6 +50,7 @@ class Home:
         self.members = ("us-cyber", "us-customs") if country == "US" else ("mx-ciber", "mx-aduanas")
         self.left = list(objects)
         self.placed: list[str] = []
+        self.accepted = 0
 
     async def ask(self, path: str, expected: int, **headers: str) -> None:
         given = self.world.headers(self.members[0], **headers)
@@ -106,12 +109,18 @@ class Home:
             given = approvals(self.world, statement, log, ERASURE_TYPE)
             await desk.do(step, log, held[0].index, "test", given)
 
+    async def accept(self) -> None:
+        """A value that is held, from its own members."""
+        holding, value = self.world.hub.services.holding, RESOLVERS[self.accepted % len(RESOLVERS)]
+        self.accepted += 1
+        await holding.release(OPERATOR, value, f"country:{self.country.upper()}", reason="test", days=3)
+
     async def live(self, day: Sequence[str]) -> None:
         for act in day:
             await getattr(self, act)()
 
 
-ACTS = ("submit", "share_at_home", "be_refused", "pull", "find_nothing", "mistake", "delete", "erase")
+ACTS = ("submit", "share_at_home", "be_refused", "pull", "find_nothing", "mistake", "delete", "erase", "accept")
 DAY = (*ACTS, "find_nothing", "pull", "find_nothing")
 DAYS = 2
 """In a scene."""
