@@ -612,8 +612,10 @@ PLACED_UNSEEN = (
     [*OPENED, AWAY, CLOSED, PLACED],
     [*OPENED, CLOSED, PLACED, ANOTHERS],
     [*OPENED, PLACED, ANOTHERS, ("poll", (0, 4)), PLACED, CLOSED],
+    [*OPENED, ("poll", (0, 4)), CLOSED, ("poll", (0, 4)), ("revise", (0, MARKS[1]))],
 )
-"""What is placed while a reader may not look, or just may not any more, is not named to it; what it could read always is."""
+"""What is placed while a reader may not look, or just may not any more, is not named to it; what it could read always is,
+even where its originator marks it otherwise before the notice is made."""
 
 
 def unseen(test: Any) -> Any:
