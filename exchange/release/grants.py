@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from exchange.model.member import Collection, Member
-from exchange.model.view import CLOSED, DELAYED, View, turned
+from exchange.model.view import CLOSED, DELAYED, EVER, View, turned
 from exchange.release.judged import Judged, Table, Terms, hour
 from exchange.release.labels import Labels, Shelf
 from exchange.rules import Rules
@@ -220,4 +220,4 @@ def _seen(view: View, labels: Sequence[int], delays: Mapping[int, int]) -> View 
         (label, view.by_label.get(label, ())) for label in labels if label in delays or label in view.by_label
     ])  # fmt: skip
     placed_alike = not (windows or view.floor or view.elsewhere)
-    return None if placed_alike else replace(view, states=b"", windows=windows, done=())
+    return None if placed_alike else replace(view, states=b"", until_us=EVER, windows=windows, done=())

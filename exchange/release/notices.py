@@ -132,9 +132,9 @@ class Notices:
         scope = orjson.loads(row.scope)
         closed = {int(label): tuple(Window(*one) for one in windows) for label, windows in scope["labels"].items()}
         labels = tuple(sorted({*closed, *scope["open"]}))
-        # What lay open beside it decides which versions were covered by newer ones, and is not named.
+        # What lay open beside it decides which versions were covered by newer ones, and is not named. What came since covers none.
         windows = tuple((label, closed.get(label, ())) for label in labels)
-        view, after, named = View(row.member, 0, b"", 0, 0, 0, windows=windows), 0, set[str]()
+        view, after, named = View(row.member, 0, b"", 0, 0, 0, until_us=scope["until"], windows=windows), 0, set[str]()
         while True:
             page = await self._store.page(
                 row.collection,

@@ -157,15 +157,14 @@ class Recalls:
         """Whether the member was shown the version before, and is shown none now."""
         if not collection.can_read(member):
             return False
+        again = one.placed == one.tick
         written = await self._store.view(member.slug)
-        if written is None or one.former > len(written.states):
+        if written is None or (one.former > len(written.states) and not again):
             return False  # never answered since there is such a label
         allowed, glance = await self._release.allowed(await self._rulebook.glance(), member, collection)
         if one.label in allowed.labels:
             return False
-        if (
-            one.placed == one.tick
-        ):  # placed again because of what it refers to: it lies where it was for who was shown it
+        if again:  # placed again because of what it refers to: it lies where it was for who was shown it
             late = late_tick(await self._store.late(member.slug, collection.id), one.tick)
             return late is not None and not await self._release.holds(allowed, glance.epochs, one.id)
         if one.former not in allowed.labels:

@@ -53,6 +53,8 @@ class Kept:
 
 def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
     """The tick at which a row of a run was shown by the view as it is written; None when it was not."""
+    if late is not None and label > len(view.states):  # placed again since, from where it was shown
+        return tick - run + late.tick
     if label > len(view.states) or view.states[label - 1] == CLOSED:
         return None
     if (run if late is None else late.tick) > view.until_us:

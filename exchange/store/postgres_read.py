@@ -181,7 +181,7 @@ async def _as_many_runs(db: Connection, query: PageQuery) -> bool:
 
 def _conditions(query: PageQuery, value: _Values, labels: str) -> str:
     match = query.match
-    sql = f" AND (p.newer = 0 OR {_uncovered('o', 'p', labels)})"
+    sql = f" AND (p.newer = 0 OR {_uncovered(query, 'o', 'p', labels)})"
     if match.types:
         sql += f" AND o.type = ANY({value(list(map(askable, match.types)))})"
     if match.spec_versions and "2.1" not in match.spec_versions:
@@ -216,16 +216,17 @@ def _rival(query: PageQuery, value: _Values, labels: str) -> str:
         " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = o2.vid OFFSET 0) p2"
         f" WHERE p2.collection = p.collection AND p2.label = ANY({labels}) AND {behind}"
         " AND (o2.instant %s o.instant OR o2.instant = o.instant AND p2.tick < p.tick)"
-        f" AND (p2.newer = 0 OR {_uncovered('o2', 'p2', labels)})"
+        f" AND (p2.newer = 0 OR {_uncovered(query, 'o2', 'p2', labels)})"
     )
 
 
-def _uncovered(version: str, placement: str, labels: str) -> str:
+def _uncovered(query: PageQuery, version: str, placement: str, labels: str) -> str:
     """Whether the newest version that its holder has here lies under an allowed label: a tightening covers what was before."""
     return (
         "(SELECT p3.label FROM (SELECT vid, instant FROM object"
         f" WHERE object.id = {version}.id AND object.holder = {version}.holder ORDER BY instant DESC OFFSET 0) o3"
-        f" CROSS JOIN LATERAL (SELECT label FROM placement WHERE vid = o3.vid AND collection = {placement}.collection OFFSET 0) p3"
+        f" CROSS JOIN LATERAL (SELECT label FROM placement WHERE vid = o3.vid AND collection = {placement}.collection"
+        f" AND tick <= {query.covering_us} OFFSET 0) p3"
         f" ORDER BY o3.instant DESC LIMIT 1) = ANY({labels})"
     )
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from exchange.model.page import Filter, Row
 from exchange.model.stix import StixObject
-from exchange.model.view import View, Window
+from exchange.model.view import EVER, View, Window
 
 RUN_OBJECTS = 64
 """Enough that a page is made of few pieces, few enough that one object is cut out of 100 kB."""
@@ -129,6 +129,11 @@ class PageQuery:
     def shows(self, label: int, run: int) -> bool:
         """Whether a run is shown where it was placed."""
         return self.view is None or self.view.native(label, run)
+
+    @property
+    def covering_us(self) -> int:
+        """Versions that came later cover none of before."""
+        return EVER if self.view is None else self.view.until_us
 
     @property
     def windows(self) -> dict[int, tuple[Window, ...]]:

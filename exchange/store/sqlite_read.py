@@ -248,7 +248,7 @@ def _rivals(query: PageQuery, order: str) -> tuple[str, list[Any]]:
 
 def _uncovered(query: PageQuery, version: str, placement: str) -> str:
     """Whether the newest version that its holder has here lies under an allowed label: a tightening covers what was before."""
-    here = f"o3.holder = {version}.holder AND p3.collection = {placement}.collection"
+    here = f"o3.holder = {version}.holder AND p3.collection = {placement}.collection AND p3.tick <= {query.covering_us}"
     return (
         f"(SELECT label FROM (SELECT p3.label, o3.instant FROM {_FIRST_ONE.format('o3', 'p3')}"
         f" WHERE o3.id_key = {version}.id_key AND o3.again = 0 AND o3.id = {version}.id AND {here}"
