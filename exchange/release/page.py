@@ -154,13 +154,10 @@ class Release:
 
     async def delivered(self, object_id: str) -> list[Delivered]:
         """Where an object lies and whose it is, and who else may see it there."""
-        glance = await self._rulebook.glance()
+        held = await self._store.held(object_id)
+        glance = await self._rulebook.glance()  # after it: every label that was seen is known
         rows = await self.grants.rows(glance.epochs)
-        lying = {
-            (rows[label].collection, one.owner)
-            for one in await self._store.held(object_id)
-            for _, label in one.placements
-        }
+        lying = {(rows[label].collection, one.owner) for one in held for _, label in one.placements}
         found = []
         for name, owner in sorted(lying):
             collection, member = glance.rules.collection(name), glance.rules.registry.members[owner]

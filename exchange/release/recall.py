@@ -4,6 +4,7 @@ What was delivered cannot be taken back. So each recall says what to drop and un
 who acknowledged it (agreements design, A6.10).
 """
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from exchange.model.page import Filter
 from exchange.model.recall import RecallMark, RecallRow, Relabelled
 from exchange.model.view import late_tick
 from exchange.release.page import Release
-from exchange.rules import TERMS, Caller, Glance, RuleBook
+from exchange.rules import TERMS, Caller, Glance, RuleBook, Rules
 from exchange.store.contract import Act, LeafRef, Outdated, Record, Removal, Stamp, Store
 from exchange.times import as_text, as_us
 
@@ -69,6 +70,12 @@ def reason(row: RecallRow) -> dict[str, str]:
     """As much of the reason as the agreement lets be told."""
     told = {"class": row.term, "cause": row.cause}
     return {"id": {}, "id-and-class": {"class": row.term}, "reason": told}[row.reveals]
+
+
+def _answered(rules: Rules) -> bool:
+    """Whether the agreement requires that who had what its originator revokes says that it dropped it."""
+    term = getattr(rules.in_force.document.withdrawal, TERMS["revoke"], None)
+    return term is not None and term.ack == "required"
 
 
 def _text(us: int | None) -> str | None:
@@ -117,19 +124,26 @@ class Recalls:
         """Ask those to drop an object who lost sight of it because its originator marked it more strictly; and, where the
         agreement requires that an error is acknowledged, those who have the version that revokes it."""
         while rows := await self._store.relabelled():
-            for one in rows:
+            answered = _answered(await self._rulebook.current())
+            idle = [one for one in rows if one.label == one.former and not answered]
+            await asyncio.gather(*[self._pass_over(one) for one in idle])  # a feed may revoke thousands at once
+            for one in rows if answered else [one for one in rows if one.label != one.former]:
                 with contextlib.suppress(
                     Outdated
                 ):  # another process was faster, or the agreement changed: it is looked at again
                     await self._follow(one)
+
+    async def _pass_over(self, one: Relabelled) -> None:
+        """Of a version that revokes nobody need say that it dropped the one before."""
+        with contextlib.suppress(Outdated):
+            await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record(()), told=one.tick))
 
     async def _follow(self, one: Relabelled) -> None:
         glance = await self._rulebook.glance()
         rules = glance.rules
         former = (await self._release.grants.rows(glance.epochs))[one.former]
         collection = rules.collection(one.collection)
-        term = getattr(rules.in_force.document.withdrawal, TERMS["revoke"], None)
-        revokes = term is not None and term.ack == "required" and await self._revokes(one)
+        revokes = _answered(rules) and await self._revokes(one)
         author = self._release.grants.label(former).originator
         asked: list[tuple[str, str, list[str]]] = []
         for member in rules.registry.members.values():
