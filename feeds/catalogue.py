@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from exchange.errors import Malformed
-from feeds.fetch import Caps, Credential, secret_of
-from feeds.guard import Reach
+from feeds.fetch import Caps, Credential, local_path, secret_of
+from feeds.guard import Reach, private_network
 from feeds.mapping import Mapping
 from policies.label import TLP_DEFINITIONS
 
@@ -49,6 +49,8 @@ class Source(BaseModel):
     plain_http: bool = False
     loopback: bool = False
     """May lie on this machine: for demonstrations and tests."""
+    networks: list[str] = []
+    """Private networks (CIDR) in which an operator's own source lies, as a MISP of its own: it calls these and no others."""
     vanished: Literal["revoke", "expire", "keep"] = "revoke"
     """For sources that publish their full state: what becomes of an object that is no longer listed. It is revoked, or an
     indicator ends now, or it is left to end by itself."""
@@ -69,6 +71,10 @@ class Source(BaseModel):
             raise PydanticCustomError("mapping", "adapter mapped, and no other, needs a mapping")
         if (self.secret_in or self.user) and not self.password_file:
             raise PydanticCustomError("password_file", "password_file is missing")
+        try:
+            self.reach  # noqa: B018  # it reads the networks
+        except ValueError as error:
+            raise PydanticCustomError("networks", "networks: {why}", {"why": str(error)}) from None
         return self
 
     @property
@@ -82,7 +88,14 @@ class Source(BaseModel):
 
     @property
     def reach(self) -> Reach:
-        return Reach(plain_http=self.plain_http, loopback=self.loopback)
+        return Reach(self.plain_http, self.loopback, tuple(map(private_network, self.networks)))
+
+    @property
+    def calls(self) -> str:
+        """Where it may call, as it is shown: "public", the private networks it names, "this machine", or "-" for a file."""
+        if local_path(self.location) is not None:
+            return "-"
+        return ", ".join(self.networks) or ("this machine" if self.loopback else "public")
 
     def credential(self) -> Credential | None:
         """Read at each use, and never kept. Raises FeedFault."""

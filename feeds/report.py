@@ -28,6 +28,8 @@ class Run:
     """What one run of one source did. `fault` is why it ended early."""
 
     source: str
+    calls: str = ""
+    """Where it was allowed to call."""
     records: int = 0
     objects: int = 0
     unchanged: int = 0
@@ -86,7 +88,7 @@ class Papers:
     def write_report(self, run: Run, began_us: int, now_us: int) -> None:
         before = self.last()
         report = {
-            "source": run.source, "began": as_text(began_us), "ended": as_text(now_us), "records": run.records,
+            "source": run.source, "calls": run.calls, "began": as_text(began_us), "ended": as_text(now_us), "records": run.records,
             "objects": run.objects, "accepted": run.accepted, "unchanged": run.unchanged, "revoked": run.revoked,
             "refused": dict(run.refused), "skipped": dict(run.skipped),
             "fault": {"code": run.fault.code, "en": run.fault.text.en, "es": run.fault.text.es} if run.fault else None,

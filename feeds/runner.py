@@ -76,7 +76,7 @@ class Job:
 
 async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Pause = asyncio.sleep) -> Run:
     """One run. A fault of the source or the hub ends it and is told in the result; what was accepted stays accepted."""
-    run, began_us = Run(job.source.name), job.clock.now_us()
+    run, began_us = Run(job.source.name, job.source.calls), job.clock.now_us()
     with FeedState(job.state_file) as state:
         telling = Telling(job.source, state, run, job.papers.last().get("last_good", ""))
         turn = _Turn(job, state, run, telling, on_progress or (lambda _: None), pause)

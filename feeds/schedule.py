@@ -79,7 +79,7 @@ async def _guarded(job: Job, on_progress: Progress | None, pause: Pause) -> Run:
             f"The adapter failed: {type(error).__name__}.",
             f"El adaptador falló: {type(error).__name__}.",
         )
-        run = Run(job.source.name, fault=fault)
+        run = Run(job.source.name, job.source.calls, fault=fault)
         now_us = job.clock.now_us()
         await asyncio.to_thread(job.papers.write_report, run, now_us, now_us)
         return run

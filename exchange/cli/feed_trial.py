@@ -65,6 +65,7 @@ def declared(function: F) -> F:
     def with_mapping(**given: Any) -> Any:
         named = ("format", "kind", "value", "columns")
         mapping = {name: given.pop(name) for name in named}
+        given["networks"] = list(given["networks"]) or None
         columns = mapping["columns"]
         mapping["columns"] = [one.strip() for one in columns.split(",")] if columns else None
         return function(**given, mapping={name: value for name, value in mapping.items() if value is not None})
@@ -80,6 +81,11 @@ def declared(function: F) -> F:
             es="Cómo están escritas sus filas.",
         ),
         option("--adapter", help="What reads it; with --format it is `mapped`.", es="Qué la lee; con --format es `mapped`."),
+        option(
+            "--network", "networks", multiple=True, metavar="CIDR",
+            help="A private network it lies in, as 10.20.0.0/16; it then calls nothing else. May be repeated.",
+            es="Una red privada en la que está, como 10.20.0.0/16; entonces no llama a nada más. Puede repetirse.",
+        ),
         option("--location", help="An https URL, a file or a folder.", es="Una URL https, un archivo o una carpeta."),
     ):  # fmt: skip
         add(with_mapping)

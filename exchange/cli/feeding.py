@@ -46,11 +46,11 @@ def feed() -> None:
 @as_json
 def list_sources(catalogue: Path | None, state: Path, as_json: bool) -> None:
     """The catalogue: what each source is, what it is good for, and when it was last read."""
-    head = ("name", "adapter", "publisher", "licence", "tlp", "collection", "every", "last run", "what")
+    head = ("name", "adapter", "publisher", "licence", "tlp", "collection", "every", "calls", "last run", "what")
     rows = [
         (
             one.name, one.adapter, one.publisher, one.licence, one.tlp, one.collection, f"{one.cadence_seconds} s",
-            Papers(state, one.name).last().get("ended", "-")[:19], one.good_for(language()),
+            one.calls, Papers(state, one.name).last().get("ended", "-")[:19], one.good_for(language()),
         )
         for one in sources(catalogue).values()
     ]  # fmt: skip

@@ -12,9 +12,11 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.errors import Malformed
+from feeds.catalogue import packaged, parse
 from feeds.faults import FeedFault
 from feeds.fetch import Caps, Credential, fetch, local_path, read_local, retry_after_seconds, unpacked
-from feeds.guard import Reach, check_address, check_url
+from feeds.guard import Reach, check_address, check_url, private_network
 from tests.fake_hub import serving
 
 HERE = Reach(plain_http=True, loopback=True)
@@ -51,6 +53,44 @@ def test_addresses_that_are_not_public(address: str) -> None:
 def test_public_addresses_are_called() -> None:
     for address in ("8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"):
         check_address(address, Reach())
+
+
+INSIDE = Reach(networks=(private_network("10.20.0.0/16"), private_network("fd12:3456::/32")))
+
+
+def test_a_source_in_a_private_network_calls_that_network_and_nothing_else() -> None:
+    for address in ("10.20.0.1", "10.20.255.255", "::ffff:10.20.3.4", "fd12:3456::1"):
+        check_address(address, INSIDE)
+    for address in ("10.21.0.1", "192.168.1.1", "127.0.0.1", "169.254.169.254", "8.8.8.8", "fd12:3457::1", "2002:a14:1::"):
+        with pytest.raises(FeedFault, match="not called in"):
+            check_address(address, INSIDE)
+
+
+@pytest.mark.parametrize(
+    ("network", "address"), [("100.64.0.0/10", "100.100.100.200"), ("fc00::/7", "fd00:ec2::254")]
+)
+def test_metadata_of_clouds_is_not_called_whatever_the_source_names(network: str, address: str) -> None:
+    with pytest.raises(FeedFault):
+        check_address(address, Reach(networks=(private_network(network),)))
+
+
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0/0", "10.0.0.0/7", "10.20.3.4/16", "8.8.8.0/24", "169.254.0.0/16", "127.0.0.0/8", "::/0", "fe80::/10", "mine"]
+)  # fmt: skip
+def test_a_source_names_private_networks_or_none(text: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        parse(packaged()["kev"].model_dump() | {"networks": [text]})
+    assert "kev: networks" in refused.value.text.en
+    assert refused.value.text.es
+
+
+async def test_a_redirect_out_of_the_named_network_is_not_followed() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "http://10.21.0.1/"})
+
+    async with serving(answer) as url:
+        inside = Reach(plain_http=True, loopback=True, networks=INSIDE.networks)
+        assert await code_of(url, reach=inside) == "feed-address"
 
 
 @given(st.integers(0, 2**32 - 1))
