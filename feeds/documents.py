@@ -1,11 +1,13 @@
-"""Sources that are documents: a file, a folder of files, or one URL, read only when they changed."""
+"""Sources that are documents: a file, a folder of files, or one URL, read only when they changed; each may be an archive."""
 
+import asyncio
 from email.utils import parsedate_to_datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from feeds.adapter import AGAIN, Cursor, Fetched, Part
+from feeds.archive import MAGIC, documents_in
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
 from feeds.fetch import Downloaded, fetch, local_path, open_local, validators
@@ -14,11 +16,12 @@ from feeds.fetch import Downloaded, fetch, local_path, open_local, validators
 async def documents(source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -> Fetched | None:
     """The source's documents; None when the server, their content, or the files' sizes and times, say that nothing changed.
 
-    Of a folder, files with one of the suffixes are taken, at any depth, in the order of their names. Raises FeedFault.
+    Of a folder, files with one of the suffixes are taken, at any depth, in the order of their names; of an archive (.zip)
+    likewise, or the `member` that the source names. Raises FeedFault.
     """
     path = local_path(source.location)
     if path is not None:
-        return _local(path, source, cursor, suffixes)
+        return await asyncio.to_thread(_local, path, source, cursor, suffixes)
     again = AGAIN in cursor
     found = await download(source, source.location, {} if again else validators(cursor, source.location))
     if found is None:
@@ -29,7 +32,8 @@ async def documents(source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -
     kept = {**kept_of(found, source.location), "sha256": found.body.sha256}
     if known.get("sha256") == kept["sha256"] and not again:
         return None
-    return Fetched(found.url, (Part(source.location.rpartition("/")[2], found.body.open),), kept)
+    part = Part(source.location.rpartition("/")[2], found.body.open)
+    return Fetched(found.url, await asyncio.to_thread(_opened, part, source, suffixes), kept)
 
 
 async def download(
@@ -87,7 +91,8 @@ def _local(path: Path, source: Source, cursor: Cursor, suffixes: tuple[str, ...]
     try:
         files = [path]
         if path.is_dir():
-            files = sorted(one for one in path.rglob("*") if one.name.endswith(suffixes) and one.is_file())
+            taken = (*suffixes, ".zip")
+            files = sorted(one for one in path.rglob("*") if one.name.endswith(taken) and one.is_file())
         marks = [f"{one} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in files]
     except OSError as error:
         raise FeedFault(
@@ -96,5 +101,15 @@ def _local(path: Path, source: Source, cursor: Cursor, suffixes: tuple[str, ...]
     mark = sha256("\n".join(marks).encode()).hexdigest()
     if cursor.get("mark") == mark and AGAIN not in cursor:
         return None
-    parts = tuple(Part(one.name, partial(open_local, one, source.size_limit_bytes)) for one in files)
-    return Fetched(path.absolute().as_uri(), parts, {"mark": mark})
+    parts = [Part(one.name, partial(open_local, one, source.size_limit_bytes)) for one in files]
+    opened = [_opened(part, source, suffixes) if part.name.endswith(".zip") else (part,) for part in parts]
+    return Fetched(path.absolute().as_uri(), tuple(one for some in opened for one in some), {"mark": mark})
+
+
+def _opened(part: Part, source: Source, suffixes: tuple[str, ...]) -> tuple[Part, ...]:
+    """The document; of an archive, those in it. Archives are known by how they begin: their URLs often do not say so."""
+    with part.open() as stream:
+        if stream.read(len(MAGIC)) != MAGIC:
+            return (part,)
+        stream.seek(0)
+        return documents_in(stream, part.name, suffixes, source.member, source.size_limit_bytes)

@@ -14,6 +14,7 @@ class FeedFault(Unavailable):
     feed-certificate  the server is not who it should be
     feed-unreachable  no connection, or it broke
     feed-http         the source answered with an error
+    feed-archive      an archive that is broken, encrypted, nested, or otherwise more than plain files
     feed-form         not what the source is said to publish
     feed-stale        an older edition than the one before
     feed-incomplete   less than the source itself says there is, or far less than last time

@@ -61,14 +61,20 @@ INSIDE = Reach(networks=(private_network("10.20.0.0/16"), private_network("fd12:
 def test_a_source_in_a_private_network_calls_that_network_and_nothing_else() -> None:
     for address in ("10.20.0.1", "10.20.255.255", "::ffff:10.20.3.4", "fd12:3456::1"):
         check_address(address, INSIDE)
-    for address in ("10.21.0.1", "192.168.1.1", "127.0.0.1", "169.254.169.254", "8.8.8.8", "fd12:3457::1", "2002:a14:1::"):
+    for address in (
+        "10.21.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "8.8.8.8",
+        "fd12:3457::1",
+        "2002:a14:1::",
+    ):
         with pytest.raises(FeedFault, match="not called in"):
             check_address(address, INSIDE)
 
 
-@pytest.mark.parametrize(
-    ("network", "address"), [("100.64.0.0/10", "100.100.100.200"), ("fc00::/7", "fd00:ec2::254")]
-)
+@pytest.mark.parametrize(("network", "address"), [("100.64.0.0/10", "100.100.100.200"), ("fc00::/7", "fd00:ec2::254")])
 def test_metadata_of_clouds_is_not_called_whatever_the_source_names(network: str, address: str) -> None:
     with pytest.raises(FeedFault):
         check_address(address, Reach(networks=(private_network(network),)))

@@ -3,7 +3,9 @@
 import asyncio
 import datetime
 import gzip
+import io
 import ssl
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,9 +85,17 @@ async def unwilling(request: web.Request) -> web.Response:
     return web.Response(status=503, headers={"Retry-After": "7200"})
 
 
+def bombed() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("list.json", b" " * 60_000_000)
+    return packed.getvalue()
+
+
 MISDEEDS: list[tuple[str, Answer, str]] = [
     ("ten gigabytes", endless, "feed-size"),
     ("a bomb", says(gzip.compress(b" " * 60_000_000), **{"Content-Encoding": "gzip"}), "feed-size"),
+    ("a bomb in an archive", says(bombed()), "feed-archive"),
     ("one byte a second", dripping, "feed-slow"),
     ("a web page", says("<html>403</html>", **{"Content-Type": "text/html"}), "feed-form"),
     ("a web page that says it is JSON", says("\n<!DOCTYPE html><p>no", **{"Content-Type": "application/json"}), "feed-form"),
