@@ -3,7 +3,7 @@
 import asyncio
 from email.utils import parsedate_to_datetime
 from functools import partial
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from feeds.adapter import AGAIN, Cursor, Fetched, Part
@@ -94,16 +94,31 @@ def _local(path: Path, source: Source, cursor: Cursor, suffixes: tuple[str, ...]
             taken = (*suffixes, ".zip")
             files = sorted(one for one in path.rglob("*") if one.name.endswith(taken) and one.is_file())
         marks = [f"{one} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in files]
+        mark = sha256("\n".join(marks).encode()).hexdigest()
+        if cursor.get("mark") == mark and AGAIN not in cursor:
+            return None
+        digest = _digest(files)  # whoever writes a file anew each hour need not have anything new to say
     except OSError as error:
         raise FeedFault(
             "feed-unreachable", f"{path} cannot be read: {error.strerror}.", f"No se puede leer {path}."
         ) from None
-    mark = sha256("\n".join(marks).encode()).hexdigest()
-    if cursor.get("mark") == mark and AGAIN not in cursor:
+    if cursor.get("sha256") == digest and "mark" in cursor and AGAIN not in cursor:
         return None
     parts = [Part(one.name, partial(open_local, one, source.size_limit_bytes)) for one in files]
     opened = [_opened(part, source, suffixes) if part.name.endswith(".zip") else (part,) for part in parts]
-    return Fetched(path.absolute().as_uri(), tuple(one for some in opened for one in some), {"mark": mark})
+    return Fetched(
+        path.absolute().as_uri(), tuple(one for some in opened for one in some), {"mark": mark, "sha256": digest}
+    )
+
+
+def _digest(files: list[Path]) -> str:
+    """Of one file its SHA-256, of several that of their names and digests."""
+    digests = []
+    for one in files:
+        with one.open("rb") as stream:
+            digests.append(file_digest(stream, "sha256").hexdigest())
+    told = "\n".join(f"{digest}  {one}" for digest, one in zip(digests, files, strict=True))
+    return digests[0] if len(digests) == 1 else sha256(told.encode()).hexdigest()
 
 
 def _opened(part: Part, source: Source, suffixes: tuple[str, ...]) -> tuple[Part, ...]:

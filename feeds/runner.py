@@ -215,7 +215,7 @@ class _Turn:
 
     def _made(self, records: Iterator[Record | Skipped], listing: Listing) -> Iterator[Change | None]:
         now_us, run, source = self._job.clock.now_us(), self._run, self._job.source
-        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json()}")
+        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json(exclude_defaults=True)}")
         for record in self._told(records):
             if record is None:
                 yield None
