@@ -104,6 +104,9 @@ class Mapping(BaseModel):
     """How long an indicator holds after it was last seen, else first seen; without such columns, while it stays listed
     and at most so long after. 0: for good."""
     when: list[When] = []
+    repeats: Literal["count", "indicator"] = "count"
+    """What becomes of a value that another source of the operator has an indicator of: a sighting of that one, or an
+    indicator of its own."""
 
     # --- what a fetch says of itself ---
     full_state: bool = False

@@ -18,6 +18,7 @@ from feeds.adapter import AGAIN, Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
+from feeds.repeats import Repeats
 from feeds.report import HELD, TOLD_AT_MOST, Papers, Run
 from feeds.state import Change, FeedState, Sending, Settled
 from feeds.telling import ADAPTER, INTERRUPTED, Telling
@@ -66,6 +67,10 @@ class Job:
         return cls(source, load_adapter(source, client.signer.identity_id), client, directory, clock)
 
     @property
+    def operator(self) -> str:
+        return self.client.signer.identity_id if self.client.signer is not None else ""
+
+    @property
     def state_file(self) -> Path:
         return self.directory / f"{self.source.name}.sqlite"
 
@@ -77,9 +82,9 @@ class Job:
 async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Pause = asyncio.sleep) -> Run:
     """One run. A fault of the source or the hub ends it and is told in the result; what was accepted stays accepted."""
     run, began_us = Run(job.source.name, job.source.calls), job.clock.now_us()
-    with FeedState(job.state_file) as state:
+    with FeedState(job.state_file) as state, Repeats(job.directory, job.source, job.operator) as repeats:
         telling = Telling(job.source, state, run, job.papers.last().get("last_good", ""))
-        turn = _Turn(job, state, run, telling, on_progress or (lambda _: None), pause)
+        turn = _Turn(job, state, repeats, run, telling, on_progress or (lambda _: None), pause)
         code, broken = INTERRUPTED, None
         telling.begin(began_us)
         try:
@@ -119,9 +124,10 @@ class _Turn:
     """One run of one source, with its state open."""
 
     def __init__(
-        self, job: Job, state: FeedState, run: Run, telling: Telling, progress: Progress, pause: Pause
+        self, job: Job, state: FeedState, repeats: Repeats, run: Run, telling: Telling, progress: Progress, pause: Pause
     ) -> None:
         self._job = job
+        self._repeats = repeats
         self._telling = telling
         self._state = state
         self._run = run
@@ -144,6 +150,7 @@ class _Turn:
         for one in again:
             self._state.try_once(one)
         await self._submit(iter(again), self._job.source.location)
+        await _to_end(lambda: self._repeats.map_again(self._state, self._job.clock.now_us()))
         # 3. What is new. The cursor moves when all before it is settled.
         for _ in range(FETCHES_AT_MOST):
             fetched = await self._fetch()
@@ -271,6 +278,9 @@ class _Turn:
         """Returns the ids of what the record was mapped to; None when it could not be."""
         try:
             objects = list(self._job.adapter.objects(record))
+            made = frozenset(obj["id"] for obj in objects)
+            if self._job.adapter.converts:
+                objects = self._repeats.told(objects, self._state, self._job.clock.now_us())
             changes = [change_of(obj, record) for obj in objects]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._skip(_misshapen(record, error))
@@ -281,7 +291,7 @@ class _Turn:
                 self._run.unchanged += 1
             elif self._first(change):
                 yield change
-        return frozenset(obj["id"] for obj in objects)
+        return made | self._repeats.counts_of(made)
 
     def _first(self, change: Change) -> bool:
         """Whether this run has not submitted the version yet. What a source contradicts itself in is not posted: the
@@ -368,6 +378,10 @@ class _Turn:
             self._state.drop(sending)
             raise
         self._count(sending, result)
+        taken = {(one.id, one.version) for one in result.accepted}
+        self._repeats.taken(
+            (one for one in sending.changes if (one.id, one.version) in taken), self._job.clock.now_us()
+        )
         self._state.settle(sending, result, self._telling.words(self._job.clock.now_us(), INTERRUPTED))
         self._progress(self._run)
 

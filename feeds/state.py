@@ -198,6 +198,11 @@ class FeedState:
         row = self._db.execute("SELECT min(renew_us) FROM record WHERE renew_us > 0").fetchone()
         return NEVER_US if row[0] is None else int(row[0])
 
+    def renew(self, keys: Sequence[str]) -> None:
+        """Have the records of these keys mapped again in the next run."""
+        with self._transaction():
+            self._db.executemany("UPDATE record SET renew_us = 1 WHERE key = ?", [(key,) for key in keys])
+
     def list_key(self, key: str, *, mapped: bool) -> None:
         """Note that the source lists this key in this run, and whether a record of it could be mapped."""
         self._db.execute(

@@ -36,7 +36,7 @@ def own_change(obj: dict[str, Any], known: Known, record: Record, now_us: int) -
 
     The first version's `modified` is its `created` (STIX 2.1, 3.6). A later one takes the time the source gives, but at
     least a millisecond after the version before and never a time that has not come yet. An indicator that holds while it
-    is listed is renewed when less than half of its time is left.
+    is listed is renewed when less than half of its time is left; so is a sighting, with a count of one more.
     """
     obj = stable(obj)
     content = content_of(obj)
@@ -94,10 +94,19 @@ def _own_change(obj: dict[str, Any], content: str | None, record: Record) -> Cha
     )  # fmt: skip
 
 
-def _times(obj: Mapping[str, Any], last: Mapping[str, Any] | None, lifetime_us: int, now_us: int) -> dict[str, str]:
+def _times(obj: Mapping[str, Any], last: Mapping[str, Any] | None, lifetime_us: int, now_us: int) -> dict[str, Any]:
     """What the object leaves to us: as in the version before, else now."""
     before = last or {}
     created = obj.get("created") or before.get("created") or as_millis_text(now_us)
+    if obj["type"] == "sighting":  # its count: how often the source was found to say so, anew or still
+        first = obj.get("first_seen") or before.get("first_seen") or time_text(parse_us(created))
+        seen_us = max(parse_us(obj.get("last_seen") or as_millis_text(now_us)), parse_us(first))
+        return {
+            "created": created,
+            "first_seen": first,
+            "last_seen": time_text(seen_us),
+            "count": before.get("count", 0) + 1,
+        }
     if obj["type"] != "indicator":
         return {"created": created}
     begin = obj.get("valid_from") or before.get("valid_from") or time_text(parse_us(created))
@@ -108,8 +117,11 @@ def _times(obj: Mapping[str, Any], last: Mapping[str, Any] | None, lifetime_us: 
 def _due(held: Own, record: Record, now_us: int) -> bool:
     if not record.lifetime_seconds:
         return False
-    until = _body(held).get("valid_until")
-    return until is not None and parse_us(until) - now_us <= record.lifetime_seconds * _SECOND_US // 2
+    body, half_us = _body(held), record.lifetime_seconds * _SECOND_US // 2
+    if body["type"] == "sighting":
+        return now_us - parse_us(body["last_seen"]) >= half_us
+    until = body.get("valid_until")
+    return until is not None and parse_us(until) - now_us <= half_us
 
 
 def _body(held: Own) -> dict[str, Any]:
