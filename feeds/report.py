@@ -5,16 +5,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from certs.jcs import JsonError
 from certs.keys import replace_file
-from exchange.errors import Refusal
+from exchange.errors import Refusal, Text
 from exchange.times import as_text
-from feeds.adapter import Skipped
+from feeds.adapter import Record, Skipped
+from feeds.values import NoValue
 
 HELD = "warninglist-held"
 """The code under which a hub holds back what names a known-good value, until somebody there releases it."""
@@ -98,8 +100,9 @@ class Papers:
         }  # fmt: skip
         replace_file(self.report_file, orjson.dumps(report))
 
-    def write_quarantine(self, refused: Iterable[dict[str, Any]], skipped: Iterable[Skipped]) -> None:
-        lines = _lines(refused, skipped)
+    def write_quarantine(self, refused: Iterable[dict[str, Any]], skipped: Iterable[Skipped] | None) -> None:
+        """`skipped` is None for a run that read nothing: what could not be read before still cannot."""
+        lines = chain(self._unread() if skipped is None else _told(skipped), map(_line, islice(refused, TOLD_AT_MOST)))
         first = next(lines, None)
         if first is None:
             with suppress(FileNotFoundError):
@@ -112,11 +115,33 @@ class Papers:
             file.writelines(lines)
         draft.replace(self.quarantine_file)
 
+    def _unread(self) -> list[bytes]:
+        """The lines of what could not be read, as the last run left them."""
+        try:
+            lines = self.quarantine_file.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if "name" in orjson.loads(line)]
 
-def _lines(refused: Iterable[dict[str, Any]], skipped: Iterable[Skipped]) -> Iterator[bytes]:
+
+def _told(skipped: Iterable[Skipped]) -> Iterator[bytes]:
     for one in islice(skipped, TOLD_AT_MOST):
         if one.code != "tlp-definition":
-            line = {"name": one.name, "code": one.code, "en": one.text.en, "es": one.text.es, "count": one.count}
-            yield orjson.dumps(line) + b"\n"
-    for told in islice(refused, TOLD_AT_MOST):
-        yield orjson.dumps(told) + b"\n"
+            yield _line({"name": one.name, "code": one.code, "en": one.text.en, "es": one.text.es, "count": one.count})
+
+
+def _line(told: dict[str, Any]) -> bytes:
+    return orjson.dumps(told) + b"\n"
+
+
+def misshapen(record: Record, error: Exception) -> Skipped:
+    """Why a record could not be mapped."""
+    if isinstance(error, JsonError):
+        return Skipped(record.key, error.code, Text(error.en, error.es), key=record.key)
+    if isinstance(error, NoValue):
+        return Skipped(record.key, "record-value", error.text, key=record.key)
+    text = Text(
+        f"The record does not have the form it should: {type(error).__name__}.",
+        f"El registro no tiene la forma debida: {type(error).__name__}.",
+    )
+    return Skipped(record.key, "record-form", text, key=record.key)

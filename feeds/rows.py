@@ -51,7 +51,8 @@ class RowMaker:
                 return None
         text = self._cell(cells, self._named_by)
         if not text:
-            return Skipped(row.raw[:80].decode("utf-8", "replace"), "row-key", _NO_KEY)
+            why = _NO_KEY if self._named_by in cells or "." in self._named_by else _no_column(self._named_by, cells)
+            return Skipped(row.raw[:80].decode("utf-8", "replace"), "row-key", why)
         # The value itself is looked at when the row is new: a million rows that are not must be cheap.
         key = text if self._mapping.key or "://" in text else text.lower().rstrip(".")
         if self._port and (port := self._cell(cells, self._port)):
@@ -224,6 +225,14 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else ""
+
+
+def _no_column(name: str, cells: dict[str, Any]) -> Text:
+    known = ", ".join(map(repr, list(cells)[:20]))[:300]
+    return Text(
+        f"A row has no column {name!r}; it has {known}. Mind value, columns and delimiter.",
+        f"Una fila no tiene la columna {name!r}; tiene {known}. Revise value, columns y delimiter.",
+    )
 
 
 _NO_KEY = Text(

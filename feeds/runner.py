@@ -19,10 +19,9 @@ from feeds.catalogue import Source
 from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
 from feeds.repeats import Repeats
-from feeds.report import HELD, TOLD_AT_MOST, Papers, Run
+from feeds.report import HELD, TOLD_AT_MOST, Papers, Run, misshapen
 from feeds.state import Change, FeedState, Sending, Settled
 from feeds.telling import ADAPTER, INTERRUPTED, Telling
-from feeds.values import NoValue
 from feeds.versions import ending, own_change, passed_change
 
 BATCH_OBJECTS = 500
@@ -96,7 +95,7 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
             broken, code = error, ADAPTER
         finally:
             telling.end(job.clock.now_us(), code)
-            await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped))
+            await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped if turn.read else None))
             await asyncio.to_thread(job.papers.write_report, run, began_us, job.clock.now_us())
         if isinstance(run.fault, FeedFault) or not isinstance(run.fault, _PASSING):
             await telling.tell(job.client)
@@ -139,6 +138,8 @@ class _Turn:
         self._wrong = 0
         self._listing: Listing | None = None
         self.skipped: list[Skipped] = []
+        self.read = False
+        """Whether there was anything to read: else the source had not changed, or did not answer."""
 
     async def take(self) -> None:
         """Raises the Refusal that ended it."""
@@ -156,6 +157,7 @@ class _Turn:
             fetched = await self._fetch()
             if fetched is None:
                 return
+            self.read = True
             self._run.sha256 = fetched.cursor.get("sha256", "")
             await self._settle_all(fetched)
             self._state.move(fetched.cursor)
@@ -230,7 +232,7 @@ class _Turn:
             try:
                 digest = digester.digest(record.raw or canonical(record.value))
             except JsonError as error:
-                self._skip(_misshapen(record, error))
+                self._skip(misshapen(record, error))
                 continue
             known = listing.meet(digest, now_us)
             if known is not None:
@@ -283,7 +285,7 @@ class _Turn:
                 objects = self._repeats.told(objects, self._state, self._job.clock.now_us())
             changes = [change_of(obj, record) for obj in objects]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._skip(_misshapen(record, error))
+            self._skip(misshapen(record, error))
             return None
         self._run.objects += len(objects)
         for change in changes:
@@ -405,15 +407,3 @@ def _batch(changes: Iterator[Change | None]) -> tuple[list[Change], bool | FeedF
     except FeedFault as fault:
         return batch, fault
     return batch, True
-
-
-def _misshapen(record: Record, error: Exception) -> Skipped:
-    if isinstance(error, JsonError):
-        return Skipped(record.key, error.code, Text(error.en, error.es), key=record.key)
-    if isinstance(error, NoValue):
-        return Skipped(record.key, "record-value", error.text, key=record.key)
-    text = Text(
-        f"The record does not have the form it should: {type(error).__name__}.",
-        f"El registro no tiene la forma debida: {type(error).__name__}.",
-    )
-    return Skipped(record.key, "record-form", text, key=record.key)

@@ -22,7 +22,7 @@ from exchange.intake.warninglists import Warninglists
 from exchange.times import as_millis_text
 from feeds.adapter import Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source, load, packaged, parse
-from feeds.report import HELD
+from feeds.report import HELD, misshapen
 from feeds.stable import stable
 from feeds.values import Kind
 
@@ -167,12 +167,7 @@ def _objects(adapter: Adapter, fetched: Fetched, now: str) -> Iterator[dict[str,
             for obj in list(adapter.objects(Record(record.key, record.value, record.updated))):
                 yield _dated(obj, now) if adapter.converts else obj
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"{type(error).__name__}: {error}"
-            yield Skipped(
-                record.key,
-                "record-form",
-                Text(f"The record does not have its form: {said}", f"El registro no tiene la forma debida: {said}"),
-            )
+            yield misshapen(record, error)
 
 
 def _dated(obj: dict[str, Any], now: str) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def errors(state: Path, name: str | None, as_json: bool) -> None:
                 (
                     path.name.removesuffix(".quarantine.jsonl"),
                     one.get("id") or one.get("name"),
-                    version_of(one.get("object", {})),
+                    version_of(one["object"]) if "object" in one else "-",
                     one["code"],
                     one[language()],
                 )

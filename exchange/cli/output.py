@@ -13,7 +13,7 @@ from exchange.errors import Text
 
 COLUMNS = {
     "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "agreement": "acuerdo", "alias": "alias", "applies": "se aplica",
-    "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
+    "calls": "llama a", "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
     "cosigned": "cofirmado", "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
     "denied": "denegados", "held": "retenidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
     "to judge": "por evaluar", "under way": "en camino", "waiting": "en espera",

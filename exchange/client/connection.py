@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
@@ -150,7 +151,10 @@ class Connection:
         if self._session is None:
             raise RuntimeError("a Connection is used inside its `async with` block")
         try:
-            async with self._session.request(method, url, data=body, headers=sent, allow_redirects=False) as response:
+            sending = None if body is None else BytesIO(body)  # bytes beyond a megabyte would be written at one go
+            async with self._session.request(
+                method, url, data=sending, headers=sent, allow_redirects=False
+            ) as response:
                 data = await _read(response)
                 answer = Answer(response.status, response.headers.copy(), data)
         except aiohttp.ClientConnectorCertificateError as error:

@@ -417,6 +417,7 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     assert (fares["source"], fares["status"], fares["accepted"], fares["held"]) == ("kev", "ok", 0, 0)
     assert fares["lag"] < 600
     assert terminal.well("feed", "errors", "--json").json == []
+    terminal.well("feed", "list", *of)
     assert terminal.well("feed", "list", *of, "--json").json[0]["last_run"].startswith("20")
     [forbidden] = terminal.apart("feed", "run", "--as", "us-customs", "kev", *of, "--state", "other", "--json").json
     assert forbidden["fault"] == "collection-read-only"
@@ -430,13 +431,23 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     tried = terminal("feed", "test", *form, "--json")
     assert tried.code == 1
     assert (tried.json["looked_at"], tried.json["held"]) == (3, 1)
-    assert [one["code"] for one in tried.json["refused"]] == ["warninglist-held", "record-form"]
+    assert [one["code"] for one in tried.json["refused"]] == ["warninglist-held", "record-value"]
     terminal.well("feed", "add", "mine", *form, *of, "--collection", "vulnerabilities", "--tlp", "clear")
     assert [one["name"] for one in terminal.well("feed", "list", *of, "--json").json] == ["kev", "mine"]
     twice = terminal("feed", "add", "mine", *form, *of, lang="es_MX.UTF-8")
     assert (twice.code, "Ya existe una fuente mine" in twice.err) == (1, True)
     terminal.well("feed", "add", "drop", "--from", "spamhaus-drop", *of)
     assert terminal.well("feed", "list", *of, "--json").json[-1]["licence"].startswith("Free with attribution")
+    inside = ("--from", "circl-osint", "--location", "https://misp.example", "--network", "10.20.0.0/16")
+    terminal.well("feed", "add", "inside", *inside, *of)
+    assert [one["calls"] for one in terminal.well("feed", "list", *of, "--json").json] == [
+        "-",
+        "-",
+        "public",
+        "10.20.0.0/16",
+    ]
+    wide = terminal("feed", "add", "wide", *inside[:-1], "0.0.0.0/0", *of)
+    assert (wide.code, "wide: networks: 0.0.0.0/0" in wide.err) == (1, True)
     terminal.well("feed", "pause", "mine")
     resting = terminal("feed", "run", "--as", "us-cyber", "mine", *of)
     assert (resting.code, "feed resume mine" in resting.err) == (1, True)

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from feeds.adapter import GROUP
 from feeds.catalogue import Source, packaged, parse, read, written
 from feeds.mapping import Mapping
+from feeds.runner import Job, run_once
+from tests.feed_bench import bench, no_pause
+from tests.pki import US_PORT, make_pki
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "feeds.md").read_text()
 
@@ -27,6 +31,24 @@ def test_the_catalogue_on_the_page_is_one() -> None:
     [source] = read(text).values()
     assert source.mapping is not None
     assert source.mapping.when[1].skip
+
+
+async def test_the_walk_on_the_page_gives_what_it_says(tmp_path: Path) -> None:
+    signer = make_pki(tmp_path / "pki").signer("US", "us-port", US_PORT)
+    [rows] = re.findall(r"cat > hosts.csv <<'END'\n(.*?)END\n", PAGE, re.DOTALL)
+    [text] = re.findall(r"```toml\n(\[\[source\]\].*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "hosts.csv"
+    file.write_text(rows)
+    [source] = read(text).values()
+    async with bench(signer, tmp_path) as b:
+        job = Job.of(source.model_copy(update={"location": str(file)}), b.client, tmp_path / "state", b.clock)
+        done = await run_once(job, pause=no_pause)
+    assert (done.fault, dict(done.skipped)) == (None, {"record-value": 1})
+    made = Counter(one["type"] for one in b.hub.objects)
+    assert made == {"marking-definition": 1, "malware": 2, "indicator": 3, "relationship": 1}  # the hub holds 8.8.8.8
+    first = next(one for one in b.hub.objects if one["type"] == "indicator")
+    assert (first["valid_from"], first["confidence"]) == ("2026-11-20T20:05:00Z", 85)
+    assert "dst_port = 443" in first["pattern"]
 
 
 @pytest.mark.parametrize("name", packaged())
