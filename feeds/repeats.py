@@ -6,7 +6,9 @@ have one taken by the hub keeps it; when it has ended there, the next one that s
 """
 
 import sqlite3
+import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,11 +29,12 @@ _STRICTNESS: Final = {word: rank for rank, word in enumerate(("clear", "green", 
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keeper(
-    digest INTEGER PRIMARY KEY, id TEXT NOT NULL, strictness INTEGER NOT NULL, until_us INTEGER NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS keeper_id ON keeper(id);
+    digest INTEGER PRIMARY KEY, id BLOB NOT NULL, strictness INTEGER NOT NULL, until_us INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS counted(
-    feed TEXT NOT NULL, key TEXT NOT NULL, keeper TEXT NOT NULL, PRIMARY KEY(feed, key, keeper)) STRICT, WITHOUT ROWID;
+    feed TEXT NOT NULL, key TEXT NOT NULL, digest INTEGER NOT NULL, keeper BLOB NOT NULL,
+    PRIMARY KEY(feed, key, digest)) STRICT, WITHOUT ROWID;
 """
+# A keeper is found by its pattern alone: a second index in random order would cost a million records a minute.
 
 
 class Repeats:
@@ -48,16 +51,18 @@ class Repeats:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
+        self._counted: list[tuple[str, str, int, bytes]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.close()
+        with closing(self._db):
+            self.taken((), None, 0)
 
     # --- while mapping ---
 
-    def told(self, objects: list[dict[str, Any]], state: FeedState, now_us: int) -> list[dict[str, Any]]:
+    def told(self, key: str, objects: list[dict[str, Any]], state: FeedState, now_us: int) -> list[dict[str, Any]]:
         """The objects of one record, with a sighting for an indicator that another source of the operator has already, and
         what refers to it pointed at that one. What this source itself keeps stays as it is."""
         if not self._counts:
@@ -65,9 +70,11 @@ class Repeats:
         keepers = {}
         for obj in objects:
             if obj["type"] == "indicator" and not obj.get("revoked"):
-                keeper = self._keeper(obj, now_us)
-                if keeper not in ("", obj["id"]) and not _stands(state, obj["id"]):
-                    keepers[obj["id"]] = keeper
+                digest, id_ = self._digest(obj), _short(obj["id"])
+                keeper = self._keeper(digest, _strictness(obj), now_us)
+                if keeper is not None and keeper != id_ and not _stands(state, obj["id"]):
+                    keepers[obj["id"]] = f"indicator--{uuid.UUID(bytes=keeper)}"
+                    self._counted.append((self._source.name, key, digest, keeper))
         if not keepers:
             return objects
         return [
@@ -77,19 +84,12 @@ class Repeats:
             for obj in objects
         ]
 
-    def counts_of(self, ids: Iterable[str]) -> frozenset[str]:
-        """The ids of the sightings that stood for these indicators. What was seen was seen: no change of a record ends it."""
-        if not self._counts:
-            return frozenset()
-        return frozenset(self._ids.make("sighting", one) for one in ids if one.startswith("indicator--"))
-
-    def _keeper(self, obj: Mapping[str, Any], now_us: int) -> str:
-        """The other indicator that says the same to at least as many; "" for none."""
+    def _keeper(self, digest: int, strictness: int, now_us: int) -> bytes | None:
+        """The indicator that says the same to at least as many."""
         row = self._db.execute(
-            "SELECT id FROM keeper WHERE digest = ? AND until_us > ? AND strictness <= ?",
-            (self._digest(obj), now_us, _strictness(obj)),
+            "SELECT id FROM keeper WHERE digest = ? AND until_us > ? AND strictness <= ?", (digest, now_us, strictness)
         ).fetchone()
-        return "" if row is None else str(row[0])
+        return None if row is None else bytes(row[0])
 
     def _sighting(self, obj: Mapping[str, Any], keeper: str) -> dict[str, Any]:
         kept = (
@@ -116,32 +116,31 @@ class Repeats:
 
     # --- when the hub has answered ---
 
-    def taken(self, changes: Iterable[Change], now_us: int) -> None:
-        """The hub took these. Before the state forgets that they were under way: then it is noted again after a crash."""
-        told = [one for one in changes if one.own and one.id.startswith(("indicator--", "sighting--"))]
-        if not told:
+    def taken(self, changes: Iterable[Change], state: FeedState | None, now_us: int) -> None:
+        """The hub took these. Before the state knows: it has the version before, and after a crash this is noted again."""
+        told = [one for one in changes if one.own and one.id.startswith("indicator--")]
+        if not told and not self._counted:
             return
         self._db.execute("BEGIN IMMEDIATE")
         for change in told:
             obj = orjson.loads(change.body)
-            if obj["type"] == "indicator":
-                self._keep(change, obj, now_us)
-            elif not change.revoked:
-                row = (self._source.name, change.key, obj["sighting_of_ref"])
-                self._db.execute("INSERT OR IGNORE INTO counted VALUES(?, ?, ?)", row)
+            held = state.own(change.id) if state is not None and obj["modified"] != obj["created"] else None
+            if held is not None:
+                row = (self._digest(orjson.loads(held.body)), _short(change.id))
+                self._db.execute("DELETE FROM keeper WHERE digest = ? AND id = ?", row)
+            self._keep(change, obj, now_us)
+        self._db.executemany("INSERT OR REPLACE INTO counted VALUES(?, ?, ?, ?)", self._counted)
         self._db.execute("COMMIT")
+        self._counted.clear()
 
     def _keep(self, change: Change, obj: Mapping[str, Any], now_us: int) -> None:
         until_us = parse_us(obj["valid_until"]) if "valid_until" in obj else NEVER_US
-        digest = self._digest(obj)
-        ended = change.revoked or until_us <= now_us
-        self._db.execute("DELETE FROM keeper WHERE id = ? AND (? OR digest <> ?)", (change.id, ended, digest))
-        if not ended:
+        if not change.revoked and until_us > now_us:
             self._db.execute(
                 "INSERT INTO keeper VALUES(?, ?, ?, ?) ON CONFLICT(digest) DO UPDATE SET id = excluded.id,"
                 " strictness = excluded.strictness, until_us = excluded.until_us"
-                " WHERE id = excluded.id OR until_us <= ? OR strictness > excluded.strictness",
-                (digest, change.id, _strictness(obj), until_us, now_us),
+                " WHERE until_us <= ? OR strictness > excluded.strictness",
+                (self._digest(obj), _short(change.id), _strictness(obj), until_us, now_us),
             )
 
     # --- before a run ---
@@ -149,8 +148,8 @@ class Repeats:
     def map_again(self, state: FeedState, now_us: int) -> None:
         """Have the records mapped again whose values were counted for an indicator that has ended."""
         rows = self._db.execute(
-            "SELECT key, keeper FROM counted WHERE feed = ?"
-            " AND NOT EXISTS (SELECT 1 FROM keeper WHERE id = counted.keeper AND until_us > ?)",
+            "SELECT key, digest FROM counted WHERE feed = ? AND NOT EXISTS ("
+            "SELECT 1 FROM keeper WHERE digest = counted.digest AND id = counted.keeper AND until_us > ?)",
             (self._source.name, now_us),
         ).fetchall()
         if not rows:
@@ -158,9 +157,14 @@ class Repeats:
         state.renew([key for key, _ in rows])
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany(
-            "DELETE FROM counted WHERE feed = ? AND key = ? AND keeper = ?", [(self._source.name, *row) for row in rows]
+            "DELETE FROM counted WHERE feed = ? AND key = ? AND digest = ?", [(self._source.name, *row) for row in rows]
         )
         self._db.execute("COMMIT")
+
+
+def _short(object_id: str) -> bytes:
+    """An id without its type, as sixteen bytes."""
+    return bytes.fromhex(object_id.partition("--")[2].replace("-", ""))
 
 
 def _stands(state: FeedState, object_id: str) -> bool:

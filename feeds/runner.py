@@ -259,6 +259,8 @@ class _Turn:
         self, key: str, made: frozenset[str], how: Literal["revoke", "expire"], now_us: int
     ) -> Iterator[Change | None]:
         for epoch, held in self._state.standing(key):
+            if made and held.id.startswith("sighting--"):
+                continue  # what was seen was seen; only a withdrawal of the whole record takes it back
             if held.id not in made:
                 change = ending(held, how, Record(key, None, epoch=epoch), now_us)
                 if change is not None and self._first(change):
@@ -282,7 +284,7 @@ class _Turn:
             objects = list(self._job.adapter.objects(record))
             made = frozenset(obj["id"] for obj in objects)
             if self._job.adapter.converts:
-                objects = self._repeats.told(objects, self._state, self._job.clock.now_us())
+                objects = self._repeats.told(record.key, objects, self._state, self._job.clock.now_us())
             changes = [change_of(obj, record) for obj in objects]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._skip(misshapen(record, error))
@@ -293,7 +295,7 @@ class _Turn:
                 self._run.unchanged += 1
             elif self._first(change):
                 yield change
-        return made | self._repeats.counts_of(made)
+        return made | frozenset(obj["id"] for obj in objects)
 
     def _first(self, change: Change) -> bool:
         """Whether this run has not submitted the version yet. What a source contradicts itself in is not posted: the
@@ -382,7 +384,7 @@ class _Turn:
         self._count(sending, result)
         taken = {(one.id, one.version) for one in result.accepted}
         self._repeats.taken(
-            (one for one in sending.changes if (one.id, one.version) in taken), self._job.clock.now_us()
+            (one for one in sending.changes if (one.id, one.version) in taken), self._state, self._job.clock.now_us()
         )
         self._state.settle(sending, result, self._telling.words(self._job.clock.now_us(), INTERRUPTED))
         self._progress(self._run)
