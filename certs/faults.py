@@ -1,4 +1,5 @@
-"""What can go wrong with keys, certificates and signatures, drawn as a tree.
+"""What can go wrong with keys, certificates and signatures, drawn as a tree. Receipts, notes, pages and JSON have faults of
+their own kind beside them.
 
 * Fault                 has a stable code and one sentence in each language
   - KeyFault            a key file that cannot be read safely, or is of the wrong kind
@@ -8,9 +9,14 @@
   - TrustFault          a trust list or an approval that both countries have not made as they must
 """
 
+from typing import ClassVar
+
 
 class Fault(Exception):
     """`code` is stable kebab-case; `en` and `es` are whole sentences for people (but see PathFault)."""
+
+    status: ClassVar[int] = 1
+    """What a command ends with that failed by it."""
 
     def __init__(self, code: str, en: str, es: str) -> None:
         super().__init__(f"{code}: {en}")

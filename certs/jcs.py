@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import orjson
 import rfc8785
 
+from certs.faults import Fault
+
 Json = Any
 """dict, list, str, int, float, bool or None."""
 
@@ -16,14 +18,11 @@ SAFE_INTEGER = 2**53 - 1
 """I-JSON (RFC 7493, 2.2): beyond it two parsers may read two numbers."""
 
 
-class JsonError(ValueError):
+class JsonError(Fault, ValueError):
     """Bytes that are not JSON as we accept it, or a value that has no canonical form."""
 
     def __init__(self, code: str, en: str, es: str, pointer: str = "") -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
+        super().__init__(code, en, es)
         self.pointer = pointer
         """The name at fault, where one is known; else ""."""
 

@@ -6,34 +6,33 @@ from collections.abc import Sequence
 import click
 
 from certs.faults import Fault
-from certs.jcs import JsonError
-from exchange.cli import (
-    admin,
-    agreements,
-    asking,
-    blocking,
-    certificates,
-    consenting,
-    demo,
-    desk,
-    feeding,
-    gateway,
-    giving,
-    ledger,
-    recalling,
-    taking,
-    tokens,
-    witnessing,
-)  # fmt: skip
 from exchange.cli.output import language, plain, spanish
-from exchange.cli.words import Option, group
-from exchange.client import Alarm, EvidenceFault
+from exchange.cli.words import FrontDoor, Option
 from exchange.errors import LedgerFault, Refusal
-from exchange.ledger.note import NoteFault
-from exchange.ledger.receipt import ReceiptFault
+
+WHERE = {
+    "init": "admin", "serve": "admin", "member": "admin", "collection": "admin",
+    "agreement": "agreements", "explain": "agreements", "access": "agreements",
+    "me": "asking", "collections": "asking",
+    "edl": "blocking",
+    "cert": "certificates",
+    "consent": "consenting", "audience": "consenting",
+    "demo": "demo",
+    "audit": "desk",
+    "feed": "feeding",
+    "gateway": "gateway",
+    "sign": "giving", "submit": "giving",
+    "ledger": "ledger",
+    "recall": "recalling",
+    "pull": "taking", "verify": "taking",
+    "token": "tokens",
+    "witness": "witnessing",
+}  # fmt: skip
 
 
-@group(
+@click.command(
+    cls=FrontDoor,
+    where=WHERE,
     context_settings={"help_option_names": ["-h", "--help"]},
     es="Un centro para indicadores de amenaza firmados entre dos países.",
 )
@@ -42,28 +41,6 @@ from exchange.ledger.receipt import ReceiptFault
 )
 def puente() -> None:
     """A hub for signed threat indicators between two countries."""
-
-
-for module in (
-    admin,
-    agreements,
-    asking,
-    blocking,
-    certificates,
-    consenting,
-    demo,
-    desk,
-    feeding,
-    gateway,
-    giving,
-    ledger,
-    recalling,
-    taking,
-    tokens,
-    witnessing,
-):
-    for command in module.COMMANDS:
-        puente.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -79,12 +56,9 @@ def main(args: Sequence[str] | None = None) -> None:
         field = f" [{refusal.field}]" if refusal.field else ""
         click.echo(plain(f"{refusal.code}{field}: {refusal.text.in_language(language())}"), err=True)
         sys.exit(1)
-    except Alarm as alarm:
-        click.echo(plain(f"{alarm.code}: {alarm.es if spanish() else alarm.en}"), err=True)
-        sys.exit(4)
-    except (Fault, JsonError, NoteFault, ReceiptFault, EvidenceFault) as fault:
+    except Fault as fault:
         click.echo(plain(f"{fault.code}: {fault.es if spanish() else fault.en}"), err=True)
-        sys.exit(1)
+        sys.exit(fault.status)
     except OSError as error:
         click.echo(plain(f"{error.filename}: {error.strerror}" if error.filename else str(error)), err=True)
         sys.exit(1)

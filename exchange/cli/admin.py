@@ -18,7 +18,7 @@ import uvloop
 from exchange import observe
 from exchange.cli import setup
 from exchange.cli.output import language, listing, say
-from exchange.cli.words import argument, command, group, new_folder, option
+from exchange.cli.words import argument, as_json, command, group, in_home, of_member, option
 from exchange.cli.workers import share
 from exchange.clock import Clock, SystemClock
 from exchange.errors import Conflict, NotFound
@@ -29,15 +29,6 @@ from exchange.settings import Settings
 from exchange.web.services import Services
 
 T = TypeVar("T")
-
-in_home = option(
-    "--home", "home", type=new_folder, default=Path("var"), show_default=True,
-    help="Directory that `puente init` made.", es="Directorio que creó `puente init`.",
-)  # fmt: skip
-as_json = option(
-    "--json", "as_json", is_flag=True, help="One JSON value for machines.", es="Un valor JSON para máquinas."
-)
-of_member = argument("slug", help="The member's short name.", es="Nombre corto del miembro.")
 
 
 def at_hub(home: Path, work: Callable[[Services], Awaitable[T]]) -> T:

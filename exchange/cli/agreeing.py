@@ -12,9 +12,9 @@ from certs.jcs import canonical, load
 from certs.keys import load_key, read_certificate, replace_file
 from exchange.api.agreements import pending as as_told
 from exchange.cli import setup
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.output import listing, machine, say, table, word
-from exchange.cli.words import a_file, argument, command, new_file, option
+from exchange.cli.words import a_file, argument, as_json, command, in_home, new_file, option
 from exchange.errors import Malformed
 from exchange.governance.approvals import Words, of_agreement, of_overlay, sign
 from exchange.governance.drafts import Draft

@@ -8,12 +8,12 @@ import click
 
 from exchange.api.agreements import clauses
 from exchange.cli import agreeing, comparing, profile
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.agreeing import as_read, the_document
 from exchange.cli.asking import as_whom, at_network, yes
 from exchange.cli.output import language, listing, machine, plain, say, spanish, spoken, table, word
 from exchange.cli.profile import Profile
-from exchange.cli.words import command, group, option
+from exchange.cli.words import as_json, command, group, in_home, option
 from exchange.clock import SystemClock
 from exchange.errors import Text
 from exchange.release.explain import explain as explained

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from exchange.cli import profile
-from exchange.cli.admin import as_json, in_home
 from exchange.cli.output import language, listing
 from exchange.cli.profile import Profile
-from exchange.cli.words import F, command, option
+from exchange.cli.words import F, as_json, command, in_home, option
 from exchange.client import Client
 from exchange.clock import SystemClock
 

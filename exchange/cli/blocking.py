@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.output import listing, machine, say, spoken
 from exchange.cli.setup import OPERATOR
-from exchange.cli.words import argument, group, option
+from exchange.cli.words import argument, as_json, group, in_home, option
 from exchange.edl.lists import Shown
 from exchange.edl.table import FOREVER
 from exchange.edl.values import KINDS, Reason

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from exchange.cli import profile
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.agreeing import as_read
 from exchange.cli.asking import as_whom, at_network
 from exchange.cli.output import listing, machine, say, table, word
 from exchange.cli.profile import Profile
-from exchange.cli.words import argument, command, option
+from exchange.cli.words import argument, as_json, command, in_home, option
 from exchange.errors import Malformed
 from exchange.governance.comparing import IN_FORCE, Asked, compare, held_agreement, tried
 from exchange.rules import Rules

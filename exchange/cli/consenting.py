@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from exchange.api.consents import asked, audiences, granted
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.asking import as_member, as_whom, at_network, yes
 from exchange.cli.output import listing, machine, say, spoken, table
 from exchange.cli.profile import Profile, find
-from exchange.cli.words import argument, group, option
+from exchange.cli.words import argument, as_json, group, in_home, option
 from exchange.client import Client
 from exchange.clock import SystemClock
 from exchange.errors import Text

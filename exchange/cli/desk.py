@@ -18,14 +18,14 @@ from exchange.auditing.copies import Unverified, compare, open_copy
 from exchange.auditing.folds import Question
 from exchange.auditing.rows import Asked, moment
 from exchange.cli import profile
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.asking import as_whom, at_network
 from exchange.cli.desk_pages import csv_text, foundation, html_text, remarks
 from exchange.cli.ledger import read_policies
 from exchange.cli.output import advance, listing, machine, progress, say, spanish, spoken, table
 from exchange.cli.profile import Profile
 from exchange.cli.setup import OPERATOR
-from exchange.cli.words import Command, Group, a_folder, argument, option
+from exchange.cli.words import Command, Group, a_folder, argument, as_json, in_home, option
 from exchange.clock import SystemClock
 from exchange.errors import Malformed, Text, Unavailable
 from exchange.ledger.entry import LOGS

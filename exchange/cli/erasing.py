@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import orjson
 
-from exchange.cli.admin import at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.output import say
-from exchange.cli.words import a_file, argument, command, new_file, option
+from exchange.cli.words import a_file, argument, command, in_home, new_file, option
 from exchange.governance.privacy import Privacy, Step
 from exchange.ledger.entry import LOGS
 from exchange.web.services import Services

@@ -11,9 +11,8 @@ from typing import Any, get_args
 import click
 
 from certs.jcs import canonical
-from exchange.cli.admin import as_json
 from exchange.cli.output import machine, plain, say, spoken, table
-from exchange.cli.words import F, a_file, argument, command, option
+from exchange.cli.words import F, a_file, argument, as_json, command, option
 from exchange.clock import SystemClock
 from exchange.errors import NotFound, Text
 from exchange.intake.pattern import check_pattern

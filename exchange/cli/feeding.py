@@ -12,13 +12,12 @@ import orjson
 from click._termui_impl import ProgressBar
 
 from exchange import observe
-from exchange.cli.admin import as_json
 from exchange.cli.asking import as_member
 from exchange.cli.feed_trial import BLANK, chosen, declared, in_catalogue, of_source, sources, test
 from exchange.cli.holds import held
 from exchange.cli.output import advance, language, listing, progress, say
 from exchange.cli.profile import Profile
-from exchange.cli.words import argument, group, new_file, new_folder, option
+from exchange.cli.words import argument, as_json, group, new_file, new_folder, option
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
 from exchange.errors import Conflict, Malformed

@@ -9,12 +9,11 @@ import click
 
 from certs.keys import save_secret
 from exchange import observe
-from exchange.cli.admin import as_json
 from exchange.cli.asking import as_member
 from exchange.cli.giving import read_objects
 from exchange.cli.output import language, listing, say
 from exchange.cli.profile import Profile
-from exchange.cli.words import a_file, argument, group, new_file, new_folder, option
+from exchange.cli.words import a_file, argument, as_json, group, new_file, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import Conflict, Malformed, NotFound
 from exchange.gateway.book import Book

@@ -13,11 +13,10 @@ import click
 from certs.faults import SignatureFault
 from certs.jcs import JsonError, canonical
 from certs.keys import replace_file
-from exchange.cli.admin import as_json
 from exchange.cli.asking import as_member, at_network, hold_to_it
 from exchange.cli.output import advance, language, machine, progress, say, table
 from exchange.cli.profile import Profile
-from exchange.cli.words import a_file, argument, command, new_file, new_folder, option
+from exchange.cli.words import a_file, argument, as_json, command, new_file, new_folder, option
 from exchange.client import Client, Packed, Refused, SubmitResult, claims, pair, prepare, verify_receipt
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.output import listing, say
 from exchange.cli.setup import OPERATOR
-from exchange.cli.words import F, argument, group, option
+from exchange.cli.words import F, argument, as_json, group, in_home, option
 from exchange.errors import Malformed
 from exchange.holding import DAYS_AT_MOST, Held
 from exchange.model.member import Country

@@ -11,10 +11,10 @@ from certs.keys import pem, read_certificate, replace_file, spki_pin, thumbprint
 from certs.path import purposes
 from certs.profiles import PROFILES
 from exchange.cli import setup
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.holders import asking, chosen, country_of, day, ended, enrolled, names, now
 from exchange.cli.output import listing, machine, say, spoken, table
-from exchange.cli.words import argument, command, new_folder
+from exchange.cli.words import argument, as_json, command, in_home, new_folder
 from exchange.errors import Text
 from exchange.store.contract import Registry
 from exchange.times import as_text

@@ -11,10 +11,10 @@ from certs.authority import Authority, Issued, hub_authority
 from certs.keys import read_certificate, thumbprint
 from certs.profiles import PROFILES
 from exchange.cli import setup
-from exchange.cli.admin import at_hub, in_home, of_member
+from exchange.cli.admin import at_hub
 from exchange.cli.holders import a_country, asking, authority, country_of, day, in_authority, now, sensible
 from exchange.cli.output import say
-from exchange.cli.words import argument, command, new_folder, option
+from exchange.cli.words import argument, command, in_home, new_folder, of_member, option
 from exchange.errors import Conflict, Malformed, NotFound
 from exchange.rules import Rules
 

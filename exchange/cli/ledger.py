@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from exchange.cli import erasing, recovering
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.output import advance, machine, plain, progress, say, spoken, table
 from exchange.cli.packing import LOGS_FOR, Packed, receipt_place, since_when, write_pack
 from exchange.cli.setup import OPERATOR, Home
-from exchange.cli.words import a_file, a_folder, argument, group, new_folder, option
+from exchange.cli.words import a_file, a_folder, argument, as_json, group, in_home, new_folder, option
 from exchange.errors import LedgerFault
 from exchange.fsck.check import Checked, check
 from exchange.fsck.logs import Mark

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.asking import as_member, at_network
 from exchange.cli.output import listing, machine, say, spoken, table
 from exchange.cli.profile import Profile
-from exchange.cli.words import argument, group, option
+from exchange.cli.words import argument, as_json, group, in_home, option
 from exchange.errors import Text
 from exchange.release.recall import Recall
 from exchange.times import as_text

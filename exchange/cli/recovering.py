@@ -11,10 +11,9 @@ import orjson
 
 from certs.jcs import load
 from certs.keys import load_key, load_secret, read_certificate, replace_file
-from exchange.cli.admin import in_home
 from exchange.cli.output import advance, listing, progress, say
 from exchange.cli.setup import Home
-from exchange.cli.words import a_file, argument, command, new_file, new_folder, option
+from exchange.cli.words import a_file, argument, command, in_home, new_file, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import Malformed
 from exchange.governance.approvals import LIMIT_BYTES, sign

@@ -13,10 +13,10 @@ from certs.faults import KeyFault
 from certs.keys import replace_file, thumbprint
 from certs.profiles import INTERMEDIATES
 from exchange.cli import setup
-from exchange.cli.admin import at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.holders import a_country, authority, chosen, country_of, enrolled, in_authority, now
 from exchange.cli.output import say
-from exchange.cli.words import argument, command, new_folder, option
+from exchange.cli.words import argument, command, in_home, new_folder, option
 from exchange.crls import SUFFIX
 from exchange.errors import Malformed, NotFound
 from exchange.times import as_datetime, parse_us

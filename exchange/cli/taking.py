@@ -18,12 +18,11 @@ from certs.path import Revocations, dns_name, purposes
 from certs.profiles import GATEWAY, SIGNING
 from certs.signature import ATTESTATION, NOTICE, KeyringEntry
 from certs.trust import COUNTRIES, TrustList
-from exchange.cli.admin import as_json
 from exchange.cli.asking import as_member, at_network, hold_to_it
 from exchange.cli.giving import collect, keep_entry, read_objects, say_pending, the_input, waiting
 from exchange.cli.output import machine, progress, say, spanish, spoken, table
 from exchange.cli.profile import Profile
-from exchange.cli.words import a_file, a_folder, argument, command, new_file, new_folder, option
+from exchange.cli.words import a_file, a_folder, argument, as_json, command, new_file, new_folder, option
 from exchange.client import Client, Page, divide, keyring, verify_object
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock

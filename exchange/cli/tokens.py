@@ -8,9 +8,9 @@ import click
 
 from certs.keys import replace_secret
 from exchange.cli import products, setup
-from exchange.cli.admin import as_json, at_hub, in_home, of_member
+from exchange.cli.admin import at_hub
 from exchange.cli.output import language, listing, machine, plain, say, spoken
-from exchange.cli.words import argument, group, option
+from exchange.cli.words import argument, as_json, group, in_home, of_member, option
 from exchange.errors import NotFound, Text
 from exchange.governance.credentials import warning_days
 from exchange.model.member import Credential

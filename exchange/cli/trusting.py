@@ -14,10 +14,10 @@ from certs.keys import load_key, read_certificate, replace_file, thumbprint
 from certs.path import dns_name
 from certs.trust import TrustList
 from exchange.cli import setup
-from exchange.cli.admin import as_json, at_hub, in_home
+from exchange.cli.admin import at_hub
 from exchange.cli.holders import a_country, now
 from exchange.cli.output import machine, say, table
-from exchange.cli.words import a_file, a_folder, argument, group, new_file, option
+from exchange.cli.words import a_file, a_folder, argument, as_json, group, in_home, new_file, option
 from exchange.errors import Malformed
 from exchange.model.member import Country
 

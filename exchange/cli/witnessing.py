@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from certs.jcs import load
-from exchange.cli.admin import as_json
 from exchange.cli.output import listing, machine, say, table
-from exchange.cli.words import a_folder, argument, group, new_folder, option
+from exchange.cli.words import a_folder, argument, as_json, group, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import NotFound
 from exchange.ledger.mirror import Copy

@@ -6,7 +6,8 @@ click's own words (“Usage”, “Missing option”) come from locale/es/LC_MES
 
 import gettext
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +55,27 @@ class Group(Command, click.Group):
     command_class = Command
 
 
+class FrontDoor(Group):
+    """A group whose commands are loaded when they are asked for: each needs little of all that there is.
+
+    `where`: by the name of a command, the module of this package whose COMMANDS have it.
+    """
+
+    def __init__(self, *args: Any, where: Mapping[str, str], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.where = where
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.where)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.where:
+            return None
+        module = import_module(f"exchange.cli.{self.where[cmd_name]}")
+        commands: tuple[click.Command, ...] = module.COMMANDS
+        return next(one for one in commands if one.name == cmd_name)
+
+
 class Option(click.Option):
     """An option whose help is in the reader's language."""
 
@@ -98,3 +120,12 @@ a_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 a_folder = click.Path(path_type=Path, exists=True, file_okay=False)
 new_file = click.Path(path_type=Path, dir_okay=False)
 new_folder = click.Path(path_type=Path, file_okay=False)
+
+in_home = option(
+    "--home", "home", type=new_folder, default=Path("var"), show_default=True,
+    help="Directory that `puente init` made.", es="Directorio que creó `puente init`.",
+)  # fmt: skip
+as_json = option(
+    "--json", "as_json", is_flag=True, help="One JSON value for machines.", es="Un valor JSON para máquinas."
+)
+of_member = argument("slug", help="The member's short name.", es="Nombre corto del miembro.")

@@ -30,6 +30,8 @@ PROOF_LIMIT = 63
 class Alarm(EvidenceFault):
     """The hub shows another history than before, or less of it. Both are signed: tell your agency, and both countries."""
 
+    status = 4
+
     def __init__(self, code: str, en: str, es: str, evidence: Path) -> None:
         super().__init__(code, f"{en} Evidence: {evidence}", f"{es} Evidencia: {evidence}")
         self.evidence = evidence

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from certs.faults import Fault
 from certs.jcs import JsonError, canonical, load
 from certs.signature import EXT_SIG, NOTICE, Keyring, KeyringEntry, Revocation, Revocations, Verified
 from certs.signature import verify_object as verify_signature
@@ -19,14 +20,8 @@ from exchange.ledger.receipt import Proven, Receipt
 from exchange.model.stix import item_hash
 
 
-class EvidenceFault(ValueError):
+class EvidenceFault(Fault, ValueError):
     """A page that is not what the log says was released. `code` is stable, the texts say why."""
-
-    def __init__(self, code: str, en: str, es: str) -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
 
 
 def read_policy(path: Path) -> Policy:

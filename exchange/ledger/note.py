@@ -26,6 +26,8 @@ from typing import ClassVar, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from certs.faults import Fault
+
 LOG_TYPE = 0x01
 """Ed25519 over the note text: what a log signs with."""
 
@@ -44,14 +46,8 @@ _CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
-class NoteFault(ValueError):
+class NoteFault(Fault, ValueError):
     """A note, key or policy that must not be believed. `code` is stable; `en` and `es` are for people."""
-
-    def __init__(self, code: str, en: str, es: str) -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
 
 
 def strict_base64(text: str, length: int | None = None) -> bytes:

@@ -17,6 +17,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from certs.faults import Fault
 from certs.jcs import JsonError, load
 from exchange.ledger.merkle import inclusion_proof, leaf_hash, reader_of, verify_inclusion
 from exchange.ledger.note import NOTE_LIMIT_BYTES, Checkpoint, NoteFault, Policy, decimal, split_note, strict_base64
@@ -33,14 +34,8 @@ LEAF_LIMIT_BYTES = 0xFFFF
 RECEIPT_LIMIT_BYTES = NOTE_LIMIT_BYTES + 100_000
 
 
-class ReceiptFault(ValueError):
+class ReceiptFault(Fault, ValueError):
     """A receipt that proves nothing. `code` is stable, the texts say why."""
-
-    def __init__(self, code: str, en: str, es: str) -> None:
-        super().__init__(f"{code}: {en}")
-        self.code = code
-        self.en = en
-        self.es = es
 
 
 @dataclass(frozen=True, slots=True)

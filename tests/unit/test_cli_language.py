@@ -1,7 +1,10 @@
 """The command line in both languages: every help text there, in a language of its own, and click's words with it."""
 
 import gettext
+import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from exchange.cli.__main__ import puente
+from exchange.cli.__main__ import WHERE, puente
 from exchange.cli.output import COLUMNS
 from exchange.cli.words import LOCALE, Argument, Command, Group, Option
 
@@ -21,8 +24,14 @@ ENGLISH = {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
+        for name, below in commands_of(command).items():
             yield from walk(below, (*path, name))
+
+
+def commands_of(group: click.Group) -> dict[str, click.Command]:
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
 
 
 COMMANDS = dict(walk(puente))
@@ -44,6 +53,20 @@ def test_every_command_speaks_both_languages(path: tuple[str, ...]) -> None:
     assert spanish.startswith("Uso: puente")
     assert "Show this message and exit." not in spanish
     assert not re.search(r"\[(default|required|env var)|; required\]", spanish), spanish
+
+
+def test_the_front_door_knows_every_command() -> None:
+    found = {}
+    for module in set(WHERE.values()):
+        found |= {command.name: module for command in importlib.import_module(f"exchange.cli.{module}").COMMANDS}
+    assert found == WHERE
+
+
+def test_who_submits_does_not_load_the_hub() -> None:
+    loaded = "import sys, exchange.cli.__main__ as door; door.puente.get_command(None, 'submit'); print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
+    assert "exchange.client" in names
+    assert not {"exchange.hub", "exchange.store.sqlite", "exchange.intake.examine"} & set(names)
 
 
 def test_clicks_own_words_are_compiled_from_their_source() -> None:
@@ -91,8 +114,9 @@ def test_every_command_that_the_documents_name_exists(page: Path) -> None:
         for word in words.split():
             if not isinstance(command, click.Group):
                 break
-            assert word in command.commands, f"{page.name}: puente {words}"
-            command = command.commands[word]
+            below = commands_of(command)
+            assert word in below, f"{page.name}: puente {words}"
+            command = below[word]
         known = {name for param in command.params for name in param.opts}
         for name in re.findall(r"(?<=\s)--?[a-z][a-z0-9-]*", f" {words} {rest}"):
             assert name in known, f"{page.name}: puente {words} … {name}"
