@@ -225,9 +225,8 @@ def _uncovered(query: PageQuery, version: str, placement: str, labels: str) -> s
     return (
         "(SELECT p3.label FROM (SELECT vid, instant FROM object"
         f" WHERE object.id = {version}.id AND object.holder = {version}.holder ORDER BY instant DESC OFFSET 0) o3"
-        f" CROSS JOIN LATERAL (SELECT label FROM placement WHERE vid = o3.vid AND collection = {placement}.collection"
-        f" AND tick <= {query.covering_us} OFFSET 0) p3"
-        f" ORDER BY o3.instant DESC LIMIT 1) = ANY({labels})"
+        f" CROSS JOIN LATERAL (SELECT label, tick FROM placement WHERE vid = o3.vid AND collection = {placement}.collection"
+        f" OFFSET 0) p3 WHERE p3.tick <= {query.covering_us} ORDER BY o3.instant DESC LIMIT 1) = ANY({labels})"
     )
 
 
