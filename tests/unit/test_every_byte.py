@@ -17,6 +17,8 @@ from exchange.times import as_text
 from tests.packs import Packs
 from tests.unit.test_audit import POLICIES, START_US, Source, files, leaf, named, named_offline, private, written
 
+pytestmark = pytest.mark.timeout(600)
+
 SIGNED = (
     "both/checkpoint", "both/checkpoint.old", "both/checkpoints/3", "both/consistency", "both/open/000.jsonl", "both/pages/000.jsonl",
     "both/tile/0/000.p/5", "both/tile/entries/000.p/5", "receipts/both-2.leaf", "receipts/both-2.tlog-proof", "receipts/us-4.leaf",
