@@ -105,6 +105,12 @@ class Taking(Client):
         for envelope in pack(objects, None, now_us=0, batch=batch):
             yield envelope
 
+    async def released(self) -> list[str]:
+        return []
+
+    async def report_run(self, feed: str, run: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
     async def send(self, envelope: Envelope, collection: str) -> SubmitResult:
         self.taken += len(envelope.contents)
         return SubmitResult({}, envelope.contents, envelope.refused, ())
