@@ -58,6 +58,11 @@ def chosen(catalogue: Path | None, name: str) -> Source:
     return known[name]
 
 
+def named_by(catalogue: Path | None, location: str) -> str | None:
+    """The source whose address that is, where the catalogue has it."""
+    return next((name for name, one in sources(catalogue).items() if one.location == location), None)
+
+
 def declared(function: F) -> F:
     """Options that say where a source is and how its rows are to be read; they arrive as fields and as `mapping`."""
 
@@ -96,8 +101,8 @@ def declared(function: F) -> F:
 )
 @in_catalogue
 @argument(
-    "name", metavar="[SOURCE]", required=False, help="Its name in the catalogue. Or give a --location.",
-    es="Su nombre en el catálogo. O indique --location.",
+    "name", metavar="[SOURCE|URL]", required=False, help="Its name in the catalogue, or its address.",
+    es="Su nombre en el catálogo, o su dirección.",
 )  # fmt: skip
 @declared
 @option(
@@ -115,6 +120,8 @@ def test(
     Judged is what an object shows by itself: STIX rules, patterns, known-good values. Signature,
     agreement and what the hub already holds are left to the hub.
     """
+    if name is not None and "://" in name:
+        given["location"], name = name, named_by(catalogue, name)
     row = chosen(catalogue, name).model_dump() if name is not None else {**BLANK, "name": "trial"}
     row |= {key: value for key, value in given.items() if value is not None}
     if mapping:

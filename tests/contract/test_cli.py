@@ -423,6 +423,8 @@ def test_feeds_are_tried_run_and_remembered(terminal: Terminal) -> None:
     assert forbidden["fault"] == "collection-read-only"
     unknown = terminal("feed", "test", "kevv", *of, lang="es_MX.UTF-8")
     assert (unknown.code, "No existe la fuente kevv" in unknown.err) == (1, True)
+    by_address = terminal("feed", "test", "https://127.0.0.1/hosts.txt", "--format", "lines", "--kind", "host")
+    assert (by_address.code, "127.0.0.1" in by_address.err) == (1, True), "nothing on this machine is called"
     # A source of one's own, without code: tried before it is added, added, tried by name, paused and resumed.
     (terminal.root / "mine.csv").write_text(
         "id,host,seen\n1,8.8.8.8,2026-01-01\n2,cfdi.example,2026-01-01\n3,no host,x\n"
