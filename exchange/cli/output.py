@@ -38,6 +38,7 @@ COLUMNS = {
     "evidence": "evidencia", "feed": "fuente", "finding": "hallazgo", "first difference": "primera diferencia", "had": "lo tenía",
     "in force": "en vigor", "items_root": "raíz de la página", "key": "clave", "on": "sobre", "other entries": "asientos de la otra",
     "outcome": "resultado", "page": "página", "published": "publicado", "complete": "completa", "fetched": "obtenidos", "seconds": "segundos",
+    "asset of": "activo de", "list": "lista", "released until": "liberado hasta",
     "silent": "silencio", "since before": "desde la anterior", "times": "veces", "transform": "transformación",
 }  # fmt: skip
 """Every head of a table, in Spanish. JSON keeps the English word as its name."""

@@ -1,5 +1,6 @@
 """The command line in both languages: every help text there, in a language of its own, and click's words with it."""
 
+import ast
 import gettext
 import importlib
 import re
@@ -94,6 +95,18 @@ def test_a_mistake_is_told_in_the_readers_language() -> None:
 def test_columns_have_spanish_names() -> None:
     same = {english for english, spanish in COLUMNS.items() if english == spanish}
     assert same == {"alias", "id", "sha256", "tlp", "token"}
+
+
+def test_no_table_has_a_head_without_a_spanish_name() -> None:
+    heads = [
+        call.args[0]
+        for module in (ROOT / "exchange" / "cli").glob("*.py")
+        for call in ast.walk(ast.parse(module.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("table", "listing")
+    ]
+    words = {one.value for head in heads for one in getattr(head, "elts", ()) if isinstance(one, ast.Constant)}
+    assert len(words) > 60
+    assert words <= COLUMNS.keys()
 
 
 PAGES = [ROOT / "README.md", ROOT / "README.es.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "docker-compose.yml"]

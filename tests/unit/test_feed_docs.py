@@ -1,4 +1,4 @@
-"""What docs/feeds.md says is there, and what is there is said."""
+"""What docs/feeds.md says is there, and what is there is said; in Spanish, too."""
 
 import re
 import tomllib
@@ -15,28 +15,32 @@ from feeds.runner import Job, run_once
 from tests.feed_bench import bench, no_pause
 from tests.pki import US_PORT, make_pki
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "feeds.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = {name: (DOCS / name).read_text() for name in ("feeds.md", "feeds.es.md")}
 
 
 NAMES = {*packaged(), *(point.name for point in entry_points(group=GROUP)), *Source.model_fields, *Mapping.model_fields}
 
 
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_every_source_adapter_and_key_is_on_the_page(name: str) -> None:
-    assert f"`{name}`" in PAGE
+def test_every_source_adapter_and_key_is_on_the_page(name: str, page: str) -> None:
+    assert f"`{name}`" in PAGES[page]
 
 
-def test_the_catalogue_on_the_page_is_one() -> None:
-    [text] = re.findall(r"```toml\n(\[\[source\]\].*?)```", PAGE, re.DOTALL)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_catalogue_on_the_page_is_one(page: str) -> None:
+    [text] = re.findall(r"```toml\n(\[\[source\]\].*?)```", PAGES[page], re.DOTALL)
     [source] = read(text).values()
     assert source.mapping is not None
     assert source.mapping.when[1].skip
 
 
-async def test_the_walk_on_the_page_gives_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+async def test_the_walk_on_the_page_gives_what_it_says(page: str, tmp_path: Path) -> None:
     signer = make_pki(tmp_path / "pki").signer("US", "us-port", US_PORT)
-    [rows] = re.findall(r"cat > hosts.csv <<'END'\n(.*?)END\n", PAGE, re.DOTALL)
-    [text] = re.findall(r"```toml\n(\[\[source\]\].*?)```", PAGE, re.DOTALL)
+    [rows] = re.findall(r"cat > hosts.csv <<'END'\n(.*?)END\n", PAGES[page], re.DOTALL)
+    [text] = re.findall(r"```toml\n(\[\[source\]\].*?)```", PAGES[page], re.DOTALL)
     file = tmp_path / "hosts.csv"
     file.write_text(rows)
     [source] = read(text).values()
