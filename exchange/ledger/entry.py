@@ -62,25 +62,24 @@ def encode(
 ) -> bytes:
     """The leaf bytes (RFC 8785). `seq` counts the entries that the log's country may see, those of `both`
     and its own, so that it can put them in order; it goes into national logs only. Raises ValueError for a leaf over LEAF_LIMIT_BYTES."""
-    frame = (entry.log, entry.t, entry.actor, entry.on, entry.out, time_us, req, pol, commitment_b64)
-    before, between, after = _frame(*frame)
+    before, between, after = _frame(entry.log, entry.t, entry.actor, entry.on, entry.out, pol)
+    told = b'"c":"%b",' % commitment_b64.encode() if commitment_b64 is not None else b""
     number = b'"seq":%d,' % seq if seq is not None and entry.log != "both" else b""
-    data = b"".join((before, canonical(dict(entry.pub)), between, number, after))
+    last = b'%b","v":1}' % as_text(time_us).encode()
+    data = b"".join(
+        (before, told, between, canonical(dict(entry.pub)), b',"req":', canonical(req), b",", number, after, last)
+    )
     if len(data) > LEAF_LIMIT_BYTES:
         raise ValueError(f"a {entry.t} leaf of {len(data)} bytes is over {LEAF_LIMIT_BYTES}")
     return data
 
 
-@lru_cache(maxsize=256)
-def _frame(
-    log: str, t: str, actor: str, on: str, out: str, time_us: int, req: str, pol: str, commitment_b64: str | None
-) -> tuple[bytes, bytes, bytes]:
-    """What stands around `pub` and `seq`, whose place is given by the order of names. The entries of one act share it."""
-    first: dict[str, Any] = {"log": log, "actor": actor, "on": on, "out": out, "pol": pol}
-    if commitment_b64 is not None:
-        first["c"] = commitment_b64
-    last = canonical({"t": t, "time": as_text(time_us), "v": 1})
-    return canonical(first)[:-1] + b',"pub":', b',"req":' + canonical(req) + b",", last[1:]
+@lru_cache(maxsize=4096)
+def _frame(log: str, t: str, actor: str, on: str, out: str, pol: str) -> tuple[bytes, bytes, bytes]:
+    """What stands around the names that differ from entry to entry, whose places are given by the order of names: `c`; `pub`,
+    `req` and `seq`; `time`."""
+    first = canonical({"log": log, "on": on, "out": out, "pol": pol})
+    return b'{"actor":%b,' % canonical(actor), first[1:-1] + b',"pub":', b'"t":%b,"time":"' % canonical(t)
 
 
 def commitment(salt: bytes, payload: bytes) -> bytes:
