@@ -15,8 +15,8 @@ from exchange.rules import Caller
 from exchange.store.contract import NewObject
 from exchange.taxii.resources import OBJECTS
 from policies.label import Label
+from tests.late_scene import COLLECTION, Reader, Scene, label, member, scene
 from tests.places import Place
-from tests.properties.test_late_properties import COLLECTION, Reader, Scene, label, member, scene
 
 AUTHOR = "us-one"
 OF = (AUTHOR, "indicator")

@@ -19,11 +19,13 @@ from exchange.clock import FixedClock, SystemClock
 from exchange.errors import Malformed, NotFound, NotPermitted, Refusal
 from exchange.store.contract import Act, Record
 from exchange.store.feed_rows import HELD_KEPT, HeldRow, ReleaseRow
+from exchange.times import as_text
 from feeds.catalogue import packaged
 from feeds.mapping import Mapping
 from feeds.runner import Job, run_once
 from tests.faults.hubs import write_settings
 from tests.places import Place, ask, open_at
+from tests.postgres import Databases
 from tests.taxii import leaves
 from tests.world import World, make_world
 
@@ -37,6 +39,19 @@ async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, An
     assets = {"us-port-gulf": ["203.0.113.64/26"]}
     async with make_world(tmp_path_factory.mktemp("held"), clock=FixedClock(), assets=assets, **database) as made:
         yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def today(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
+) -> AsyncIterator[World]:
+    """Commands have the machine's clock, and end what they release now: the hub's must not be behind it."""
+    made: Databases | None = request.getfixturevalue("databases") if database else None
+    another = {"database_url": await made.fresh()} if made is not None else {}
+    clock = FixedClock(as_text(SystemClock().now_us()))
+    async with make_world(tmp_path_factory.mktemp("today"), clock=clock, **another) as world:
+        clock.advance(seconds=3_600)
+        yield world
 
 
 async def send(world: World, slug: str, *values: str) -> str:
@@ -168,14 +183,12 @@ async def test_what_a_feed_held_goes_in_with_its_next_run_though_its_source_did_
         assert await run() == (0, 0, {})
 
 
-async def test_operators_list_release_and_end_beside_the_running_hub(world: World) -> None:
-    write_settings(world.home, world.settings)
-    # The commands have the machine's clock, and end what they release now: the hub's must not be behind it.
-    world.clock.advance(seconds=max(0, SystemClock().now_us() - world.clock.now_us()) / 1_000_000 + 3_600)
-    await send(world, "us-maritime", "208.67.222.222")
+async def test_operators_list_release_and_end_beside_the_running_hub(today: World) -> None:
+    write_settings(today.home, today.settings)
+    await send(today, "us-maritime", "208.67.222.222")
 
     async def tell(*words: str, lang: str = "C.UTF-8") -> Result:
-        args = ["feed", "held", words[0], "--home", str(world.home.root), *words[1:]]
+        args = ["feed", "held", words[0], "--home", str(today.home.root), *words[1:]]
         return await asyncio.to_thread(CliRunner(env={"LC_ALL": lang}).invoke, puente, args)
 
     [row] = json.loads((await tell("list", "--as", "us-maritime", "--json")).output)
@@ -184,10 +197,10 @@ async def test_operators_list_release_and_end_beside_the_running_hub(world: Worl
         assert (await tell("release", row["value"], "--reason", "x", *wrong)).exit_code == 1
     done = await tell("release", row["value"], "--as", "us-maritime", "--reason", "Confirmado.", lang="es_MX.UTF-8")
     assert (done.exit_code, "se acepta de member:us-maritime" in done.output) == (0, True)
-    assert await send(world, "us-maritime", row["value"]) == ""
+    assert await send(today, "us-maritime", row["value"]) == ""
     assert json.loads((await tell("list", "--json")).output)[0]["released_until"] != ""
     assert (await tell("end", row["value"], "--as", "us-maritime", "--reason", "x")).exit_code == 0
-    assert await send(world, "us-maritime", row["value"]) == "warninglist-held"
+    assert await send(today, "us-maritime", row["value"]) == "warninglist-held"
     assert isinstance((await tell("release", "10.0.0.1", "--country", "US", "--reason", "x")).exception, NotPermitted)
 
 
