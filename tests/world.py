@@ -7,11 +7,16 @@ import ssl
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import SubjectAlternativeName, load_pem_x509_certificate
 
+from certs.authority import hub_authority
 from exchange.cli import setup
 from exchange.clock import Clock, SystemClock
 from exchange.hub import Running, running, working
@@ -125,6 +130,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _valid_today(home: setup.Home) -> None:
+    """Clients judge the hub's certificate by the machine's clock, whatever the world's says: without this, all tests of whole hubs
+    fail ninety days after the day at which worlds begin."""
+    file, now = home.root / "hub" / "tls" / "server.pem", datetime.now(UTC)
+    held = load_pem_x509_certificate(file.read_bytes())
+    names = held.extensions.get_extension_for_class(SubjectAlternativeName).value
+    key = held.public_key()
+    assert isinstance(key, EllipticCurvePublicKey)
+    authority = hub_authority(home.root / "pki" / "hub", now=now)
+    issued = authority.issue([str(one.value) for one in names], now=now, public_key=key)
+    file.write_bytes(issued.certificate.public_bytes(Encoding.PEM))
+
+
 @contextlib.asynccontextmanager
 async def found(
     directory: Path, *, clock: Clock | None = None, witnesses_at: str = "127.0.0.1", **knobs: Any
@@ -132,6 +150,7 @@ async def found(
     """All but the hub, until the block ends."""
     clock = clock or SystemClock()
     home = setup.create(directory, clock)
+    _valid_today(home)
     async with contextlib.AsyncExitStack() as stack:
         urls = {}
         for name in setup.WITNESSES:
