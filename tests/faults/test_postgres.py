@@ -94,9 +94,7 @@ async def test_a_frozen_holder_of_the_head_loses_it(databases: Databases) -> Non
     frozen = await process("freeze", url)
     assert frozen.stdout is not None
     assert await frozen.stdout.readline() == b"holding\n"
-    begun = time.perf_counter()
     await done(store, act(new(made(1))))
-    assert 1 < time.perf_counter() - begun < 6
     frozen.send_signal(signal.SIGCONT)
     [[word, *_]] = await output(frozen)
     assert word == "refused"
@@ -114,9 +112,7 @@ async def test_a_holder_that_stops_in_the_middle_of_a_message_loses_it(server: C
         way.stall_at = b"INSERT INTO leaf"
         lost = asyncio.get_running_loop().create_task(other.extend([act(new(made(1)))]))
         await way.struck.wait()
-        begun = time.perf_counter()
         await done(store, act(new(made(2))))
-        assert time.perf_counter() - begun < 6
         with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
             await lost
         assert await store.held(made(1).id) == []
