@@ -14,7 +14,7 @@ import structlog
 
 from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, NotStix, Text
-from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge_one
+from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge
 from exchange.intake.judgements import Judgements
 from exchange.intake.labelling import FIXED_MARKINGS, cited_markings
 from exchange.intake.parse import objects_in
@@ -243,9 +243,8 @@ class Intake:
         )
         if offered:
             # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
-            vouched = await self._off_loop(
-                lambda: [one for one in offered if isinstance(judge_one(one, desk), Examined)]
-            )
+            outcomes = await self._off_loop(self._judge, offered, desk)
+            vouched = [one for one, outcome in zip(offered, outcomes, strict=True) if isinstance(outcome, Examined)]
             desk = replace(desk, definitions={one["id"]: one for one in reversed(vouched)} | known)
         judged: list[Examined | Failure] = []
         for start in range(0, len(objects), SLICE_OBJECTS):
@@ -255,7 +254,7 @@ class Intake:
 
     def _judge(self, part: list[Any], desk: Desk) -> list[Examined | Failure]:
         with self._store.turn:
-            return [judge_one(value, desk) for value in part]
+            return judge(part, desk)
 
     async def _definitions(self, objects: list[Any]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """The marking definitions that the envelope's objects cite: those the hub holds, and those it is offered here."""

@@ -26,7 +26,7 @@ from certs.signature import EXT_SIG, OBJECT_TYPE, attestation
 from exchange.api.routes import ROUTES as API_ROUTES
 from exchange.auditing.answers import QUESTIONS
 from exchange.edl.text import KINDS_OF
-from exchange.intake.examine import Desk, Examined, judge_one
+from exchange.intake.examine import Desk, Examined, judge
 from exchange.intake.labelling import Labeller
 from exchange.intake.shapes import Allowances
 from exchange.taxii.routes import ROUTES as TAXII_ROUTES
@@ -430,10 +430,10 @@ async def test_a_fault_of_the_examiner_is_the_failure_of_one_object(world: World
         budget=Allowances(envelope=100, burst=100, per_second=1).envelope("us-cyber", 0),
     )
     sent = world.signed("us-cyber")
-    failed = judge_one(sent, desk)
+    failed, passed = judge([sent, world.signed("us-cyber", pattern_type="sigma")], desk)
     assert (failed.id, failed.version, failed.code) == (sent["id"], sent["modified"], "examiner-fault")
     assert failed.text.en != failed.text.es
-    assert isinstance(judge_one(world.signed("us-cyber", pattern_type="sigma"), desk), Examined)
+    assert isinstance(passed, Examined)
 
 
 async def test_markings_that_have_to_be_looked_up_are_counted(world: World) -> None:
