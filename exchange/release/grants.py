@@ -180,6 +180,10 @@ class Grants:
     def label(self, row: LabelRow) -> Label:
         return self._labels.label(row)
 
+    def ids(self, collection: str) -> Sequence[int]:
+        """The labels of a collection, as far as they are known."""
+        return self._labels.shelves[collection].ids
+
     async def rows(self, epochs: Epochs, *, counts: bool = False) -> Mapping[int, LabelRow]:
         """Every label there is, by id. With `counts` how much lies under each is known to the last removal."""
         return await self._labels.refresh(epochs, counts=counts)

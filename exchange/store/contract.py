@@ -358,6 +358,8 @@ class Act:
     """The recall whose notice these objects are; Outdated when it has one already."""
     moves: int | None = None
     """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
+    weight: int = 0
+    """For how many objects' time it holds the lock beside its own."""
 
 
 @dataclass(frozen=True, slots=True)

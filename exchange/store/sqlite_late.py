@@ -111,10 +111,15 @@ def _last(given: Sequence[LateRun]) -> int:
 
 
 def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick: int) -> dict[int, Kept]:
-    closed = [(member, turn.label) for turn in turns if not turn.opens]
-    db.executemany("DELETE FROM view_label WHERE member = ? AND label = ?", closed)
-    gone = [(member, turn.label) for turn in turns if turn.anew or not turn.opens]
-    db.executemany("DELETE FROM late_run WHERE member = ? AND label = ?", gone)
+    for table, labels in (
+        ("view_label", [turn.label for turn in turns if not turn.opens]),
+        ("late_run", [turn.label for turn in turns if turn.anew or not turn.opens]),
+    ):
+        if labels:  # all at once: no index leads to a member's late runs by label, so each look goes over all of them
+            db.execute(
+                f"DELETE FROM {table} WHERE member = ? AND label IN (SELECT value FROM json_each(?))",
+                (member, _listed(labels)),
+            )
     opened = {turn.label: Kept.after(turn, last_tick) for turn in turns if turn.opens}
     _keep(db, member, list(opened.values()))
     return opened
