@@ -30,6 +30,7 @@ from exchange.clock import Clock, SystemClock
 from exchange.ledger.merkle import inclusion_proof
 from exchange.ledger.rounds import Asking, Rounds
 from exchange.ledger.sequencer import Sequencer
+from exchange.ledger.signing import Signing, no_other
 from exchange.model.page import Filter
 from exchange.rules import Caller, agreement_of
 from exchange.store.contract import Act, Done, Record, Stamp, Store
@@ -233,7 +234,7 @@ async def _proofs(file: Path, clock: Clock, count: int) -> tuple[int, float, flo
     store = SqliteStore(file, clock)
     try:
         rounds, size, took = (
-            Rounds(store, clock, Asking({}, {}, {}, 1, 1), halt),
+            Rounds(store, clock, Asking(Signing(store, {}, no_other), {}, {}, 1, 1), halt),
             (await store.trees())["both"].size,
             [],
         )

@@ -23,9 +23,10 @@ from exchange.holding import Holding
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
-from exchange.ledger.note import LogKey, Policy
+from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
+from exchange.ledger.signing import KeyFiles
 from exchange.relaying import Relaying
 from exchange.release.notices import NoticeKey, Notices
 from exchange.release.page import Release
@@ -84,8 +85,9 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     """Put the parts together. Nothing runs yet."""
     sequencer = Sequencer(store, clock)
     rulebook = RuleBook(store, clock, settings.crls)
+    files = KeyFiles(settings.keys)
     publishing = Publishing(
-        keys={log: LogKey.decode(load_secret(settings.keys / f"log-{log}.key").decode().strip()) for log in LOGS},
+        keys={log: files.main(log) for log in LOGS},
         policies=witness_policies(settings),
         anchors=Anchors(settings.anchors),
         witnesses=settings.witnesses,
@@ -93,6 +95,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         witness_interval_seconds=settings.witness_interval_seconds,
         witness_timeout_seconds=settings.witness_timeout_seconds,
         witness_silence_seconds=settings.witness_silence_seconds,
+        find_key=files.find,
     )
     known = _known_good(settings)
     release = Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes)

@@ -65,7 +65,7 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     # Before any of it leaves, in the log of the auditor's own country; what was asked about whom is in the private part.
     await services.records.read(caller, asked.question, upto, len(found.rows), words={"asked": asked.told}, **read)
     return web.Response(
-        body=seal(body, services.publisher.vouch),
+        body=seal(body, await services.publisher.voucher()),
         headers={hdrs.CONTENT_TYPE: JSONL, hdrs.CONTENT_LANGUAGE: language(request)},
     )
 

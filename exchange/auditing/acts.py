@@ -10,6 +10,7 @@ from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
 from exchange.ledger.entry import national
 from exchange.ledger.events import QUESTIONS
+from exchange.ledger.rotation import ABOUT_KEYS, KeyStory
 
 # --- lists ---
 
@@ -117,7 +118,8 @@ class Keys:
 
     def __init__(self, asked: Asked, scope: Scope) -> None:
         self._logs = scope.logs
-        self._changes: list[Fact] = []
+        self._changes: list[tuple[Fact, str]] = []
+        self._story = KeyStory()
         self._accepted: Counter[str] = Counter()
         self._countries: dict[str, str] = {}
 
@@ -126,18 +128,23 @@ class Keys:
             self._accepted[fact.text("signer")] += 1
         elif fact.t == "acct.enrol":
             self._countries[fact.text("member")] = fact.text("country")
+        elif fact.t == "log.open":
+            self._told(fact)
         elif fact.t.startswith("key."):
-            self._changes.append(fact)
+            self._changes.append((fact, "" if self._told(fact) else "unsigned"))
         return ()
 
+    def _told(self, fact: Fact) -> bool:
+        return fact.t not in ABOUT_KEYS or self._story.take({"t": fact.t, "on": fact.on, "pub": fact.pub})
+
     def end(self) -> Iterator[Row]:
-        for fact in self._changes:
+        for fact, finding in self._changes:
             member = about_whom(fact)
             country, key = self._countries.get(member, ""), fact.text("key")
             told = bool(country) and national(country) in self._logs
             yield Row.of(fact, {
                 "event": fact.t, "key": key, "by": fact.actor, "accepted": str(self._accepted[key]) if told and key else "",
-                "detail": detail(fact, "key"),
+                "finding": finding, "detail": detail(fact, "key"),
             }, member=member)  # fmt: skip
 
     def remarks(self, rows: int) -> Iterator[Remark]:
@@ -145,6 +152,11 @@ class Keys:
             "accepted-own",
             "`accepted` counts submissions in the logs you may see; it is empty for members of the other country.",
             "`accepted` cuenta los envíos de los registros que usted puede ver; está vacío para los miembros del otro país.",
+        )
+        yield _remark(
+            "key-unsigned",
+            "`unsigned` marks a change of a log's own key that the key before it, or the new one, has not signed.",
+            "`unsigned` marca un cambio de la llave de un registro que la llave anterior, o la nueva, no ha firmado.",
         )
 
 
@@ -268,7 +280,7 @@ ACT_QUESTIONS = (
     ),
     Question(
         "keys", 8, QUESTIONS[8],
-        ("event", "member", "key", "accepted", "by", "detail"), Keys,
+        ("event", "member", "key", "accepted", "finding", "by", "detail"), Keys,
     ),
     Question(
         "admin", 9,

@@ -84,7 +84,7 @@ async def _of_home(services: Services, asked: Asked) -> tuple[list[Answer], list
     origins = services.publisher.origins
     marks = [Mark(row.log, origins[row.log], row.size, row.root.hex()) for row in rows if row is not None]
     found = await answer(asked, services.store, marks)
-    body = seal(found.encode(), services.publisher.vouch)
+    body = seal(found.encode(), await services.publisher.voucher())
     words = {"asked": asked.told, "rows": len(found.rows), "sha256": sha256(body).hexdigest()}
     await services.records.read_here(OPERATOR, asked.question, [mark.log for mark in marks], words=words)
     return [found], _seal_lines(body), [body]

@@ -15,7 +15,7 @@ from exchange.fsck.findings import Findings, Progress
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.entry import commitment
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root
-from exchange.ledger.note import Checkpoint, NoteFault, Policy, cosigned_by, open_note
+from exchange.ledger.note import Checkpoint, NoteFault, Policy, Verifier, cosigned_by, open_note
 from exchange.ledger.tiles import HASH_BYTES, WIDTH
 from exchange.store.scan import Cells, Scan
 
@@ -103,6 +103,8 @@ class LogCheck:
     """A leaf is missing or named: hashes above it cannot be compared any more."""
     _seq: int = 0
     _tree: tuple[int, bytes, bytes] = (0, b"", b"")
+    _keys: list[Cells] = field(default_factory=list)
+    """What signs the log by its size, where it was given a second key: vkey, since, until."""
     _cosignatures: "Ahead" = field(init=False)
 
     async def run(self) -> None:
@@ -110,6 +112,8 @@ class LogCheck:
         trees = [row async for row in self.scan.rows(f"SELECT size, root, frontier FROM tree {where}")]
         if not trees:
             self.findings.add("tree-row", "tree", self.log, "log")
+        sql = f"SELECT vkey, since, until FROM log_key {where} ORDER BY since"
+        self._keys = [row async for row in self.scan.rows(sql)]
         self._tree = (trees[0][0], as_bytes(trees[0][1]), as_bytes(trees[0][2])) if trees else (0, b"", b"")
         checkpoints = await Ahead.of(self.scan.rows(f"SELECT size, root, note FROM checkpoint {where} ORDER BY size"))
         self._cosignatures = await Ahead.of(
@@ -280,10 +284,13 @@ class LogCheck:
         key, note = f"{self.log}/{size}", as_bytes(note)
         fault = None
         try:
-            signed = Checkpoint.parse(open_note(note, self.policy.logs).body)
+            opened = open_note(note, {*self.policy.logs, *(Verifier.parse(row[0]) for row in self._keys)})
+            signed = Checkpoint.parse(opened.body)
             named = [one.name for one in self.policy.logs]
             if (signed.size, signed.root) != (size, as_bytes(kept)) or signed.origin not in named:
                 fault = "root, size"
+            elif self._must_sign(size) - {one.key.vkey for one in opened.signatures}:
+                fault = "note-unsigned"
         except NoteFault as error:
             fault = error.code
         await self._cosigned(size, note if fault is None else None)
@@ -291,6 +298,9 @@ class LogCheck:
             self.findings.add("checkpoint-note", "checkpoint", key, fault)
         elif size <= self.frontier.size and not self._broken:
             self._settle(size, good=self.frontier.root() == as_bytes(kept))
+
+    def _must_sign(self, size: int) -> set[str]:
+        return {key for key, since, until in self._keys if since <= size and (until is None or size < until)}
 
     async def _cosigned(self, size: int, note: bytes | None) -> None:
         """`note` is None where the checkpoint itself is not to be believed."""

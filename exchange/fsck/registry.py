@@ -14,6 +14,7 @@ import orjson
 
 from exchange.fsck.findings import Findings, Progress, PutBack
 from exchange.fsck.logs import as_bytes
+from exchange.ledger.rotation import PURPOSE
 from exchange.model.statement import Statement
 from exchange.store.scan import Scan
 from exchange.times import as_text
@@ -75,10 +76,18 @@ class RegistryCheck:
         if pub.get("purpose") == "signing":
             member = leaf["on"].removeprefix("member:")
             self._put("signing_cert", pub["key"], name, thumbprint=pub["key"], member=member, revoked=False)
+        elif pub.get("purpose") == PURPOSE:
+            [old], log = pub["after"], pub["log"]
+            if f"{log} {old}" not in self._want.get("log_key", {}):
+                self._put("log_key", f"{log} {old}", name, since=0, ended=False)
+            self._put("log_key", f"{log} {pub['key']}", name, ended=False, **_from("since", log, name))
 
     def _revoke(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         if leaf["on"].startswith("member:"):
             self._put("signing_cert", pub["key"], name, revoked=True, reason=pub["reason"])
+        elif leaf["on"].startswith("log:"):
+            log = leaf["on"].removeprefix("log:")
+            self._put("log_key", f"{log} {pub['key']}", name, ended=True, **_from("until", log, name))
 
     def _collection(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         if "alias" in pub:
@@ -185,6 +194,11 @@ class RegistryCheck:
         return number, want[str(number)]["pol"] if number else ""
 
 
+def _from(name: str, log: str, leaf: str) -> dict[str, int]:
+    """From its own entry on, in `both`; how large a country's log was then, none of its entries says."""
+    return {name: int(leaf.removeprefix("both/")) + 1} if log == "both" else {}
+
+
 _Handler = Callable[[RegistryCheck, Mapping[str, Any], Mapping[str, Any], str], None]
 _HANDLERS: dict[str, _Handler] = {
     "acct.enrol": RegistryCheck._member,
@@ -256,6 +270,11 @@ async def _trust_lists(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
         yield str(version), {"sha256": sha256(as_bytes(document)).hexdigest()}
 
 
+async def _log_keys(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
+    async for log, key, since, until in scan.rows("SELECT log, vkey, since, until FROM log_key ORDER BY log, vkey"):
+        yield f"{log} {key}", {"since": since, "ended": until is not None, "until": until}
+
+
 async def _drafts(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
     sql = "SELECT sha256, impact_sha256, agreement_id, version, document, impact FROM draft ORDER BY sha256, impact_sha256"
     async for digest, impact_digest, agreement, version, document, impact in scan.rows(sql):
@@ -325,6 +344,7 @@ _TABLES: dict[str, Callable[[Scan], AsyncIterator[tuple[str, _Row]]]] = {
     "signing_cert": _signing,
     "collection": _collections,
     "trust_list": _trust_lists,
+    "log_key": _log_keys,
     "agreement": _agreements,
     "draft": _drafts,
     "approval": _approvals,

@@ -7,7 +7,7 @@ make alone.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from exchange.ledger.note import (
     Checkpoint,
     NoteFault,
     Policy,
+    Verifier,
     decimal,
+    open_note,
     split_note,
     strict_base64,
 )
@@ -37,6 +39,7 @@ from exchange.ledger.opened import (
 from exchange.ledger.pack import CopySource, Progress, cut_hashes, upper_tiles, write_copy
 from exchange.ledger.papers import check_papers
 from exchange.ledger.receipt import RECEIPT_LIMIT_BYTES, Proven, Receipt, ReceiptFault
+from exchange.ledger.rotation import KeyStory
 from exchange.ledger.sense import Events
 from exchange.ledger.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile, bundles_of, unbundle
 
@@ -81,11 +84,12 @@ class Report:
 class _Log:
     """Checks one log of a copy: note and quorum, entries, tiles, the kept checkpoint, openings."""
 
-    def __init__(self, name: str, files: Files, findings: Findings) -> None:
+    def __init__(self, name: str, files: Files, findings: Findings, keys: KeyStory) -> None:
         self.name = name
         self._files = files
         self._findings = findings
-        self.events = Events(name, findings)
+        self._keys = keys
+        self.events = Events(name, findings, keys)
         self.checked: Checked | None = None
         self._full: list[bytes] = []
         """The root of each full bundle of 256 entries."""
@@ -122,7 +126,7 @@ class _Log:
         checkpoint = self.checked.checkpoint
         # 2. It is no older than what the auditor has seen, and the notes of the past stand for themselves.
         before = self._kept(kept, checkpoint)
-        self._read_past(policy, checkpoint)
+        notes = self._read_past(checkpoint)
         # 3. Every entry is hashed again, and read.
         for index, size in receipts:
             self._indexes.add(index)
@@ -131,11 +135,15 @@ class _Log:
         self._read_entries(checkpoint.size, progress)
         # 4. Entries and tiles lead to the signed root, and the log contains every one it had before.
         self._judge(checkpoint)
+        self._judge_keys(policy, note or b"", notes)
         if before is not None and self._known and self._roots[before.size] != before.root:
             self._findings.add("kept-fork", path, detail=before.size)
         for file, past in self._past.items():
             if self._known and self._roots[past.size] != past.root:
                 self._findings.add("past-fork", file, detail=past.size)
+        old = f"{self.name}/checkpoint.old"
+        if old in self._files.paths:
+            self._consistent(f"{self.name}/consistency", self._past.get(old), checkpoint)
         events = self.events
         return LogReport(
             self.name, checkpoint.origin, checkpoint.size, checkpoint.root, self.checked.cosigned,
@@ -158,26 +166,44 @@ class _Log:
             return None
         return before
 
-    def _read_past(self, policy: Policy, checkpoint: Checkpoint) -> None:
+    def _read_past(self, checkpoint: Checkpoint) -> dict[str, bytes]:
+        """The notes of the past, by their files. Nothing of them is believed before the entries told who signed then."""
         prefix = f"{self.name}/checkpoints/"
         old = f"{self.name}/checkpoint.old"
         found = [path for path in self._files.under(prefix) if _SIZE.fullmatch(path.removeprefix(prefix))]
+        notes = {}
         for path in [*found, *([old] if old in self._files.paths else [])]:
             note = self._files.read(path)
             try:
-                past = policy.check(note).checkpoint if note is not None else None
+                past = Checkpoint.parse(split_note(note)[0]) if note is not None else None
             except NoteFault as fault:
                 self._findings.quote(fault.code, path, fault.en, fault.es)
                 continue
-            if past is None:
+            if note is None or past is None:
                 continue
             named = path in (old, f"{prefix}{past.size}")
             if past.origin != checkpoint.origin or past.size > checkpoint.size or not named:
                 self._findings.add("past-strange", path)
             else:
-                self._past[path] = past
-        if old in self._files.paths:
-            self._consistent(f"{self.name}/consistency", self._past.get(old), checkpoint)
+                self._past[path], notes[path] = past, note
+        return notes
+
+    def _judge_keys(self, policy: Policy, note: bytes, notes: Mapping[str, bytes]) -> None:
+        """The checkpoint bears all the signatures that entries ask for; those of the past one of a key of their time."""
+        if self._known and self.name == "both":
+            for key in self._keys.signing.get("both", ()):
+                try:
+                    open_note(note, [Verifier.parse(key)])
+                except NoteFault:
+                    self._findings.add("key-silent", f"{self.name}/checkpoint", detail=key)
+        ever = self._keys.verifiers(self.name) if self._known else []
+        told = replace(policy, logs=tuple(dict.fromkeys((*policy.logs, *ever))))
+        for path, past in notes.items():
+            try:
+                told.check(past)
+            except NoteFault as fault:
+                self._findings.quote(fault.code, path, fault.en, fault.es)
+                del self._past[path]
 
     def _consistent(self, path: str, old: Checkpoint | None, new: Checkpoint) -> None:
         data = self._files.read(path)
@@ -346,7 +372,9 @@ def verify_copy(
     findings = Findings()
     files = Files(directory, findings)
     receipts = _Receipts(files, findings, policies)
-    logs = {name: _Log(name, files, findings) for name in policies}
+    keys = KeyStory()
+    # `both` first, which tells of all logs' keys.
+    logs = {name: _Log(name, files, findings, keys) for name in sorted(policies, key=lambda name: name != "both")}
     reports = [
         log.check(policies[name], (kept or {}).get(name), receipts.spoken_of(name), on_progress)
         for name, log in logs.items()

@@ -242,8 +242,10 @@ EVENTS: Final[Mapping[str, Event]] = {
         Text("A first key of its purpose: a member's for signing, a witness's.", "Una primera clave de su uso: la de firma de un miembro, la de un testigo."),
     ),
     "key.rotate": Event(
-        Rule.BOTH, {"key": "text", "purpose": "text", "after": "texts", "signature?": "text"}, "", (8,),
-        Text("A new key beside or after others.", "Una clave nueva junto a otras o después de ellas."),
+        Rule.BOTH,
+        {"key": "text", "purpose": "text", "after": "texts", "log?": "text", "origin?": "text", "signatures?": "texts"}, "", (8,),
+        Text("A new key beside or after others; of a log, with the signatures of the key before it and its own.",
+             "Una clave nueva junto a otras o después de ellas; la de un registro, con la firma de la anterior y la suya."),
     ),
     "key.revoke": Event(
         Rule.BOTH, {"key": "text", "reason": "text", "compromised_since?": "time"}, "", (8,),
@@ -281,7 +283,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "admin": Event(
         Rule.ROUTED,
         {"command": "text", "before?": "hex", "after?": "hex", "alias?": "text", "readers?": "texts", "writers?": "texts", "reason?": "text",
-         "for?": "text", "until?": "time"},
+         "for?": "text", "until?": "time", "leaves?": "count", "lost?": "count"},
         "of a value that is released: the value", (9,),
         Text("A privileged act: settings, collections, released values, export, restore, emergency access.",
              "Un acto privilegiado: configuración, colecciones, valores liberados, exportación, restauración, acceso de emergencia."),

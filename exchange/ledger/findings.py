@@ -118,6 +118,14 @@ TEXTS = {
         "The entry names an older agreement than an entry ahead of it.",
         "La entrada nombra un acuerdo anterior al de una entrada precedente.",
     ),
+    "key-change": Text(
+        "The entry changes a log's key, and the key before it, or the new one, does not say so.",
+        "La entrada cambia la llave de un registro, y la llave anterior, o la nueva, no lo dice.",
+    ),
+    "key-silent": Text(
+        "By its entries the log is signed by {detail} too, and the checkpoint is not.",
+        "Según sus entradas también firma el registro {detail}, y el punto de control no lleva su firma.",
+    ),
     "release-early": Text(
         "A release under an agreement that no entry ahead of it brought into force.",
         "Una entrega conforme a un acuerdo que ningún asiento precedente puso en vigor.",

@@ -18,8 +18,8 @@ What is done, in this order / Qué se hace, en este orden:
   4. The checkpoint that you kept, and every earlier one in the copy, must be a beginning of the same log.
   5. What commitments were opened to is what was committed to; lists of objects fit the entries they are of; receipts prove
      what they say (c2sp.org/tlog-proof).
-  6. What entries say: times rise, no release under an agreement that another had superseded, and the agreements and
-     approvals enclosed are those that entries tell of.
+  6. What entries say: times rise, no release under an agreement that another had superseded, no log's key changes without
+     the word of the old and the new one, and the agreements and approvals enclosed are those that entries tell of.
 
 Exit status 0: all of it holds. 1: something does not, and each finding says where. 2: it could not be tried.
 """
@@ -33,6 +33,7 @@ import struct
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -170,6 +171,14 @@ class Checkpoint:
             fault("Not a checkpoint.", "No es un punto de control.")
         self.origin, self.size, self.root = lines[0], number(lines[1]), decode(lines[2], 32)
         self.cosigned: dict[str, int] = {}
+        self.note = b""
+
+    @classmethod
+    def of(cls, note: bytes) -> "Checkpoint":
+        """What a note says, whoever signed it: not to be believed."""
+        found = cls(split_note(note)[0])
+        found.note = note
+        return found
 
 
 def split_note(data: bytes) -> tuple[str, list[str]]:
@@ -191,6 +200,16 @@ def signed_by(line: str) -> tuple[tuple[str, bytes], bytes]:
     if not line.startswith("\N{EM DASH} ") or len(data) < 5:
         fault("Not a signature line.", "No es una línea de firma.")
     return (name, data[:4]), data[4:]
+
+
+def signers(body: str, lines: list[str], keys: list[Key]) -> int:
+    """How many of the keys signed. Raises Fault for what are no signature lines."""
+    signed, found = dict(map(signed_by, lines)), set()
+    for key in keys:
+        with suppress(InvalidSignature):
+            key.verify(body.encode(), signed.get((key.name, key.id), b""))
+            found.add(key.public)
+    return len(found)
 
 
 class Policy:
@@ -242,12 +261,12 @@ class Policy:
         self._once(key.public)
         return key
 
-    def check(self, note: bytes) -> Checkpoint:
-        """The checkpoint of a note that the log signed and a quorum cosigned. Raises Fault."""
+    def check(self, note: bytes, told: Iterable[Key] = ()) -> Checkpoint:
+        """The checkpoint of a note that the log signed and a quorum cosigned. Raises Fault. `told`: keys that it had."""
         body, lines = split_note(note)
-        checkpoint, by_log = Checkpoint(body), False
+        checkpoint, by_log = Checkpoint.of(note), False
         names = {key: name for name, key in self.witnesses.items()}
-        known = {(key.name, key.id): key for key in (*self.logs, *names)}
+        known = {(key.name, key.id): key for key in (*told, *self.logs, *names)}
         seen = set()
         for line in lines:
             place, signature = signed_by(line)
@@ -318,8 +337,12 @@ class Copy:
     def tried(self, path: str, work: Callable[[bytes], Any]) -> Any:
         """What the work makes of a file, or None with a finding."""
         data = self.read(path)
+        return None if data is None else self.judged(path, data, work)
+
+    def judged(self, path: str, data: bytes, work: Callable[[bytes], Any]) -> Any:
+        """The same of what was read of it before."""
         try:
-            return None if data is None else work(data)
+            return work(data)
         except Fault as found:
             self.wrong(path, str(found))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as found:
@@ -391,11 +414,54 @@ def digest(value: Any) -> str:
     return sha256(canonical(value)).hexdigest()
 
 
+class Keys:
+    """Which keys sign which log, as the entries of `both` tell it: `log.open` the first one; `key.rotate` one beside it,
+    which both have signed; `key.revoke` which of the two goes."""
+
+    KINDS = ("log.open", "key.rotate", "key.revoke")
+
+    def __init__(self) -> None:
+        self.signing: dict[str, list[str]] = {}
+        self.ever: dict[str, dict[str, Key]] = {log: {} for log in LOGS}
+
+    def take(self, leaf: dict[str, Any]) -> bool:
+        """Whether the change is one that the key before it bears out."""
+        public, log = leaf["pub"], leaf["on"].removeprefix("log:")
+        if log == leaf["on"]:
+            return bool(public.get("purpose") != "log")
+        before = self.signing.get(log, [])
+        try:
+            if leaf["t"] == "log.open":
+                now = [public["key"]]
+            elif leaf["t"] == "key.rotate":
+                now = self._rotated(log, public, before)
+            else:
+                now = [key for key in before if key != public["key"]]
+            found = {key: Key(key, 1) for key in now}
+            if leaf["t"] == "key.revoke" and not 0 < len(now) < len(before):
+                return False
+            self.signing[log] = now
+            self.ever[log].update(found)
+        except (Fault, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return True
+
+    def _rotated(self, log: str, public: dict[str, Any], before: list[str]) -> list[str]:
+        [old], new, origin = public["after"], public["key"], public["origin"]
+        text = f"puente-log-key-rotation/v1\n{log}\n{old}\n{new}\n"
+        keys = [Key(old, 1), Key(new, 1)]
+        signed = signers(text, public["signatures"], keys) == 2 and len(public["signatures"]) == 2
+        named = {key.name for key in keys} == {origin} and (public["log"], public["purpose"]) == (log, "log")
+        if not signed or not named or before not in ([], [old]):
+            raise ValueError("not by the key before it, or not by the new one")
+        return [old, new]
+
+
 class Story:
     """A log's entries read in order."""
 
-    def __init__(self, log: str) -> None:
-        self.log = log
+    def __init__(self, log: str, keys: Keys) -> None:
+        self.log, self.keys = log, keys
         self.last_time = ""
         self._seq = self._activated = 0
         self.agreed: set[str] = set()
@@ -414,6 +480,8 @@ class Story:
                 self.agreed.add(public.get("sha256", ""))
             elif kind == "policy.approve":
                 self.agreed.add(digest(public))
+            elif kind in Keys.KINDS and self.log == "both" and not self.keys.take(leaf):
+                wrong = "It changes a log's key without the word of the old and the new one. / Cambia la llave de un registro sin la palabra de la anterior y la nueva."
             return leaf, wrong
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}, "The entry is not an event of this log. / El asiento no es un evento de este registro."
@@ -479,17 +547,19 @@ def as_text(tick: int) -> str:
 class Log:
     """One log of the copy. What a forger cannot make is the checkpoint; everything else must lead to it."""
 
-    def __init__(self, name: str, copy: Copy, policy: Policy, checkpoint: Checkpoint) -> None:
+    def __init__(self, name: str, copy: Copy, policy: Policy, checkpoint: Checkpoint, keys: Keys) -> None:
         self.name, self.copy, self.policy, self.checkpoint = name, copy, policy, checkpoint
-        self.story = Story(name)
+        self.story = Story(name, keys)
         self.full: list[bytes] = []
         """The root of each full bundle."""
         self.believed = False
 
     def check(self, kept: bytes | None, receipts: "list[Receipt]", tell: Callable[[str, int, int], None]) -> None:
         size, path = self.checkpoint.size, f"{self.name}/checkpoint"
-        earlier = {**self._past(), **self._kept(kept)}
-        wanted = {one.size for one in earlier.values()} | {one.checkpoint.size for one in receipts} | {size}
+        past, before = self._past(), self._kept(kept)
+        wanted = {one.size for one in (*past.values(), *before.values(), *(one.checkpoint for one in receipts))} | {
+            size
+        }
         tails, leaves = self._entries(wanted, {one.index for one in receipts}, tell)
         roots = dict(self._roots(sorted(one for one in wanted if one <= size), tails))
         self.believed = roots[size] == self.checkpoint.root
@@ -498,6 +568,7 @@ class Log:
                 path, "The entries do not hash to the signed root. / Los asientos no producen la raíz firmada."
             )
         self._upper(size)
+        earlier = {**self._signed(past), **before}
         if not self.believed:
             return  # what is false is named already; a fork is not to be cried because of it
         fork = "This log does not contain that one: keep both, as evidence. / Este registro no contiene aquel: conserve ambos."
@@ -532,11 +603,11 @@ class Log:
         return {}
 
     def _past(self) -> dict[str, Checkpoint]:
-        """The earlier checkpoints in the copy, and the proof from the oldest of them."""
+        """The earlier checkpoints in the copy, not to be believed before the entries told who signed then."""
         found = {}
         old = f"{self.name}/checkpoint.old"
         for path in [*self.copy.under(f"{self.name}/checkpoints/"), *([old] if old in self.copy.paths else [])]:
-            past = self.copy.tried(path, self.policy.check)
+            past = self.copy.tried(path, Checkpoint.of)
             if past is None:
                 continue
             named = path in (old, f"{self.name}/checkpoints/{past.size}")
@@ -547,9 +618,22 @@ class Log:
                 )
             else:
                 found[path] = past
+        return found
+
+    def _signed(self, past: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
+        """The checkpoint bears every signature that entries ask for; of the earlier ones, those that were signed by a key of
+        their time. And the proof from the oldest of them."""
+        keys = self.story.keys
+        signing = keys.signing.get("both", []) if self.believed and self.name == "both" else []
+        if signers(*split_note(self.checkpoint.note), [Key(key, 1) for key in signing]) < len(signing):
+            text = "A key that signs this log by its entries is silent. / Calla una llave que firma este registro según sus asientos."
+            self.copy.wrong(f"{self.name}/checkpoint", text)
+        check = partial(self.policy.check, told=keys.ever[self.name].values() if self.believed else ())
+        found = {path: self.copy.judged(path, one.note, check) for path, one in past.items()}
+        old = f"{self.name}/checkpoint.old"
         if old in self.copy.paths:
             self.copy.tried(f"{self.name}/consistency", lambda data: self._consistent(data, found.get(old)))
-        return found
+        return {one: checkpoint for one, checkpoint in found.items() if checkpoint is not None}
 
     def _consistent(self, data: bytes, old: Checkpoint | None) -> None:
         first, *lines, end = data.decode("ascii").split("\n")
@@ -737,13 +821,14 @@ def verify(
     """Everything above, in order. Every log that has a policy must be in the copy, and none without."""
     copy = Copy(directory)
     receipts = read_receipts(copy, policies)
-    logs = []
-    for name, policy in policies.items():
+    logs, keys = [], Keys()
+    for name in sorted(policies, key=LOGS.index):  # `both` first, which tells of all logs' keys
+        policy = policies[name]
         checkpoint = copy.tried(f"{name}/checkpoint", policy.check)
         if checkpoint is None:
             copy.pass_over(name)
             continue
-        log = Log(name, copy, policy, checkpoint)
+        log = Log(name, copy, policy, checkpoint, keys)
         log.check(kept.get(name), [one for one in receipts if one.log == name], tell)
         logs.append(log)
         if name == "both":

@@ -20,9 +20,11 @@ from exchange.clock import Clock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import LEAF_LIMIT_BYTES, LOGS
 from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
-from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, note_text, open_note
+from exchange.ledger.note import Checkpoint, LogKey, Policy, note_text
 from exchange.ledger.receipt import Receipt
+from exchange.ledger.rotation import HEADER
 from exchange.ledger.rounds import CLOCK_AHEAD_SECONDS, Asking, Claim, Rounds
+from exchange.ledger.signing import FindKey, Signing, no_other, sign
 from exchange.store.contract import WRITABLE, CheckpointRow, Store, TreeRow
 from exchange.times import parse_us
 
@@ -135,6 +137,7 @@ class Publishing:
     """What the publisher signs with and whom it asks."""
 
     keys: Mapping[str, LogKey]
+    """By log, the key it was opened with; where rows tell which keys sign it, any of its own."""
     policies: Mapping[str, Policy]
     anchors: Anchors
     witnesses: Mapping[str, str]
@@ -143,6 +146,7 @@ class Publishing:
     witness_interval_seconds: float = 10.0
     witness_timeout_seconds: float = 5.0
     witness_silence_seconds: float = 900.0
+    find_key: FindKey = no_other
 
 
 class Publisher:
@@ -157,21 +161,28 @@ class Publisher:
         self._wake_witnesses = asyncio.Event()
         self._cosigned = asyncio.Condition()
         self.halted: str | None = None
+        self.signing = Signing(store, publishing.keys, publishing.find_key, publishing.policies)
         asking = Asking(
-            publishing.keys, publishing.policies, publishing.witnesses, publishing.witness_timeout_seconds,
+            self.signing, publishing.policies, publishing.witnesses, publishing.witness_timeout_seconds,
             publishing.witness_silence_seconds,
         )  # fmt: skip
         self.rounds = Rounds(store, clock, asking, self._halt)
 
     @property
     def origins(self) -> dict[str, str]:
-        return {log: key.name for log, key in self._with.keys.items()}
+        return self.signing.origins
 
-    def vouch(self, body: str) -> bytes:
-        """A note by the key of `both` over a text that nobody can take for a checkpoint. Raises ValueError for one that can."""
-        if body.partition("\n")[0] in self.origins.values():
-            raise ValueError("a checkpoint is signed in its turn only")
-        return self._with.keys["both"].sign(body)
+    async def voucher(self) -> Callable[[str], bytes]:
+        """Makes notes by the keys of `both` over texts that nobody can take for anything that a log says in its turn. It raises
+        ValueError for one that can; this raises LedgerFault (`log-key-missing`)."""
+        keys = await self.signing.signers("both", (await self._tree("both")).size)
+
+        def vouch(body: str) -> bytes:
+            if body.partition("\n")[0] in (HEADER, *self.origins.values()):
+                raise ValueError("a log signs what it says in its turn only")
+            return sign(body, keys)
+
+        return vouch
 
     def policy(self, log: str) -> Policy:
         """Whose cosignatures make a checkpoint of the log count."""
@@ -191,6 +202,8 @@ class Publisher:
         may be on a volume that is not mounted: then this start fails, and no more.
         """
         seen = await self.rounds.recall() if ask_witnesses else {}
+        for log, tree in (await self._store.trees()).items() if ask_witnesses else ():
+            await self.signing.signers(log, tree.size)  # who serves must be able to sign
         for log in LOGS:
             async with self._with.anchors.turn(log):
                 claims = [*await self._own_claims(log), *seen.get(log, ())]
@@ -248,11 +261,11 @@ class Publisher:
         """Sign every log that grew. A fault halts: no signing, no release, everything left as it is."""
         if self.halted is not None:
             return
-        try:
-            for log in LOGS:
+        for log in LOGS:
+            try:
                 await self._publish(log)
-        except LedgerFault as fault:
-            await self._halt(fault)
+            except LedgerFault as fault:
+                await self._halt(fault)
 
     async def _publish(self, log: str) -> None:
         async with self._with.anchors.turn(log):
@@ -267,11 +280,11 @@ class Publisher:
             # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
             frontier = await self._agree(log, tree, claims)
             if all(claim.size < tree.size for claim in claims if claim.by == _CHECKPOINT):
+                keys = await self.signing.signers(log, tree.size)
                 # Two fsyncs, which polls need not wait for.
                 await asyncio.to_thread(self._with.anchors.write, log, Anchor(tree.size, tree.root))
                 # A crash here signs the same head again at the next start.
-                key = self._with.keys[log]
-                note = key.sign(Checkpoint(key.name, tree.size, tree.root).body())
+                note = sign(Checkpoint(self.origins[log], tree.size, tree.root).body(), keys)
                 await self._store.add_checkpoint(CheckpointRow(log, tree.size, tree.root, note, self._clock.now_us()))
         if frontier.size > self._frontiers[log].size:
             self._frontiers[log] = frontier
@@ -280,20 +293,13 @@ class Publisher:
     async def _tree(self, log: str) -> TreeRow:
         return (await self._store.trees())[log]
 
-    def _signed(self, log: str, note: bytes) -> Checkpoint | None:
-        """What this log once said, if the note bears its signature."""
-        try:
-            return Checkpoint.parse(open_note(note, [self._with.keys[log].verifier]).body)
-        except NoteFault:
-            return None
-
     async def _own_claims(self, log: str) -> list[Claim]:
         """What this hub itself signed last: by the anchor, and by the newest checkpoint kept."""
         anchor = self._with.anchors.read(log)
         claims = [Claim(anchor.size, anchor.root, "the anchor")]
         last = await self._store.checkpoint(log)
         if last is not None:
-            if self._signed(log, last.note) != Checkpoint(self._with.keys[log].name, last.size, last.root):
+            if await self.signing.said(log, last.note) != Checkpoint(self.origins[log], last.size, last.root):
                 raise LedgerFault("rows-changed", f"log {log}: the checkpoint kept for size {last.size} was altered")
             claims.append(Claim(last.size, last.root, _CHECKPOINT))
         return claims
@@ -329,6 +335,9 @@ class Publisher:
         return frontier
 
     async def _halt(self, fault: LedgerFault) -> None:
+        if fault.code == "log-key-missing":  # others have it, or it will be brought: nothing is wrong with the log
+            _log.critical("this process cannot sign", reason=str(fault))
+            return
         self.halted = fault.code
         _log.critical("ledger halted", code=fault.code, reason=str(fault))
         await self._store.halt(fault.code)

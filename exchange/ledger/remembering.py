@@ -10,9 +10,12 @@ from exchange.ledger.merkle import EMPTY_ROOT, verify_consistency
 from exchange.ledger.note import (
     LOG_TYPE,
     Checkpoint,
+    Note,
     NoteFault,
+    Signature,
     Verifier,
     decimal,
+    note_text,
     open_note,
     split_note,
     strict_base64,
@@ -99,6 +102,31 @@ class LogState:
     @property
     def checkpoint(self) -> Checkpoint | None:
         return Checkpoint.parse(split_note(self.note)[0]) if self.note is not None else None
+
+    @property
+    def lines(self) -> tuple[Signature, ...]:
+        """The log's own signatures on the last note."""
+        return open_note(self.note, self.keys).signatures if self.note is not None else ()
+
+    def open(self, note: bytes) -> Note:
+        """A note of this log. Raises NoteFault, also where only keys signed it that others came after and that what was
+        cosigned last did without: those were replaced, and whoever has one still is not the log."""
+        opened = open_note(note, self.keys)
+        first = min((self.keys.index(one.key) for one in self.lines), default=0)
+        if all(self.keys.index(one.key) < first for one in opened.signatures):
+            raise NoteFault(
+                "note-replaced-key",
+                "Only a key signed the note that was replaced.",
+                "Solo firmó la nota una llave que fue reemplazada.",
+            )
+        return opened
+
+    def cosigned(self, note: Note, line: str) -> "LogState":
+        """With this note, and the cosignature on it. Of one tree every signature is kept: no key is replaced by asking anew."""
+        found = {one.key: one.line for one in note.signatures}
+        if self.note is not None and split_note(self.note)[0] == note.body:
+            found = {one.key: one.line for one in self.lines} | found
+        return replace(self, note=note_text(f"{note.body}\n".encode(), [*found.values(), line]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Both turns are entries (`log.degraded`), each committed with the state that it t
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -31,7 +31,8 @@ from exchange.ledger.asking import (
 from exchange.ledger.entry import HUB, LOGS, Entry
 from exchange.ledger.merkle import HashReader, consistency_proof, root_at
 from exchange.ledger.mirror import Piece
-from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
+from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text
+from exchange.ledger.signing import Signing, sign
 from exchange.ledger.tiles import HEIGHT
 from exchange.store.contract import DEGRADED, OPEN, Act, CheckpointRow, Outdated, Record, StateChange, Store
 from exchange.times import as_text
@@ -59,7 +60,7 @@ LOOK_BACK_LEAVES = 1_000
 class Asking:
     """Whom the hub asks, for which logs, and how long it waits."""
 
-    keys: Mapping[str, LogKey]
+    signing: Signing
     policies: Mapping[str, Policy]
     witnesses: Mapping[str, str]
     """Witness name to submission prefix."""
@@ -109,14 +110,14 @@ class Rounds:
         return claims
 
     async def _recall(self, session: aiohttp.ClientSession, log: str, name: str, claims: list[Claim]) -> None:
-        origin = self._with.keys[log].name
+        origin = self._with.signing.origins[log]
         answer = await newest_checkpoint(session, self._with.witnesses[name], origin, self._with.timeout_seconds)
         if isinstance(answer, Unreachable):
             _log.warning("started without this witness", witness=name, log=log, reason=answer.reason[:200])
             return
         if answer is not None:
             # Our own signature is on it: whoever shows it, it is what we once said.
-            seen = self._signed(log, answer)
+            seen = await self._with.signing.said(log, answer)
             if seen is None or seen.origin != origin:
                 _log.error("a witness shows what this log did not sign", witness=name, log=log)
                 return
@@ -124,13 +125,6 @@ class Rounds:
             self._sizes[log, name] = seen.size
         if log == "both":
             self._answered.add(name)
-
-    def _signed(self, log: str, note: bytes) -> Checkpoint | None:
-        """What this log once said, if the note bears its signature."""
-        try:
-            return Checkpoint.parse(open_note(note, [self._with.keys[log].verifier]).body)
-        except NoteFault:
-            return None
 
     def _witnesses_of(self, log: str) -> list[str]:
         return [name for name in self._with.policies[log].witness_names() if name in self._with.witnesses]
@@ -152,7 +146,7 @@ class Rounds:
                 row = await self._store.checkpoint(log)
                 if row is None:
                     continue
-                held = self._times(log, row)
+                held = await self._times(log, row)
                 for name in held:
                     self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
                 if log == "both":  # what another process of this hub was answered since we began is an answer to us
@@ -187,6 +181,30 @@ class Rounds:
             await self._take(log, row, name, answer)
             return
 
+    async def who_takes(self, log: str, keys: Sequence[LogKey]) -> set[str]:
+        """The witnesses that cosign, when these keys alone sign it, the checkpoint that they cosigned last."""
+        takers = set()
+
+        async def offer(session: aiohttp.ClientSession, name: str) -> None:
+            size = self._sizes.get((log, name), 0)
+            for _ in range(4):  # other processes lead it on meanwhile
+                row = await self._store.checkpoint(log, size)
+                if row is None:
+                    return
+                note = sign(Checkpoint(keys[0].name, row.size, row.root).body(), keys)
+                url, wait = self._with.witnesses[name], self._with.timeout_seconds
+                answer = await add_checkpoint(session, url, row.size, [], note, wait)
+                if isinstance(answer, Cosigned) and cosigned_by(self._with.policies[log], name, note, answer.lines):
+                    takers.add(name)
+                if not isinstance(answer, Behind):
+                    return
+                size = answer.size
+
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+            for name in self._witnesses_of(log):
+                tasks.create_task(offer(session, name))
+        return takers
+
     async def _take(self, log: str, row: CheckpointRow, name: str, answer: Said) -> None:
         if isinstance(answer, Cosigned):
             line = cosigned_by(self._with.policies[log], name, row.note, answer.lines)
@@ -194,7 +212,7 @@ class Rounds:
                 _log.error("a witness answered with a line that does not verify", witness=name, log=log)
                 return
             await self._store.add_cosignature(log, row.size, name, line)
-            time_s = self._times(log, replace(row, cosignatures=((name, line),)))[name]
+            time_s = (await self._times(log, replace(row, cosignatures=((name, line),))))[name]
             self._ahead[name] = self._clock.now_us() / 1_000_000 - time_s
             self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
             if log == "both":
@@ -289,9 +307,10 @@ class Rounds:
                 return None
             back *= 8
 
-    def _times(self, log: str, row: CheckpointRow) -> Mapping[str, int]:
+    async def _times(self, log: str, row: CheckpointRow) -> Mapping[str, int]:
         """When each witness cosigned it, in seconds, by its own clock."""
-        anybody = replace(self._with.policies[log], quorum="none")
+        logs = tuple(await self._with.signing.verifiers(log))
+        anybody = replace(self._with.policies[log], quorum="none", logs=logs)
         try:
             return anybody.check(note_text(row.note, [line for _, line in row.cosignatures])).cosigned
         except NoteFault:
@@ -321,7 +340,7 @@ class Rounds:
     async def _judge(self, now_s: int) -> None:
         state = (await self._store.epochs()).state
         row = await self.newest("both")
-        times = self._times("both", row) if row is not None else {}
+        times = await self._times("both", row) if row is not None else {}
         since_s = now_s - int(self._with.silence_seconds)
         heard = {name for name, time_s in times.items() if time_s >= since_s}
         fresh = self._policy.satisfied(heard)
@@ -332,7 +351,8 @@ class Rounds:
 
     async def _heard_lately(self, since_s: int) -> set[str]:
         last = await self._store.checkpoint("both")
-        return {name for name, time_s in self._times("both", last).items() if time_s >= since_s} if last else set()
+        times = await self._times("both", last) if last else {}
+        return {name for name, time_s in times.items() if time_s >= since_s}
 
     @property
     def _policy(self) -> Policy:
@@ -346,7 +366,7 @@ class Rounds:
 
     async def _pass(self, old: str, new: str, silent: tuple[str, ...]) -> None:
         row = await self.newest("both")
-        since_s = max(self._times("both", row).values(), default=0) if row is not None else self._began_s
+        since_s = max((await self._times("both", row)).values(), default=0) if row is not None else self._began_s
         release = "domestic" if new == DEGRADED else "all"
         pub = {"countries": list(silent), "since": as_text(since_s * 1_000_000), "release": release}
         entry = Entry("both", "log.degraded", HUB, "hub", pub)

@@ -10,6 +10,7 @@ from typing import Any
 from certs.jcs import JsonError, canonical, load_canonical
 from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.findings import Findings
+from exchange.ledger.rotation import ABOUT_KEYS, KeyStory
 from exchange.model.instant import instant
 
 _FIELDS = ("log", "t", "time", "req", "actor", "on", "out", "pol")
@@ -22,9 +23,10 @@ _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 class Events:
     """Reads the entries of one log and checks what they say."""
 
-    def __init__(self, log: str, findings: Findings) -> None:
+    def __init__(self, log: str, findings: Findings, keys: KeyStory) -> None:
         self._log = log
         self._findings = findings
+        self._keys = keys
         self.counts: Counter[str] = Counter()
         self.first_time = self.last_time = ""
         self._seq = self._pol = self._activated = 0
@@ -40,6 +42,8 @@ class Events:
         self.counts[kind] += 1
         self._order(file, index, leaf)
         self._agreement(file, index, leaf)
+        if kind in ABOUT_KEYS and self._log == "both" and not self._keys.take(leaf):
+            self._findings.add("key-change", file, index)
         if kind in self.agreed:
             self.agreed[kind].add(said(leaf["pub"]) if kind == "policy.approve" else str(leaf["pub"].get("sha256")))
         return leaf

@@ -22,7 +22,6 @@ import os
 import ssl
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
@@ -41,7 +40,6 @@ from exchange.ledger.note import (
     NoteFault,
     WitnessKey,
     new_witness_key,
-    note_text,
     open_note,
     split_note,
 )
@@ -216,7 +214,7 @@ class Witness:
             return Answer(404, "unknown origin\n")
         # 2. Did that log sign it?
         try:
-            note = open_note(request.note, log.keys)
+            note = log.open(request.note)
         except NoteFault as fault:
             return Answer(403, f"{fault.en}\n")
         # 3. Is my own cosignature on it, and do I remember that?
@@ -235,8 +233,7 @@ class Witness:
         if now_seconds < self._state.time_seconds:
             return Answer(503, "the clock of this witness went back\n")
         line = self._key.cosign(note.body, now_seconds)
-        log_lines = [one.line for one in note.signatures]
-        kept = replace(log, note=note_text(note.body.encode() + b"\n", [*log_lines, line]))
+        kept = log.cosigned(note, line)
         self._persist(State({**self._state.logs, offered.origin: kept}, now_seconds))
         if offered.origin in self._copies:
             write_durably(self._copies[offered.origin].directory / "checkpoint", kept.note or b"")
@@ -280,7 +277,7 @@ class Witness:
         if log is None or not self.mirrors:
             return Answer(404, "unknown origin, or no mirror\n")
         try:
-            open_note(piece.note, log.keys)
+            log.open(piece.note)
         except NoteFault as fault:
             return Answer(403, f"{fault.en}\n")
         copy = self._copy_of(offered.origin)

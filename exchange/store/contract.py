@@ -161,6 +161,17 @@ class ErasePrivate:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeyTurn:
+    """From a size of a log on, other keys sign its checkpoints. Outdated unless those of `was` sign it now, as far as rows tell."""
+
+    log: str
+    was: tuple[str, ...]
+    now: tuple[str, ...]
+    since: int = 0
+    """The smallest tree that is signed so; 0: the next one that is larger than it is at this act."""
+
+
 Change = (
     Member
     | Credential
@@ -177,16 +188,17 @@ Change = (
     | StateChange
     | BlockPrivate
     | ErasePrivate
+    | KeyTurn
     | ReleaseRow
 )
 
 
 def rules_anybody(change: Change) -> bool:
-    """Whether the registry is another one by it, and every snapshot of the rules out of date. What is done to a private part
-    rules nobody; and rules that are made anew are heard of abroad, by the `decide` entries that they bring."""
+    """Whether the registry is another one by it, and every snapshot of the rules out of date. What is done to a private part,
+    or to a log's keys, rules nobody; and rules that are made anew are heard of abroad, by the `decide` entries that they bring."""
     if isinstance(change, Statement):
         return change.binds
-    return not isinstance(change, (BlockPrivate, ErasePrivate))
+    return not isinstance(change, (BlockPrivate, ErasePrivate, KeyTurn))
 
 
 def stamped(change: Change, time_us: int) -> Change:
@@ -500,6 +512,18 @@ class TreeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LogKeyRow:
+    """A key signs the checkpoints of a log over `since` leaves and more, under `until` leaves."""
+
+    log: str
+    key: str
+    """Its vkey."""
+    since: int
+    until: int | None = None
+    """None while it signs."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointRow:
     log: str
     size: int
@@ -692,6 +716,10 @@ class Store(FeedRecords, Protocol):
 
     # the ledger
     async def trees(self) -> dict[str, TreeRow]: ...
+
+    async def log_keys(self, log: str) -> list[LogKeyRow]:
+        """The keys of a log that was ever given a second one, oldest first; none for one that has the key it was opened with."""
+        ...
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]: ...
 

@@ -41,6 +41,10 @@ class Leaves:
         self.private_rows: list[tuple[str, int, bytes, bytes]] = []
         """(log, index, salt, payload): what commitments open to."""
 
+    def size(self, log: str) -> int:
+        """Of a log as it will be, with what was added."""
+        return self._trees[log].size + len(self._added[log])
+
     def mark(self) -> Mark:
         counts = {log: len(hashes) for log, hashes in self._added.items()}
         return self.seq, len(self.rows), len(self.private_rows), counts
@@ -59,7 +63,7 @@ class Leaves:
 
     def _append(self, req: str, entry: Entry, opened: dict[int, str], time_us: int, pol: str) -> LeafRef:
         hashes = self._added[entry.log]
-        index = self._trees[entry.log].size + len(hashes)
+        index = self.size(entry.log)
         self.seq += 1
         committed = None
         if entry.private is not None:
@@ -70,7 +74,7 @@ class Leaves:
                 committed = opened[id(entry.private)] = b64encode(commitment(salt, payload)).decode()
                 self.private_rows.append((entry.log, index, salt, payload))
         # Of all the hub's entries the number would tell one country how many the other has.
-        seen = None if entry.log == "both" else index + self._trees["both"].size + len(self._added["both"]) + 1
+        seen = None if entry.log == "both" else index + self.size("both") + 1
         data = encode(entry, time_us=time_us, req=req, pol=pol, seq=seen, commitment_b64=committed)
         digest = leaf_hash(data)
         hashes.append(digest)

@@ -30,6 +30,7 @@ from exchange.store.contract import (
     Floor,
     HeldObject,
     LabelRow,
+    LogKeyRow,
     Opening,
     Proposals,
     Registry,
@@ -282,6 +283,9 @@ class PostgresStore:
 
     async def trees(self) -> dict[str, TreeRow]:
         return await self._read(postgres_read.trees)
+
+    async def log_keys(self, log: str) -> list[LogKeyRow]:
+        return await self._read(lambda db: postgres_read.log_keys(db, log))
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return await self._read(lambda db: postgres_read.leaves(db, log, start, end))

@@ -29,6 +29,7 @@ from exchange.store.contract import (
     EndCredential,
     ErasePrivate,
     Halted,
+    KeyTurn,
     Outdated,
     RevokeSigningCert,
     ScheduleRow,
@@ -233,6 +234,9 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             await self._adopt(change)
             return
+        if isinstance(change, KeyTurn):
+            await _turn_keys(self.db, change, change.since or self.leaves.size(change.log) + 1)
+            return
         if rules_anybody(change):
             self.registry += 1
             await overtaken(self.db, self._ahead)
@@ -375,6 +379,19 @@ async def _put_schedule(db: Connection, row: ScheduleRow) -> None:
 
 async def _put_trust_list(db: Connection, row: TrustListRow) -> None:
     await db.execute("INSERT INTO trust_list (version, document) VALUES ($1, $2)", row.version, row.document)
+
+
+async def _turn_keys(db: Connection, turn: KeyTurn, since: int) -> None:
+    rows = await db.fetch("SELECT vkey FROM log_key WHERE log = $1 AND until IS NULL", turn.log)
+    signing = {row[0] for row in rows}
+    if signing and signing != set(turn.was):
+        raise Outdated
+    put = "INSERT INTO log_key (log, vkey, since) VALUES ($1, $2, $3)"
+    if not signing:
+        await db.executemany(put, [(turn.log, key, 0) for key in turn.was])
+    await db.executemany(put, [(turn.log, key, since) for key in turn.now if key not in turn.was])
+    ended = [(since, turn.log, key) for key in turn.was if key not in turn.now]
+    await db.executemany("UPDATE log_key SET until = $1 WHERE log = $2 AND vkey = $3", ended)
 
 
 async def _put_statement(db: Connection, row: Statement) -> None:

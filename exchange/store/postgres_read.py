@@ -19,6 +19,7 @@ from exchange.store.contract import (
     CheckpointRow,
     DraftRow,
     LabelRow,
+    LogKeyRow,
     Opening,
     Proposals,
     Registry,
@@ -346,6 +347,11 @@ async def samples(db: Connection, since_us: int) -> list[Sample]:
 
 
 # --- the ledger ---
+
+
+async def log_keys(db: Connection, log: str) -> list[LogKeyRow]:
+    sql = "SELECT log, vkey, since, until FROM log_key WHERE log = $1 ORDER BY since"
+    return [LogKeyRow(*row) for row in await db.fetch(sql, log)]
 
 
 async def trees(db: Connection) -> dict[str, TreeRow]:

@@ -28,6 +28,7 @@ from exchange.store.contract import (
     Floor,
     HeldObject,
     LabelRow,
+    LogKeyRow,
     Opening,
     Proposals,
     Registry,
@@ -306,6 +307,9 @@ class SqliteStore:
 
     async def trees(self) -> dict[str, TreeRow]:
         return await self._read(sqlite_read.trees)
+
+    async def log_keys(self, log: str) -> list[LogKeyRow]:
+        return await self._read(lambda db: sqlite_read.log_keys(db, log))
 
     async def leaves(self, log: str, start: int, end: int) -> list[bytes]:
         return await self._read(lambda db: sqlite_read.leaves(db, log, start, end))

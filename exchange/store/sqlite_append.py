@@ -26,6 +26,7 @@ from exchange.store.contract import (
     EndCredential,
     ErasePrivate,
     Halted,
+    KeyTurn,
     Outdated,
     RevokeSigningCert,
     ScheduleRow,
@@ -193,6 +194,9 @@ class _Transaction:
         if isinstance(change, AgreementRow):
             self._adopt(change)
             return
+        if isinstance(change, KeyTurn):
+            _turn_keys(self.db, change, change.since or self.leaves.size(change.log) + 1)
+            return
         if rules_anybody(change):
             self.registry += 1
             overtaken(self.db, self._ahead)
@@ -346,6 +350,18 @@ def _put_schedule(db: sqlite3.Connection, row: ScheduleRow) -> None:
 
 def _put_trust_list(db: sqlite3.Connection, row: TrustListRow) -> None:
     db.execute("INSERT INTO trust_list (version, document) VALUES (?, ?)", (row.version, row.document))
+
+
+def _turn_keys(db: sqlite3.Connection, turn: KeyTurn, since: int) -> None:
+    signing = {row[0] for row in db.execute("SELECT vkey FROM log_key WHERE log = ? AND until IS NULL", (turn.log,))}
+    if signing and signing != set(turn.was):
+        raise Outdated
+    put = "INSERT INTO log_key (log, vkey, since) VALUES (?, ?, ?)"
+    if not signing:
+        db.executemany(put, [(turn.log, key, 0) for key in turn.was])
+    db.executemany(put, [(turn.log, key, since) for key in turn.now if key not in turn.was])
+    ended = [(since, turn.log, key) for key in turn.was if key not in turn.now]
+    db.executemany("UPDATE log_key SET until = ? WHERE log = ? AND vkey = ?", ended)
 
 
 def _put_statement(db: sqlite3.Connection, row: Statement) -> None:

@@ -19,6 +19,7 @@ from exchange.store.contract import (
     CheckpointRow,
     DraftRow,
     LabelRow,
+    LogKeyRow,
     Opening,
     Proposals,
     Registry,
@@ -387,6 +388,11 @@ def samples(db: sqlite3.Connection, since_us: int) -> list[Sample]:
 
 
 # --- the ledger ---
+
+
+def log_keys(db: sqlite3.Connection, log: str) -> list[LogKeyRow]:
+    sql = "SELECT log, vkey, since, until FROM log_key WHERE log = ? ORDER BY since"
+    return [LogKeyRow(*row) for row in db.execute(sql, (log,))]
 
 
 def trees(db: sqlite3.Connection) -> dict[str, TreeRow]:

@@ -19,6 +19,7 @@ from exchange.ledger.entry import LOGS
 from exchange.ledger.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from exchange.ledger.publisher import CHECKPOINTS_AT_ONCE, Anchors, Publisher
 from exchange.ledger.rounds import Asking, Rounds
+from exchange.ledger.signing import Signing
 from exchange.ledger.tiles import HEIGHT
 from exchange.ledger.witness import Witness, serve
 from exchange.store.contract import CheckpointRow, Halted, Store
@@ -30,8 +31,8 @@ from tests.faults.logs import Logs, Pen, new_pens, policies_of
 
 STEPS = {
     Publisher.publish_once.__code__, Publisher._publish.__code__, Publisher._own_claims.__code__, Publisher._agree.__code__,
-    Publisher._rehash.__code__, Publisher._signed.__code__, Publisher._tree.__code__, Anchors.read.__code__,
-    Anchors.write.__code__,
+    Publisher._rehash.__code__, Signing.said.__code__, Signing.verifiers.__code__, Signing.signers.__code__,
+    Publisher._tree.__code__, Anchors.read.__code__, Anchors.write.__code__,
 }  # fmt: skip
 
 
@@ -393,7 +394,9 @@ async def test_great_subtrees_are_made_once_and_receipts_read_few_checkpoints(tm
         await logs.append()
         await logs.publisher.publish_once()
     counting = Counting(logs.store)
-    rounds = Rounds(cast("Store", counting), FixedClock(), Asking({}, {}, {}, 1, 1), logs.publisher._halt)
+    rounds = Rounds(
+        cast("Store", counting), FixedClock(), Asking(logs.publisher.signing, {}, {}, 1, 1), logs.publisher._halt
+    )
     size = (await logs.store.trees())["both"].size
     for index in (650, 0, 699, 1, 300):
         read = await rounds.reader("both", inclusion_proof, index, size)

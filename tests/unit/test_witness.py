@@ -40,6 +40,13 @@ def body(old: int, new: int, leaves: list[bytes] = MINE, key: LogKey = LOG) -> b
     return Request(old, tuple(proof), note(new, leaves, key)).encode()
 
 
+def signed_by(old: int, new: int, first: LogKey, second: LogKey) -> bytes:
+    """The same by two keys of the log."""
+    one = Request.parse(body(old, new, key=first))
+    text = Checkpoint(ORIGIN, new, merkle.root(MINE[:new])).body()
+    return Request(one.old, one.proof, note_text(one.note, [second.line(text)])).encode()
+
+
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock()
@@ -97,17 +104,27 @@ def test_each_log_is_remembered_by_itself(home: Path, clock: FixedClock) -> None
     assert witness.answer(body(7, 8)).status == 200
 
 
-def test_a_log_may_rotate_its_key_but_none_is_forgotten(home: Path, clock: FixedClock) -> None:
+def test_a_log_may_rotate_its_key(home: Path, clock: FixedClock) -> None:
+    """Both sign for a while. Once a tree was cosigned that the new key signed alone, there is no way back to the old one."""
     witness = Witness(home, clock)
     new_key = LogKey(ORIGIN, bytes([8] * 32))
     assert witness.answer(body(0, 7, key=new_key)).status == 403
+    assert witness.answer(signed_by(0, 7, LOG, new_key)).status == 200  # its line is not known yet, and ignored
     witness.add_log(new_key.vkey)
     witness.add_log(new_key.vkey)
-    assert witness.answer(body(0, 7, key=new_key)).status == 200
-    assert witness.answer(body(7, 8)).status == 200
-    assert not hasattr(witness, "remove_log")
+    assert witness.answer(signed_by(7, 8, LOG, new_key)).status == 200
+    assert witness.answer(body(8, 8, key=new_key)).status == 200  # the same tree: a question, which replaces nothing
+    assert witness.answer(body(8, 9)).status == 200
+    assert witness.answer(signed_by(9, 10, new_key, LOG)).status == 200
+    assert witness.answer(body(10, 11, key=new_key)).status == 200
+    witness.close()
+
+    again = Witness(home, clock)
+    refused = again.answer(body(11, 12))
+    assert (refused.status, refused.text) == (403, "Only a key signed the note that was replaced.\n")
+    assert again.answer(body(11, 12, key=new_key)).status == 200
     with pytest.raises(NoteFault):
-        witness.add_log(witness.vkey)
+        again.add_log(again.vkey)
 
 
 # --- what it refuses ---

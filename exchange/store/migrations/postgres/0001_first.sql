@@ -49,6 +49,10 @@ CREATE TABLE cosignature (
     log text COLLATE "C" NOT NULL, size bigint NOT NULL, witness text COLLATE "C" NOT NULL, line text NOT NULL,
     PRIMARY KEY (log, size, witness)
 );
+CREATE TABLE log_key (              -- what signs a log, by the size of its tree; no rows while it has the key it was opened with
+    log text COLLATE "C" NOT NULL, vkey text COLLATE "C" NOT NULL, since bigint NOT NULL, until bigint,
+    PRIMARY KEY (log, vkey)
+);
 
 CREATE TABLE member (
     slug text COLLATE "C" PRIMARY KEY, identity_id text NOT NULL UNIQUE, country text NOT NULL, kind text NOT NULL,

@@ -45,6 +45,10 @@ CREATE TABLE cosignature (
     log TEXT NOT NULL, size INTEGER NOT NULL, witness TEXT NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (log, size, witness)
 );
+CREATE TABLE log_key (              -- what signs a log, by the size of its tree; no rows while it has the key it was opened with
+    log TEXT NOT NULL, vkey TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,
+    PRIMARY KEY (log, vkey)
+);
 
 CREATE TABLE member (
     slug TEXT PRIMARY KEY, identity_id TEXT NOT NULL UNIQUE, country TEXT NOT NULL, kind TEXT NOT NULL,
