@@ -41,6 +41,7 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     """
     services = request.services
     asked, skip, limit, sizes = _asked(request)
+    vouch = await services.publisher.voucher()
     logs = [log for log in LOGS if may_audit(log, caller.member)]
     question(asked, logs)
     if caller.member.slug in services.audit_readers:
@@ -65,7 +66,7 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     # Before any of it leaves, in the log of the auditor's own country; what was asked about whom is in the private part.
     await services.records.read(caller, asked.question, upto, len(found.rows), words={"asked": asked.told}, **read)
     return web.Response(
-        body=seal(body, await services.publisher.voucher()),
+        body=seal(body, vouch),
         headers={hdrs.CONTENT_TYPE: JSONL, hdrs.CONTENT_LANGUAGE: language(request)},
     )
 

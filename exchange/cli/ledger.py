@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from exchange.cli import erasing, recovering
+from exchange.cli import erasing, recovering, rotating
 from exchange.cli.admin import at_hub
 from exchange.cli.output import advance, machine, plain, progress, say, spoken, table
 from exchange.cli.packing import LOGS_FOR, Packed, receipt_place, since_when, write_pack
@@ -226,7 +226,7 @@ def _witnesses(times: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {datetime.fromtimestamp(at, UTC):%H:%M:%SZ}" for name, at in sorted(times.items()))
 
 
-for one in (*recovering.COMMANDS, *erasing.COMMANDS):
+for one in (*recovering.COMMANDS, *rotating.COMMANDS, *erasing.COMMANDS):
     ledger.add_command(one)
 
 COMMANDS: tuple[click.Command, ...] = (ledger,)

@@ -112,11 +112,11 @@ class Records:
             if log == "both" and pages:
                 pub["pages"] = list(pages)
             entries.append(Entry(log, "pack.export", actor, f"log:{log}", pub))
-        return await self._write([*entries, *await self._anchors()])
+        return await self._write([*entries, *await self.anchors()])
 
     async def anchor(self) -> Done:
         """Bind what each national log is now into the log that both countries have."""
-        return await self._write(await self._anchors())
+        return await self._write(await self.anchors())
 
     async def last_time(self) -> str:
         """The time of the last entry in any log, as it stands there; "" before there is one."""
@@ -127,9 +127,10 @@ class Records:
             ]
         return max(times)
 
-    async def _anchors(self) -> list[Entry]:
+    async def anchors(self, *logs: str) -> list[Entry]:
+        """Of these logs, or of all, the entries that bind them; `both` needs none."""
         entries: list[Entry] = []
-        for log in LOGS[1:]:
+        for log in (one for one in LOGS[1:] if one in (logs or LOGS)):
             size, root = await self._newest(log)
             entries += anchored(log, size, root, secrets.token_bytes(32))
         return entries

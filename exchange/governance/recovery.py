@@ -25,6 +25,7 @@ from exchange.clock import Clock
 from exchange.errors import NotPermitted
 from exchange.governance.approvals import Approval, heard, must_be_enough
 from exchange.governance.readopting import ADOPTIONS, Readopting
+from exchange.governance.rekeying import Rekeying
 from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash
 from exchange.ledger.note import LOG_TYPE, Checkpoint, Policy, note_text, open_note
@@ -111,10 +112,12 @@ class _Told:
     """What was done to private parts: "block", or "erase" at last."""
     submitted: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """By log: ids and versions."""
+    rekeying: Rekeying = field(default_factory=Rekeying)
 
-    def read(self, data: bytes, *, lost: bool) -> None:
+    def read(self, data: bytes, index: int, *, lost: bool) -> None:
         leaf = orjson.loads(data)
         pub = leaf["pub"]
+        self.rekeying.read(leaf, index, lost=lost)
         if leaf["t"] == "key.trust":
             self.trust = pub["sha256"]
         elif leaf["t"] == "policy.approve":
@@ -210,23 +213,15 @@ class Recovery:
         given = self._approved(plan, approvals, trust)
         adopted = Readopting(documents, self._told.approvals).rows(await self._store.agreement(), self._told.adoptions)
         changes = [*new_trust, *adopted, *await self._narrowed(), *await self._hidden()]
-        changes += self._told.statements
+        changes += [*self._told.statements, *self._told.rekeying.turns()]
         sizes = " ".join(f"{gap.log}={gap.since}" for gap in plan)
         await self._store.recovering(f"{RECOVERING} {sizes}")
         for gap in plan:
             await self._put_back(gap)
         lost = {gap.log: await self._bodiless(gap.log) for gap in plan}
-        acts = tuple(
-            Entry(
-                gap.log, "log.recover", "hub:puente:acct:operator", f"log:{gap.log}",
-                {
-                    "log": gap.log, "from": gap.since, "size": gap.checkpoint.size, "root": gap.checkpoint.root.hex(),
-                    "approvals": given[gap.log], "lost": len(lost[gap.log]),
-                },
-            )
-            for gap in plan
-            if gap.log in given
-        )  # fmt: skip
+        acts = [
+            entry for gap in plan if gap.log in given for entry in _restored(gap, given[gap.log], len(lost[gap.log]))
+        ]
         rules = await RuleBook(self._store, self._clock).current()
         act = Act(
             str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp, rules.log_of))), changes=tuple(changes),
@@ -267,10 +262,10 @@ class Recovery:
         digests: list[bytes] = []
         try:
             async for bundle in entries(self._source, log, checkpoint, tree.size):
+                for index, data in enumerate(bundle, frontier.size):
+                    self._told.read(data, index, lost=True)
                 frontier = _walk(frontier, bundle, roots)
                 digests.append(_digest(bundle))
-                for data in bundle:
-                    self._told.read(data, lost=True)
                 self._progress(log, frontier.size, checkpoint.size)
         except (SourceFault, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise await self._not_the_log(log, checkpoint, f" ({fault})") from None
@@ -294,7 +289,7 @@ class Recovery:
             leaves = await self._store.leaves(log, start, min(size, start + _LEAVES))
             for index, data in enumerate(leaves, start):
                 if log == "both" or index >= since:
-                    self._told.read(data, lost=index >= since)
+                    self._told.read(data, index, lost=index >= since)
             frontier = _walk(frontier, leaves, roots)
         return frontier
 
@@ -427,6 +422,18 @@ class Recovery:
             if all(held.version != version for held in await self._store.held(object_id)):
                 lost.append((object_id, version))
         return lost
+
+
+def _restored(gap: Gap, approvals: list[str], lost: int) -> tuple[Entry, Entry]:
+    """What became of the log; and that an operator did it, as any privileged act is told. Each in that log alone: how much came
+    back of one country's is not for the other."""
+    pub = {"log": gap.log, "size": gap.checkpoint.size, "root": gap.checkpoint.root.hex(), "approvals": approvals}
+    operator, on = "hub:puente:acct:operator", f"log:{gap.log}"
+    leaves = gap.checkpoint.size - gap.since if gap.lost else 0
+    return (
+        Entry(gap.log, "log.recover", operator, on, {**pub, "from": gap.since, "lost": lost}),
+        Entry(gap.log, "admin", operator, on, {"command": "restore", "leaves": leaves, "lost": lost}),
+    )
 
 
 def _walk(frontier: Frontier, leaves: Sequence[bytes], roots: dict[int, bytes]) -> Frontier:

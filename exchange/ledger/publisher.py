@@ -17,7 +17,7 @@ import structlog
 
 from certs.jcs import load
 from exchange.clock import Clock
-from exchange.errors import LedgerFault
+from exchange.errors import LedgerFault, Unavailable
 from exchange.ledger.entry import LEAF_LIMIT_BYTES, LOGS
 from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, note_text
@@ -174,8 +174,15 @@ class Publisher:
 
     async def voucher(self) -> Callable[[str], bytes]:
         """Makes notes by the keys of `both` over texts that nobody can take for anything that a log says in its turn. It raises
-        ValueError for one that can; this raises LedgerFault (`log-key-missing`)."""
-        keys = await self.signing.signers("both", (await self._tree("both")).size)
+        ValueError for one that can; this raises Unavailable where this process lacks a key."""
+        try:
+            keys = await self.signing.signers("both", (await self._tree("both")).size)
+        except LedgerFault:
+            raise Unavailable(
+                "This process of the hub lacks a key of its log, so it cannot sign the answer. Try again.",
+                "A este proceso del centro le falta una llave de su registro, por lo que no puede firmar la respuesta. Intente de nuevo.",
+                code="log-key-missing",
+            ) from None
 
         def vouch(body: str) -> bytes:
             if body.partition("\n")[0] in (HEADER, *self.origins.values()):

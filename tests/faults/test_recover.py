@@ -32,12 +32,14 @@ from exchange.ledger.sources import Folder, Mirrors, Source
 from exchange.model.member import Status
 from exchange.model.statement import Kind
 from exchange.rules import Caller
-from exchange.store.contract import Act, Opening, Record, TreeRow
+from exchange.store.contract import Act, LogKeyRow, Opening, Record, TreeRow
 from exchange.times import as_text
 from exchange.web.services import Services
 from tests.agreeing import overlay, tightening
 from tests.faults.crash import Crash
 from tests.fscking import fsck
+from tests.rotating import desk as turning
+from tests.rotating import new_key, trust
 from tests.world import Founded, found
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,6 +61,8 @@ class Day:
     """The object that was erased with it."""
     documents: Sequence[bytes]
     """Of the overlays that came into force that day."""
+    signing: dict[str, list[LogKeyRow]]
+    """Which keys signed which log."""
 
     async def restore(self) -> None:
         await replace_database(self.founded, self.backup)
@@ -133,7 +137,7 @@ def report(founded: Founded, slug: str, *members: str) -> dict[str, Any]:
     base = founded.indicator(slug)
     kept = ("spec_version", "created_by_ref", "created", "modified", "name", "object_marking_refs")
     return founded.sign(slug, {name: base[name] for name in kept if name in base} | {
-        "type": "report", "id": base["id"].replace("indicator", "report"), "published": base["created"], "object_refs": members,
+        "type": "report", "id": base["id"].replace("indicator", "report"), "published": base["valid_from"], "object_refs": members,
     })  # fmt: skip
 
 
@@ -190,6 +194,9 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
             given = await state(services, founded, "consent.grant", members=["mx-ciber"])
             await cosign(services)
         backup = await back_up(founded)
+        keys = {log: new_key(founded, log) for log in ("both", "mx")}
+        for log, key in keys.items():
+            trust(founded, key, [name for name in founded.witnesses if log in ("both", name[:2])])
         async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
             await submit(services, founded, "us-cyber", 300)
             await submit(services, founded, "mx-ciber", 2)
@@ -209,10 +216,15 @@ async def day(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]
             await state(services, founded, "consent.withdraw", about=given)
             await state(services, founded, "consent.grant", members=["mx-marina"])
             documents = await overlays(services, founded)
+            for log, key in keys.items():
+                await turning(services).begin(OPERATOR, log, key.vkey)
             await cosign(services)
+            await turning(services).finish(OPERATOR, "both")
+            await cosign(services)
+            signing = {log: await services.store.log_keys(log) for log in LOGS}
             await write_copy(root / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
             trees = await services.store.trees()
-        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased, gone, documents)
+        yield Day(founded, backup, root / "copy", trees, deleted, kept, erased, gone, documents, signing)
 
 
 async def halted(founded: Founded, code: str) -> None:
@@ -256,7 +268,7 @@ async def test_a_recovery_that_was_interrupted_goes_on_where_it_was(day: Day) ->
     assert len(done.lost) == 302
     trees = await store.trees()
     for log, tree in day.trees.items():
-        assert trees[log].size == tree.size + (2 if log == "us" else 1)
+        assert trees[log].size == tree.size + (3 if log == "us" else 2)
     await store.close()
 
 
@@ -369,11 +381,14 @@ async def test_a_restored_backup_stays_halted_until_both_countries_had_it_put_ba
     assert len(done.lost) == 302, "their leaves are back, their bytes are not"
     trees = await store.trees()
     for log, tree in day.trees.items():
-        told, *others = [orjson.loads(one) for one in await store.leaves(log, tree.size, trees[log].size)]
+        told, act, *others = [orjson.loads(one) for one in await store.leaves(log, tree.size, trees[log].size)]
         assert told["t"] == "log.recover" and told["pub"]["root"] == tree.root.hex(), "and one leaf says how"
         assert len(told["pub"]["approvals"]) == (4 if log == "both" else 2)
+        lost = told["pub"]["lost"]
+        assert (act["t"], act["pub"]) == ("admin", {"command": "restore", "leaves": done.leaves[log], "lost": lost})
         moved = [(one["t"], one["pub"]["cause"]) for one in others]
         assert moved == ([("publish", "ends")] if log == "us" else []), "what referred to what goes again"
+    assert {log: await store.log_keys(log) for log in LOGS} == day.signing, "and the keys that sign are those of then"
     await store.close()
 
     # It starts, signs nothing twice, and what was taken from somebody stays taken.

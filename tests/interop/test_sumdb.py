@@ -13,10 +13,16 @@ from pathlib import Path
 import pytest
 
 from exchange.cli.ledger import read_policies
+from exchange.cli.packing import write_pack
+from exchange.cli.setup import OPERATOR, WITNESSES
+from exchange.hub import working
 from exchange.ledger import merkle
 from exchange.ledger.audit import verify_copy
+from exchange.ledger.signing import KeyFiles
 from tests.packs import Packs, reseal
+from tests.rotating import desk, new_key, trust
 from tests.unit.test_merkle import LARGEST, LEAVES, READ, ROOTS
+from tests.world import found
 
 SOURCE = Path(__file__).with_name("sumdb")
 MODULES = Path("/usr/share/gocode")
@@ -152,6 +158,36 @@ def test_another_policy_is_not_satisfied(verifier: Verifier, packs: Packs, tmp_p
     policy = Path(shutil.copytree(packs.policy_for("us"), tmp_path / "policy"))
     (policy / "both").write_text((packs.policy / "mx").read_text())
     assert verifier("pack", policy, packs.of("us")).returncode == 1
+
+
+async def test_packs_of_a_log_whose_key_is_replaced_are_accepted(verifier: Verifier, tmp_path: Path) -> None:
+    """Notes that two keys of the log signed, under policies that list either or both; and what comes after."""
+    async with found(tmp_path / "home") as founded:
+        old, new = KeyFiles(founded.settings.keys).main("both"), new_key(founded, "both")
+        trust(founded, new, WITNESSES)
+        policies = {name: tmp_path / name for name in ("old", "new", "two")}
+        for name, gone in (("old", new), ("new", old), ("two", None)):
+            shutil.copytree(founded.settings.witness_policy, policies[name])
+            (policies[name] / "mx").unlink()
+            text = (policies[name] / "both").read_text()
+            (policies[name] / "both").write_text(text.replace(f"log {gone.vkey}\n", "") if gone else text)
+        async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+            for step in ("both", "alone"):
+                if step == "both":
+                    await desk(services).begin(OPERATOR, "both", new.vkey)
+                else:
+                    await desk(services).finish(OPERATOR, "both")
+                await services.records.anchor()
+                await services.publisher.publish_once()
+                await services.publisher.witness_round()
+                await write_pack(services, tmp_path / step, "us", None, [])
+    for pack, name, accepted in (
+        ("both", "old", True), ("both", "new", True), ("both", "two", True),
+        ("alone", "old", False), ("alone", "new", True), ("alone", "two", True),
+    ):  # fmt: skip
+        ran = verifier("pack", policies[name], tmp_path / pack)
+        assert (ran.returncode == 0) == accepted, (pack, name, ran.stdout)
+        assert verify_copy(tmp_path / pack, read_policies(policies[name])).ok == accepted, (pack, name)
 
 
 # --- proofs ---
