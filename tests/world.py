@@ -45,6 +45,8 @@ class Founded:
     members: dict[str, Member]
     tokens: dict[str, str]
     collections: dict[str, str]
+    witnesses: dict[str, Witness]
+    """As they run."""
 
     @property
     def root(self) -> str:
@@ -152,9 +154,9 @@ async def found(
     home = setup.create(directory, clock)
     _valid_today(home)
     async with contextlib.AsyncExitStack() as stack:
-        urls = {}
+        urls, witnesses = {}, {}
         for name in setup.WITNESSES:
-            witness = Witness(home.witness(name), clock)
+            witness = witnesses[name] = Witness(home.witness(name), clock)
             stack.callback(witness.close)
             runner = await serve(witness, witnesses_at, 0)
             stack.push_async_callback(runner.cleanup)
@@ -172,7 +174,7 @@ async def found(
                 _, tokens[slug] = await services.governance.create_token(setup.OPERATOR, slug, days=30)
             rules = await services.rulebook.current()
         collections = {one.alias: one.id for one in rules.registry.collections}
-        yield Founded(home, settings, clock, members, tokens, collections)
+        yield Founded(home, settings, clock, members, tokens, collections, witnesses)
 
 
 @contextlib.asynccontextmanager

@@ -45,7 +45,7 @@ _ADOPTION: Schema = {
     "sha256": _TEXT,
     "prev_sha256": {"type": ["string", "null"]},
     "impact_sha256": _TEXT,
-    "cause": {"enum": ["activate", "tighten", "lift", "lapse", "expire"]},
+    "cause": {"enum": ["activate", "tighten", "lift", "lapse", "expire", "abandon"]},
     "state": {"enum": ["active", "superseded"]},
     "adopted": _TIME,
     "effective_from": _TIME,

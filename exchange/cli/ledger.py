@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from exchange.fsck.logs import Mark
 from exchange.hub import open_scan, witness_policies
 from exchange.ledger.audit import verify_copy, verify_receipt_file
 from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import separate
 from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors
 from exchange.settings import Settings
@@ -123,7 +124,8 @@ def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> N
             bar.label = log
             advance(bar, done, size)
 
-        report = verify_copy(directory, read_policies(policy), _kept(kept), tell)
+        policies = read_policies(policy)
+    report = verify_copy(directory, policies, _kept(kept, policies), tell)
     if as_json:
         machine({
             "ok": report.ok,
@@ -210,16 +212,15 @@ async def _checked(settings: Settings) -> Checked:
 
 
 def read_policies(directory: Path) -> dict[str, Policy]:
-    """The witness policies of the logs that the directory has files for."""
-    return {log: Policy.parse((directory / log).read_text()) for log in LOGS if (directory / log).exists()}
+    """The witness policies of the logs that the directory has files for, of each generation."""
+    return separate({log: Policy.parse((directory / log).read_text()) for log in LOGS if (directory / log).exists()})
 
 
-def _kept(directory: Path | None) -> dict[str, bytes] | None:
+def _kept(directory: Path | None, logs: Iterable[str]) -> dict[str, bytes] | None:
     if directory is None:
         return None
-    return {
-        log: (directory / log / "checkpoint").read_bytes() for log in LOGS if (directory / log / "checkpoint").exists()
-    }
+    paths = {log: directory / log / "checkpoint" for log in logs}
+    return {log: path.read_bytes() for log, path in paths.items() if path.exists()}
 
 
 def _witnesses(times: Mapping[str, int]) -> str:

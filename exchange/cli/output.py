@@ -46,7 +46,7 @@ COLUMNS = {
 
 WORDS = {
     "gained": "gana", "lost": "pierde", "changed": "cambia", "draft": "proyecto", "scheduled": "programado",
-    "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia",
+    "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia", "abandon": "renovada tras cerrar un registro",
     "permit": "permite", "deny": "deniega", "forbid": "prohíbe", "builtin": "incorporada", "ceiling": "techo",
     "agreement": "acuerdo", "version": "versión", "sha256": "sha256", "effective_from": "en vigor desde", "expires": "vence",
     "tightened_by": "restringido por",

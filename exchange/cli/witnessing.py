@@ -14,6 +14,7 @@ from exchange.cli.output import listing, machine, say, table
 from exchange.cli.words import a_folder, argument, as_json, group, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import NotFound
+from exchange.ledger.generations import of_origin
 from exchange.ledger.mirror import Copy
 from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.opened import Page
@@ -151,7 +152,7 @@ class _MirrorCopy:
     def __init__(self, directory: Path, state: State) -> None:
         self._copies = {log: Copy(directory / MIRROR, log) for log in state.logs}
         self._notes = {log: one.note for log, one in state.logs.items() if one.note is not None}
-        self._origins = {origin.rpartition("/")[2]: origin for origin in self._notes}
+        self._origins = {of_origin(origin): origin for origin in self._notes}
 
     async def logs(self) -> Sequence[str]:
         return list(self._origins)

@@ -14,6 +14,7 @@ import orjson
 from exchange.fsck.findings import Findings, Progress
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.entry import commitment
+from exchange.ledger.generations import kind
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root
 from exchange.ledger.note import Checkpoint, NoteFault, Policy, cosigned_by, open_note
 from exchange.ledger.tiles import HASH_BYTES, WIDTH
@@ -175,8 +176,8 @@ class LogCheck:
             wrong = next(
                 (name for name in ("t", "time", "req", "actor", "on") if not isinstance(leaf.get(name), str)), None
             )
-        if wrong is None and (leaf.get("log") != self.log or not isinstance(leaf.get("pub"), dict)):
-            wrong = "log" if leaf.get("log") != self.log else "pub"
+        if wrong is None and (leaf.get("log") != kind(self.log) or not isinstance(leaf.get("pub"), dict)):
+            wrong = "log" if leaf.get("log") != kind(self.log) else "pub"
         if wrong is not None:
             self.findings.add("leaf-form", "leaf", f"{self.log}/{index}", wrong)
             return None
@@ -187,7 +188,7 @@ class LogCheck:
         if not isinstance(seq, int) or seq <= self._seq:
             self._orders.append((index, "seq"))
         else:
-            self._seq = seq if self.log != "both" else 0
+            self._seq = seq if kind(self.log) != "both" else 0
         del self._orders[100:]
         return leaf  # type: ignore[no-any-return]
 

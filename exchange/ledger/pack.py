@@ -25,6 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from exchange.ledger.generations import stem
 from exchange.ledger.merkle import HashReader, consistency_proof, inclusion_proof, leaf_hash, root
 from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.opened import Page, opening_line, openings_path, page_line, pages_path
@@ -180,8 +181,8 @@ class _Writer:
         """Prove a leaf under the copied checkpoint."""
         size = _checkpoint(note).size
         proof = inclusion_proof(index, size, self._reader(log, size))
-        self.file(f"receipts/{log}-{index}.tlog-proof", Receipt(index, tuple(proof), note).encode())
-        self.file(f"receipts/{log}-{index}.leaf", leaf)
+        self.file(f"receipts/{stem(log)}-{index}.tlog-proof", Receipt(index, tuple(proof), note).encode())
+        self.file(f"receipts/{stem(log)}-{index}.leaf", leaf)
 
     def _reader(self, log: str, size: int) -> HashReader:
         """The hashes as the tiles in the copy have them."""

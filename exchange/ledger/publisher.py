@@ -18,7 +18,8 @@ import structlog
 from certs.jcs import load
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
-from exchange.ledger.entry import LEAF_LIMIT_BYTES, LOGS
+from exchange.ledger.entry import LEAF_LIMIT_BYTES
+from exchange.ledger.generations import current, stem
 from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, note_text, open_note
 from exchange.ledger.receipt import Receipt
@@ -55,15 +56,21 @@ class Anchors:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    def _path(self, log: str, suffix: str) -> Path:
+        return self._directory / f"{stem(log)}{suffix}"
+
+    def there(self, log: str) -> bool:
+        return self._path(log, ".json").exists()
+
     def create(self, log: str) -> None:
-        path = self._directory / f"{log}.json"
-        if path.exists():
+        path = self._path(log, ".json")
+        if self.there(log):
             raise LedgerFault("anchor-exists", f"{path.name} is there already")
         self.write(log, Anchor(0, b""))
 
     def read(self, log: str) -> Anchor:
         try:
-            value = load((self._directory / f"{log}.json").read_bytes(), max_bytes=4096)
+            value = load(self._path(log, ".json").read_bytes(), max_bytes=4096)
             if not isinstance(value, dict):
                 raise TypeError("not an object")
             return Anchor(int(value["size"]), bytes.fromhex(value["root"]))
@@ -72,7 +79,7 @@ class Anchors:
 
     def write(self, log: str, anchor: Anchor) -> None:
         """Durable before it returns: temporary file, fsync, rename, fsync of the directory."""
-        path = self._directory / f"{log}.json"
+        path = self._path(log, ".json")
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
             file.write(orjson.dumps({"size": anchor.size, "root": anchor.root.hex()}))
@@ -92,7 +99,7 @@ class Anchors:
         The kernel gives the turn of a killed process to the next one.
         """
         try:
-            lock = os.open(self._directory / f"{log}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = os.open(self._path(log, ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LedgerFault("anchor-missing", f"the anchors of log {log} cannot be locked: {error}") from None
         try:
@@ -135,7 +142,9 @@ class Publishing:
     """What the publisher signs with and whom it asks."""
 
     keys: Mapping[str, LogKey]
+    """Of the logs that are open."""
     policies: Mapping[str, Policy]
+    """Of every generation (generations.py)."""
     anchors: Anchors
     witnesses: Mapping[str, str]
     """Witness name to submission prefix."""
@@ -153,7 +162,7 @@ class Publisher:
         self._clock = clock
         self._with = publishing
         self._committed = committed
-        self._frontiers: dict[str, Frontier] = {log: Frontier(0, ()) for log in LOGS}
+        self._frontiers: dict[str, Frontier] = {log: Frontier(0, ()) for log in publishing.keys}
         self._wake_witnesses = asyncio.Event()
         self._cosigned = asyncio.Condition()
         self.halted: str | None = None
@@ -165,13 +174,14 @@ class Publisher:
 
     @property
     def origins(self) -> dict[str, str]:
-        return {log: key.name for log, key in self._with.keys.items()}
+        """Of every generation."""
+        return {log: policy.logs[0].name for log, policy in self._with.policies.items()}
 
     def vouch(self, body: str) -> bytes:
         """A note by the key of `both` over a text that nobody can take for a checkpoint. Raises ValueError for one that can."""
         if body.partition("\n")[0] in self.origins.values():
             raise ValueError("a checkpoint is signed in its turn only")
-        return self._with.keys["both"].sign(body)
+        return self._with.keys[current(self._with.keys)["both"]].sign(body)
 
     def policy(self, log: str) -> Policy:
         """Whose cosignatures make a checkpoint of the log count."""
@@ -188,10 +198,17 @@ class Publisher:
         gives no answer is no objection, but the log says so; a country that gives none keeps the border closed.
 
         What is wrong is kept by halting: a witness that showed it might not answer at the next start. An anchor that is not there
-        may be on a volume that is not mounted: then this start fails, and no more.
+        may be on a volume that is not mounted: then this start fails, and no more. So it does where the database and the keys are of
+        different generations.
         """
+        if not await self._is_of_now():
+            raise LedgerFault(
+                "log-generation",
+                f"the open logs of this database are not those of the witness policies ({', '.join(self._with.keys)}): a log was"
+                " closed for ever, or a backup is from before that",
+            )
         seen = await self.rounds.recall() if ask_witnesses else {}
-        for log in LOGS:
+        for log in self._with.keys:
             async with self._with.anchors.turn(log):
                 claims = [*await self._own_claims(log), *seen.get(log, ())]
                 try:
@@ -211,8 +228,9 @@ class Publisher:
         if ahead <= CLOCK_AHEAD_SECONDS or self.halted is not None:
             return
         witnessed_us = self._clock.now_us() - int(ahead * 1_000_000)
-        size = (await self._tree("both")).size
-        for data in await self._store.leaves("both", max(size - 1, 0), size):
+        both = current(self._with.keys)["both"]
+        size = (await self._tree(both)).size
+        for data in await self._store.leaves(both, max(size - 1, 0), size):
             if (
                 parse_us(load(data, max_bytes=LEAF_LIMIT_BYTES)["time"])
                 > witnessed_us + CLOCK_AHEAD_SECONDS * 1_000_000
@@ -249,7 +267,7 @@ class Publisher:
         if self.halted is not None:
             return
         try:
-            for log in LOGS:
+            for log in self._with.keys:
                 await self._publish(log)
         except LedgerFault as fault:
             await self._halt(fault)
@@ -259,6 +277,11 @@ class Publisher:
             state = (await self._store.epochs()).state
             if state not in WRITABLE:
                 self.halted = state  # another process halted the log, or this one before it was started again
+                return
+            if (await self._tree(log)).closed:
+                self.halted = (
+                    "log-closed"  # while this process slept: it is never signed again, and the hub goes on without it
+                )
                 return
             # What was signed is read before what is committed: a publisher of another machine, with anchors and turns of its
             # own, may sign more in between, never less.
@@ -279,6 +302,10 @@ class Publisher:
 
     async def _tree(self, log: str) -> TreeRow:
         return (await self._store.trees())[log]
+
+    async def _is_of_now(self) -> bool:
+        """Whether the logs that are open are those that there are keys for."""
+        return {log for log, tree in (await self._store.trees()).items() if not tree.closed} == self._with.keys.keys()
 
     def _signed(self, log: str, note: bytes) -> Checkpoint | None:
         """What this log once said, if the note bears its signature."""
@@ -331,7 +358,8 @@ class Publisher:
     async def _halt(self, fault: LedgerFault) -> None:
         self.halted = fault.code
         _log.critical("ledger halted", code=fault.code, reason=str(fault))
-        await self._store.halt(fault.code)
+        if await self._is_of_now():  # what became of a log that was closed meanwhile must not halt those who go on
+            await self._store.halt(fault.code)
 
     async def witness_round(self) -> None:
         """Have the newest checkpoints cosigned, and see whether a country's witnesses are silent."""

@@ -28,7 +28,8 @@ from exchange.ledger.asking import (
     add_entries,
     newest_checkpoint,
 )
-from exchange.ledger.entry import HUB, LOGS, Entry
+from exchange.ledger.entry import HUB, Entry
+from exchange.ledger.generations import current, kind
 from exchange.ledger.merkle import HashReader, consistency_proof, root_at
 from exchange.ledger.mirror import Piece
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
@@ -101,9 +102,9 @@ class Rounds:
 
     async def recall(self) -> dict[str, list[Claim]]:
         """What the witnesses remember of each log. A machine restored together with its anchors learns here what it lost."""
-        claims: dict[str, list[Claim]] = {log: [] for log in LOGS}
+        claims: dict[str, list[Claim]] = {log: [] for log in self._with.keys}
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
-            for log in LOGS:
+            for log in self._with.keys:
                 for name in self._witnesses_of(log):
                     tasks.create_task(self._recall(session, log, name, claims[log]))
         return claims
@@ -122,7 +123,7 @@ class Rounds:
                 return
             claims.append(Claim(seen.size, seen.root, f"witness {name}"))
             self._sizes[log, name] = seen.size
-        if log == "both":
+        if kind(log) == "both":
             self._answered.add(name)
 
     def _signed(self, log: str, note: bytes) -> Checkpoint | None:
@@ -148,14 +149,16 @@ class Rounds:
         )  # once: who was not asked because there was time is not silent because it ran out meanwhile
         refresh_s = now_s - int(self._with.silence_seconds * 2 / 3)
         async with aiohttp.ClientSession() as session:
-            for log in LOGS:
+            for log in self._with.keys:
                 row = await self._store.checkpoint(log)
                 if row is None:
                     continue
                 held = self._times(log, row)
                 for name in held:
                     self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
-                if log == "both":  # what another process of this hub was answered since we began is an answer to us
+                if (
+                    kind(log) == "both"
+                ):  # what another process of this hub was answered since we began is an answer to us
                     self._answered.update(name for name, time_s in held.items() if time_s > self._began_s)
                 async with asyncio.TaskGroup() as tasks:
                     for name in self._witnesses_of(log):
@@ -197,7 +200,7 @@ class Rounds:
             time_s = self._times(log, replace(row, cosignatures=((name, line),)))[name]
             self._ahead[name] = self._clock.now_us() / 1_000_000 - time_s
             self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
-            if log == "both":
+            if kind(log) == "both":
                 self._answered.add(name)
         elif isinstance(answer, Behind):
             if answer.size <= (await self._store.trees())[log].size:
@@ -320,8 +323,8 @@ class Rounds:
 
     async def _judge(self, now_s: int) -> None:
         state = (await self._store.epochs()).state
-        row = await self.newest("both")
-        times = self._times("both", row) if row is not None else {}
+        row = await self.newest(self._both)
+        times = self._times(self._both, row) if row is not None else {}
         since_s = now_s - int(self._with.silence_seconds)
         heard = {name for name, time_s in times.items() if time_s >= since_s}
         fresh = self._policy.satisfied(heard)
@@ -331,12 +334,16 @@ class Rounds:
             await self._pass(DEGRADED, OPEN, ())
 
     async def _heard_lately(self, since_s: int) -> set[str]:
-        last = await self._store.checkpoint("both")
-        return {name for name, time_s in self._times("both", last).items() if time_s >= since_s} if last else set()
+        last = await self._store.checkpoint(self._both)
+        return {name for name, time_s in self._times(self._both, last).items() if time_s >= since_s} if last else set()
+
+    @property
+    def _both(self) -> str:
+        return current(self._with.keys)["both"]
 
     @property
     def _policy(self) -> Policy:
-        return self._with.policies["both"]
+        return self._with.policies[self._both]
 
     def _lacking(self, names: set[str]) -> tuple[str, ...]:
         """The members of the quorum, which are countries, that these witnesses do not speak for."""
@@ -345,8 +352,8 @@ class Rounds:
         return tuple(one for one in members if not replace(self._policy, quorum=one).satisfied(names))
 
     async def _pass(self, old: str, new: str, silent: tuple[str, ...]) -> None:
-        row = await self.newest("both")
-        since_s = max(self._times("both", row).values(), default=0) if row is not None else self._began_s
+        row = await self.newest(self._both)
+        since_s = max(self._times(self._both, row).values(), default=0) if row is not None else self._began_s
         release = "domestic" if new == DEGRADED else "all"
         pub = {"countries": list(silent), "since": as_text(since_s * 1_000_000), "release": release}
         entry = Entry("both", "log.degraded", HUB, "hub", pub)

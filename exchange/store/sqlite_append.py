@@ -55,10 +55,14 @@ _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 
 
 def extend(
-    db: sqlite3.Connection, batch: Sequence[Act], now_us: int, until_us: int | None = None
+    db: sqlite3.Connection,
+    batch: Sequence[Act],
+    now_us: int,
+    until_us: int | None = None,
+    logs: frozenset[str] | None = None,
 ) -> list[Done | Exception]:
     """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
-    transaction = _Transaction(db, now_us, until_us)
+    transaction = _Transaction(db, now_us, until_us, logs)
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
@@ -95,7 +99,7 @@ def extend(
 class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
-    def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None) -> None:
+    def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None, logs: frozenset[str] | None) -> None:
         self.db = db
         row = db.execute(
             "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head"
@@ -118,7 +122,7 @@ class _Transaction:
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)
-        self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
+        self.leaves = Leaves(db.execute("SELECT log, size, frontier, before FROM tree WHERE closed = 0"), seq, logs)
 
     def mark(self) -> _Mark:
         return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
@@ -199,7 +203,7 @@ class _Transaction:
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
-        if row.number != self.agreement + 1:
+        if not row.follows(self.agreement):
             raise Outdated
         self.db.execute(
             "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause)"
