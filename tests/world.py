@@ -186,6 +186,13 @@ async def make_world(
         founded = await stack.enter_async_context(found(directory, clock=clock, **knobs))
         if not notices:
             (founded.settings.keys / "notice.key").unlink()
+        yield await stack.enter_async_context(opened(founded))
+
+
+@contextlib.asynccontextmanager
+async def opened(founded: Founded) -> AsyncIterator[World]:
+    """Its hub running until the block ends, and somebody who can ask it."""
+    async with contextlib.AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running(founded.settings, founded.clock))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(

@@ -84,11 +84,12 @@ class Superseded:
         self._checked = 0
 
     def take(self, fact: Fact) -> Iterator[Row]:
-        if fact.t in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
+        again = fact.t == "log.close" and fact.kind == "both"
+        if again or fact.t in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             self._activate(fact)
         elif fact.t == "release":
             self._checked += 1
-            certain = self._in_force if fact.log == "both" or fact.time > self._since else self._before
+            certain = self._in_force if fact.kind == "both" or fact.time > self._since else self._before
             if fact.agreement < certain:
                 yield Row.of(fact, {"agreement": fact.pol, "in force": str(certain), "activated": self._since,
                                     "kind": fact.text("kind"), "objects": fact.text("count")})  # fmt: skip

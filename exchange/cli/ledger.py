@@ -130,7 +130,8 @@ def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> N
         machine({
             "ok": report.ok,
             "findings": [{"file": one.file, "entry": one.entry, "code": one.code, "text": one.en} for one in report.findings],
-            "logs": [{"log": log.name, "size": log.size, "root": log.root.hex(), "cosigned": dict(log.cosigned)} for log in report.logs],
+            "logs": [{"log": log.name, "size": log.size, "root": log.root.hex(), "cosigned": dict(log.cosigned)}
+                     | ({} if log.closed is None else {"closed": True, "lost": log.closed.lost}) for log in report.logs],
         })  # fmt: skip
     else:
         rows = [
@@ -138,6 +139,14 @@ def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> N
             for log in report.logs
         ]
         table(("log", "entries", "root", "cosigned by", "last entry"), rows)
+        for log in report.logs:
+            if log.closed is not None:
+                say(
+                    f"{log.name} is closed for ever: {log.closed.held} entries are left, {log.closed.lost} are lost, and what those did"
+                    " is unknown.",
+                    f"{log.name} está cerrado para siempre: quedan {log.closed.held} asientos, se perdieron {log.closed.lost} y se"
+                    " desconoce lo que estos hicieron.",
+                )
         for one in report.findings:
             say(f"✗ {one.file}: {one.code}: {one.en}", f"✗ {one.file}: {one.code}: {one.es}")
         if report.ok:

@@ -160,6 +160,9 @@ class _MirrorCopy:
     async def note(self, log: str) -> bytes:
         return self._notes[self._origins[log]]
 
+    async def held(self, log: str) -> int | None:
+        return None
+
     async def past(self, log: str) -> Past:
         return Past()  # it remembers one checkpoint
 

@@ -134,7 +134,7 @@ def _closed(findings: Findings, logs: Mapping[str, LogCheck], leaf: Mapping[str,
     here = logs[last].frontier
     if (here.size, here.root()) != (found.held, found.held_root) and not findings.told("tree", last):
         findings.add("log-closing", "tree", last, f"{log}/0")
-    return found.held + int(leaf["pub"].get("lost", 0))
+    return found.held + found.lost
 
 
 async def _head(

@@ -84,6 +84,7 @@ class Closing:
     """The last that was cosigned."""
     held: int
     held_root: bytes
+    lost: int
 
     @classmethod
     def read(cls, leaf: Mapping[str, Any], origin: str, before: Policy) -> Self:
@@ -93,9 +94,14 @@ class Closing:
             pub = leaf["pub"]
             checkpoint = before.check(pub["note"].encode()).checkpoint
             said = Checkpoint(pub["origin"], pub["size"], bytes.fromhex(pub["root"]))
-            if leaf["t"] != "log.close" or pub["next"] != origin or said != checkpoint or not 0 <= pub["held"] < 2**53:
+            if (
+                leaf["t"] != "log.close"
+                or pub["next"] != origin
+                or said != checkpoint
+                or min(pub["held"], pub["lost"]) < 0
+            ):
                 raise ValueError("it does not say so")
-            return cls(checkpoint, pub["held"], bytes.fromhex(pub["held_root"]))
+            return cls(checkpoint, pub["held"], bytes.fromhex(pub["held_root"]), pub["lost"])
         except (KeyError, TypeError, ValueError, AttributeError) as fault:
             raise NoteFault(
                 "generation-unfounded",

@@ -15,6 +15,8 @@ What is done, in this order / Qué se hace, en este orden:
   1. MANIFEST: is each file what it was when it was written? (Accidents only: a forger would write another.)
   2. <log>/checkpoint: signed by the log, cosigned by the quorum of your policy (c2sp.org/tlog-cosignature, tlog-policy).
   3. Every entry is hashed again; entries and hash tiles must lead to the root that was signed (RFC 6962, 2.1).
+     A log that was closed for ever goes on as <log>/2: its first entry has the last checkpoint of the other, cosigned, and
+     says how many entries are left; those of the other must lead to what it says.
   4. The checkpoint that you kept, and every earlier one in the copy, must be a beginning of the same log.
   5. What commitments were opened to is what was committed to; lists of objects fit the entries they are of; receipts prove
      what they say (c2sp.org/tlog-proof).
@@ -196,7 +198,8 @@ def signed_by(line: str) -> tuple[tuple[str, bytes], bytes]:
 class Policy:
     """Whose signatures make a checkpoint count: the log's, and a quorum of witnesses."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, origin: str = "") -> None:
+        """Of all logs that the file lists, or of one of them."""
         self.logs: list[Key] = []
         self.witnesses: dict[str, Key] = {}
         self.groups: dict[str, tuple[int, list[str]]] = {}
@@ -206,6 +209,8 @@ class Policy:
             words = line.split()
             if words and not words[0].startswith("#"):
                 self._read(words, line)
+        self.origins = list(dict.fromkeys(key.name for key in self.logs))
+        self.logs = [key for key in self.logs if origin in ("", key.name)]
         if not self.quorum or not self.logs:
             fault("The policy names no log or no quorum.", "La política no nombra registro o quórum.")
 
@@ -369,6 +374,49 @@ def unbundle(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
+# --- generations: a log that was closed for ever goes on as the next, `both` as `both/2`, under an origin of its own ---
+
+
+def kind(log: str) -> str:
+    return log.partition("/")[0]
+
+
+def neighbour(log: str, by: int) -> str:
+    number = int(log.partition("/")[2] or 1) + by
+    return kind(log) if number == 1 else f"{kind(log)}/{number}"
+
+
+def separate(texts: dict[str, str]) -> dict[str, Policy]:
+    """By log: a policy lists the keys of all generations, the oldest first."""
+    found = {}
+    for log, text in texts.items():
+        for place, origin in enumerate(Policy(text).origins):
+            found[neighbour(log, place)] = Policy(text, origin)
+    return found
+
+
+class Closing:
+    """What the first entry of a generation says of the one before: the last checkpoint, and how much is left."""
+
+    def __init__(self, leaf: dict[str, Any], origin: str, before: Policy) -> None:
+        public = leaf.get("pub", {})
+        self.checkpoint = before.check(str(public.get("note")).encode())
+        said = (public.get("origin"), public.get("size"), public.get("root"))
+        one = self.checkpoint
+        if (leaf.get("t"), public.get("next"), *said) != ("log.close", origin, one.origin, one.size, one.root.hex()):
+            fault("The first entry does not say which log goes on.", "El primer asiento no dice qué registro continúa.")
+        self.held, self.held_root, self.lost = (
+            number(str(public["held"])),
+            bytes.fromhex(public["held_root"]),
+            public["lost"],
+        )
+
+    def covers(self, seen: Checkpoint) -> bool:
+        """Whether that may have been seen of the log that was closed."""
+        known = {self.checkpoint.size: self.checkpoint.root, self.held: self.held_root}
+        return seen.size <= self.checkpoint.size and known.get(seen.size, seen.root) == seen.root
+
+
 # --- what entries say ---
 
 
@@ -395,7 +443,7 @@ class Story:
     """A log's entries read in order."""
 
     def __init__(self, log: str) -> None:
-        self.log = log
+        self.log = kind(log)
         self.last_time = ""
         self._seq = self._activated = 0
         self.agreed: set[str] = set()
@@ -405,20 +453,20 @@ class Story:
         """An entry, and what is wrong with it if something is."""
         try:
             leaf = parse(data.decode())
-            kind, time, pol, public = leaf["t"], leaf["time"], leaf["pol"], leaf["pub"]
+            what, time, pol, public = leaf["t"], leaf["time"], leaf["pol"], leaf["pub"]
             if leaf["log"] != self.log or len(time) != 27 or leaf["v"] != 1:
                 raise ValueError("not an event of this log")
             adoption = int(pol.rpartition("@")[2]) if pol else 0
-            wrong = self._order(leaf, kind, time, adoption)
-            if kind in ("policy.activate", "policy.tighten"):
+            wrong = self._order(leaf, what, time, adoption)
+            if what in ("policy.activate", "policy.tighten"):
                 self.agreed.add(public.get("sha256", ""))
-            elif kind == "policy.approve":
+            elif what == "policy.approve":
                 self.agreed.add(digest(public))
             return leaf, wrong
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}, "The entry is not an event of this log. / El asiento no es un evento de este registro."
 
-    def _order(self, leaf: dict[str, Any], kind: str, time: str, adoption: int) -> str:
+    def _order(self, leaf: dict[str, Any], what: str, time: str, adoption: int) -> str:
         wrong = ""
         if time < self.last_time:
             wrong = "It is dated before the entry ahead of it. / Tiene fecha anterior al asiento precedente."
@@ -427,11 +475,13 @@ class Story:
         if seq != 0 if self.log == "both" else seq <= self._seq:
             wrong = "The hub-wide number does not rise, or must not be here. / El número global no crece, o sobra."
         self._seq = seq
-        if kind in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
+        if what == "log.close":
+            self._activated = adoption
+        elif what in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             if adoption <= self._activated:
                 wrong = "The agreement is older than one in force. / El acuerdo es anterior a uno en vigor."
             self._activated = max(adoption, self._activated)
-        elif kind == "release" and (adoption < self._activated or (adoption > self._activated and self.log == "both")):
+        elif what == "release" and (adoption < self._activated or (adoption > self._activated and self.log == "both")):
             wrong = (
                 "A release under an agreement that was not in force. / Una entrega conforme a un acuerdo que no regía."
             )
@@ -482,17 +532,40 @@ class Log:
     def __init__(self, name: str, copy: Copy, policy: Policy, checkpoint: Checkpoint) -> None:
         self.name, self.copy, self.policy, self.checkpoint = name, copy, policy, checkpoint
         self.story = Story(name)
+        self.size, self.root = checkpoint.size, checkpoint.root
+        """What the entries have to lead to."""
+        self.ended: Closing | None = None
+        self.first: dict[str, Any] = {}
         self.full: list[bytes] = []
         """The root of each full bundle."""
         self.believed = False
 
+    def _left(self) -> None:
+        """Of a log that was closed there is what its closing says is left, unless somebody has all of it."""
+        one, ended = self.checkpoint, self.ended
+        if ended is None:
+            return
+        if not ended.covers(one):
+            self.copy.wrong(f"{self.name}/checkpoint", "Not the log that was closed. / No es el registro que se cerró.")
+        elif (one.size, one.root) == (ended.checkpoint.size, ended.checkpoint.root):
+            full, rest = divmod(one.size, WIDTH)
+            paths = [tile_path("entries", n) for n in range(full)] + [tile_path("entries", full, rest)] * bool(rest)
+            if any(f"{self.name}/{path}" not in self.copy.paths for path in paths):
+                self.size, self.root = ended.held, ended.held_root
+
+    def _contains(self, one: Checkpoint, roots: dict[int, bytes]) -> bool:
+        if one.size > self.size:
+            return self.ended is None or self.ended.covers(one)
+        return roots[one.size] == one.root
+
     def check(self, kept: bytes | None, receipts: "list[Receipt]", tell: Callable[[str, int, int], None]) -> None:
-        size, path = self.checkpoint.size, f"{self.name}/checkpoint"
+        self._left()
+        size, path = self.size, f"{self.name}/checkpoint"
         earlier = {**self._past(), **self._kept(kept)}
         wanted = {one.size for one in earlier.values()} | {one.checkpoint.size for one in receipts} | {size}
         tails, leaves = self._entries(wanted, {one.index for one in receipts}, tell)
         roots = dict(self._roots(sorted(one for one in wanted if one <= size), tails))
-        self.believed = roots[size] == self.checkpoint.root
+        self.believed = roots[size] == self.root
         if not self.believed:
             self.copy.wrong(
                 path, "The entries do not hash to the signed root. / Los asientos no producen la raíz firmada."
@@ -502,13 +575,11 @@ class Log:
             return  # what is false is named already; a fork is not to be cried because of it
         fork = "This log does not contain that one: keep both, as evidence. / Este registro no contiene aquel: conserve ambos."
         for file, one in earlier.items():
-            if roots[one.size] != one.root:
+            if not self._contains(one, roots):
                 self.copy.wrong(file, fork)
         for receipt in receipts:
             other = receipt.checkpoint
-            if (other.size <= size and roots[other.size] != other.root) or leaves.get(
-                receipt.index, receipt.leaf
-            ) != receipt.leaf:
+            if not self._contains(other, roots) or leaves.get(receipt.index, receipt.leaf) != receipt.leaf:
                 self.copy.wrong(receipt.path, fork)
 
     def _kept(self, kept: bytes | None) -> dict[str, Checkpoint]:
@@ -567,7 +638,7 @@ class Log:
         self, sizes: set[int], indexes: set[int], tell: Callable[[str, int, int], None]
     ) -> tuple[dict[int, list[bytes]], dict[int, bytes]]:
         """Hash every entry; answers the hashes after the last full bundle of each size, and those of some leaves."""
-        tails, leaves, size = {}, {}, self.checkpoint.size
+        tails, leaves, size = {}, {}, self.size
         for n in range((size + WIDTH - 1) // WIDTH):
             start, width = n * WIDTH, min(WIDTH, size - n * WIDTH)
             hashes = self._bundle(n, width)
@@ -597,8 +668,9 @@ class Log:
             leaves.append(leaf)
             if wrong:
                 self.copy.wrong(path, f"{index}: {wrong}")
+        self.first = self.first if n else leaves[0]
         self._beside(n, "open", {"index", "payload", "salt"}, leaves, committed_to)
-        if self.name == "both":
+        if kind(self.name) == "both":
             self._beside(n, "pages", {"index", "list"}, leaves, may_speak_of)
         return hashes
 
@@ -737,24 +809,36 @@ def verify(
     """Everything above, in order. Every log that has a policy must be in the copy, and none without."""
     copy = Copy(directory)
     receipts = read_receipts(copy, policies)
-    logs = []
-    for name, policy in policies.items():
-        checkpoint = copy.tried(f"{name}/checkpoint", policy.check)
+    logs: dict[str, Log] = {}
+    closed: dict[str, Closing] = {}
+    agreed: set[str] = set()
+    # Of one kind the newest first: it says what is left of the one before.
+    for name in sorted(policies, key=lambda log: (LOGS.index(kind(log)), -int(log.partition("/")[2] or 1))):
+        checkpoint = copy.tried(f"{name}/checkpoint", policies[name].check)
         if checkpoint is None:
             copy.pass_over(name)
             continue
-        log = Log(name, copy, policy, checkpoint)
+        log = logs[name] = Log(name, copy, policies[name], checkpoint)
+        log.ended = closed.get(name)
         log.check(kept.get(name), [one for one in receipts if one.log == name], tell)
-        logs.append(log)
-        if name == "both":
-            check_agreements(copy, log.story.agreed)
-    for name in LOGS:
-        if name not in policies and f"{name}/checkpoint" in copy.paths:
-            text = "You gave no policy for this log. / Usted no indicó una política para este registro."
-            copy.wrong(f"{name}/checkpoint", text)
-            copy.pass_over(name)
+        before = neighbour(name, -1)
+        if before in policies:
+            try:
+                closed[before] = Closing(log.first, checkpoint.origin, policies[before])
+            except (Fault, KeyError, ValueError, TypeError) as found:
+                copy.wrong(f"{name}/checkpoint", f"It goes on from nothing. / No continúa nada. ({found})")
+        agreed |= log.story.agreed if kind(name) == "both" else set()
+    if any(kind(name) == "both" for name in logs):
+        check_agreements(copy, agreed)
+    heads = {
+        match[1] for path in copy.paths if (match := re.fullmatch(r"((?:both|us|mx)(?:/[0-9]+)?)/checkpoint", path))
+    }
+    for name in sorted(heads - policies.keys()):
+        text = "You gave no policy for this log. / Usted no indicó una política para este registro."
+        copy.wrong(f"{name}/checkpoint", text)
+        copy.pass_over(name)
     copy.finish()
-    return copy, logs
+    return copy, [logs[name] for name in policies if name in logs]
 
 
 def _tell(log: str, done: int, size: int) -> None:
@@ -770,17 +854,19 @@ def main() -> int:
     words.add_argument("copy", type=Path)
     given = words.parse_args()
     try:
-        policies = {log: Policy((given.policy / log).read_text()) for log in LOGS if (given.policy / log).exists()}
+        files = {log: given.policy / log for log in LOGS}
+        policies = separate({log: file.read_text() for log, file in files.items() if file.exists()})
     except (OSError, ValueError, Fault) as error:
         print(f"--policy: {error}", file=sys.stderr)
         return 2
     if not policies or not given.copy.is_dir():
         print("There is no policy, or no copy. / No hay política, o no hay copia.", file=sys.stderr)
         return 2
-    notes = {log: given.kept / log / "checkpoint" for log in LOGS} if given.kept else {}
+    notes = {log: given.kept / log / "checkpoint" for log in policies} if given.kept else {}
     kept = {log: path.read_bytes() for log, path in notes.items() if path.exists()}
     copy, logs = verify(given.copy, policies, kept, _tell if sys.stderr.isatty() else lambda *_: None)
     trusted = [(log.name, log.checkpoint) for log in logs]
+    closings = {log.name: log.ended for log in logs if log.ended is not None}
     if given.json:
         found = [{"file": path, "text": text} for path, text in copy.findings]
         held = [
@@ -790,6 +876,11 @@ def main() -> int:
     else:
         for log, one in trusted:
             print(f"{log}: {one.size:,} entries / asientos, {one.root.hex()[:16]}, {', '.join(sorted(one.cosigned))}")
+            if log in closings:
+                end = closings[log]
+                print(
+                    f"  closed for ever / cerrado para siempre: {end.held:,} left / quedan, {end.lost:,} lost / se perdieron"
+                )
         for path, text in copy.findings:
             print(f"\N{BALLOT X} {ascii(path)[1:-1]}: {text}")
         if not copy.findings:

@@ -94,7 +94,9 @@ class Events:
 
     def _agreement(self, file: str, index: int, leaf: dict[str, Any]) -> None:
         number = _number(leaf["pol"]) or 0
-        if leaf["t"] in _ADOPTIONS:
+        if leaf["t"] == "log.close":
+            self._activated = number  # what was in force goes on, in `both` by another number
+        elif leaf["t"] in _ADOPTIONS:
             if number <= self._activated:
                 self._findings.add("policy-order", file, index)
             self._activated = max(self._activated, number)

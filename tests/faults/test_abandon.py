@@ -1,8 +1,10 @@
 """What nobody can give back closes a log for ever: by its countries' approval of exactly that, and never what could be recovered."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +12,37 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from exchange.cli.packing import HubCopy
+from certs.jcs import canonical
+from exchange.auditing.answers import answer as answer_of
+from exchange.auditing.answers import unseal
+from exchange.auditing.copies import CopyFiles, compare, open_copy
+from exchange.auditing.rows import Asked
+from exchange.cli.ledger import read_policies
+from exchange.cli.packing import HubCopy, write_pack
 from exchange.cli.setup import OPERATOR
+from exchange.client import Alarm, Client, Memory
 from exchange.errors import LedgerFault, NotPermitted, Unavailable
 from exchange.governance.abandoning import ABANDONMENT_TYPE, Loss, NextLogs
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovered, Recovery
 from exchange.hub import open_store, witness_policies, working
-from exchange.ledger.audit import write_copy
+from exchange.ledger import offline
+from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS
-from exchange.ledger.note import Checkpoint, note_text, split_note
+from exchange.ledger.generations import stem
+from exchange.ledger.merkle import leaf_hash, root
+from exchange.ledger.note import Checkpoint, LogKey, WitnessKey, note_text, split_note
+from exchange.ledger.pack import SEAL
 from exchange.ledger.publisher import Anchor, Anchors
 from exchange.ledger.receipt import Receipt
 from exchange.ledger.remembering import Request
 from exchange.ledger.sources import Folder
+from exchange.ledger.tiles import bundle, unbundle
 from exchange.model.member import Status
 from exchange.store.contract import CheckpointRow, Store, TreeRow
 from exchange.times import parse_us
 from tests.faults.test_recover import approvals, back_up, cosign, halted, replace_database, submit
 from tests.fscking import fsck
-from tests.world import Founded, found
+from tests.world import Founded, found, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,6 +63,10 @@ class Loser:
     """Of an entry that is lost."""
     early: tuple[bytes, bytes]
     """Of one that is not."""
+    shared: str
+    """An object that was released before the backup."""
+    old_note: bytes
+    """The checkpoint of `us` at the backup."""
 
     def recovery(self, store: Store, source: Path, *abandon: str) -> Recovery:
         return recovery(self.founded, store, source, *abandon)
@@ -88,12 +106,17 @@ async def first_entry(store: Store, log: str) -> dict[str, Any]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def loser(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[Loser]:
     root = tmp_path_factory.mktemp("loser")
-    async with found(root, **database) as founded:
+    async with found(root, witness_interval_seconds=0.2, checkpoint_interval_seconds=0.05, **database) as founded:
+        async with opened(founded) as world:
+            [shared] = await submit(world.hub.services, founded, "us-cyber", 1)
+            assert shared in await world.pull("us-customs", query=f"match[id]={shared}")
         async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
             await submit(services, founded, "us-cyber", 3)
             await submit(services, founded, "mx-ciber", 1)
             await cosign(services)
             early = await receipt_of(services, "us", 0)
+            note = await services.publisher.newest_cosigned("us")
+            assert note is not None
         backup = await back_up(founded)
         async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
             await submit(services, founded, "us-cyber", 40)
@@ -106,7 +129,7 @@ async def loser(tmp_path_factory: pytest.TempPathFactory, database: dict[str, An
             tick = (await services.store.epochs()).last_tick
         copy = Path(shutil.copytree(root / "whole", root / "copy"))
         shutil.rmtree(copy / "us" / "tile" / "entries")
-        yield Loser(founded, backup, root / "whole", copy, trees, tick, late, early)
+        yield Loser(founded, backup, root / "whole", copy, trees, tick, late, early, shared, note)
 
 
 async def receipt_of(services: Any, log: str, index: int) -> tuple[bytes, bytes]:
@@ -218,6 +241,8 @@ async def test_a_closed_log_goes_on_as_the_next(loser: Loser, tmp_path: Path) ->
         assert held[0].placements[0][0] > loser.lost_tick, "whoever polled up to there misses nothing"
         note = await services.publisher.newest_cosigned("us/2")
         assert note is not None
+        await submit(services, founded, "us-cyber", 1)
+        await cosign(services)
         checkpoint = policies["us/2"].check(note).checkpoint
         assert checkpoint.origin == loss.next_origin and checkpoint.size >= 2
         proof, leaf = await receipt_of(services, "us/2", 1)
@@ -299,6 +324,152 @@ async def test_three_generations_and_a_hub_that_slept_through_two(loser: Loser, 
     policies = witness_policies(founded.settings)
     checked = await fsck(founded.settings.database_url or founded.settings.database, policies, founded.settings.anchors)
     assert checked.ok and checked.leaves.keys() == {"both", "us", "us/2", "us/3", "mx"}, checked.wrong
+
+
+async def everything(founded: Founded, directory: Path, whom: str = "us") -> Path:
+    """What an auditor takes home."""
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        await cosign(services)
+        await write_pack(services, directory, whom, None)
+    return directory
+
+
+def offline_findings(copy: Path, policies: Path, kept: dict[str, bytes] | None = None) -> list[tuple[str, str]]:
+    """What the verifier in the copy says."""
+    texts = {log: (policies / log).read_text() for log in ("both", "us")}
+    return offline.verify(copy, offline.separate(texts), kept or {})[0].findings
+
+
+async def test_auditors_have_answers_from_every_generation(loser: Loser, tmp_path: Path) -> None:
+    founded = loser.founded
+    async with opened(founded) as world:
+        assert loser.shared in await world.pull("us-port-gulf", query=f"match[id]={loser.shared}")
+        services = world.hub.services
+        while await services.publisher.receipt("us/3", (await services.store.trees())["us/3"].size - 1) is None:
+            await asyncio.sleep(0.05)
+        query = {"object": loser.shared}
+        url = f"{world.hub.url}/api/v1/audit/who-saw"
+        async with world.session.get(url, params=query, headers=world.headers("aud-us")) as answer:
+            assert answer.status == 200
+            policies = witness_policies(founded.settings)
+            told = unseal(await answer.read(), policies["both"].logs)
+    assert {(row["log"], row["member"]) for row in told.rows} == {("us", "us-customs"), ("us/3", "us-port-gulf")}
+    remarks = [one["en"] for one in told.end["remarks"] if one["code"] == "log-closed"]
+    assert len(remarks) == 2 and "us was closed for ever" in remarks[0] and "us/2 was" in remarks[1]
+
+    # And offline, by both verifiers, from a pack that has all of them.
+    copy = await everything(founded, tmp_path / "copy")
+    keys = founded.settings.witness_policy
+    mine = {log: policy for log, policy in read_policies(keys).items() if not log.startswith("mx")}
+    kept = {"us": (loser.whole / "us/checkpoint").read_bytes(), "both": (loser.whole / "both/checkpoint").read_bytes()}
+    report = verify_copy(copy, mine, kept)
+    assert report.ok, report.findings
+    assert [(log.name, log.closed is not None) for log in report.logs] == [
+        ("both", False), ("us", True), ("us/2", True), ("us/3", False)
+    ]  # fmt: skip
+    assert offline_findings(copy, keys, kept) == []
+    source, marks = open_copy(copy, mine)
+    again = await answer_of(Asked("who-saw", object=loser.shared), source, marks)
+    assert [row["log"] for row in again.rows] == ["us", "us/3"]
+    assert [one.verdict for one in compare(copy, copy, mine)] == ["same"] * 4
+    assert {one.log: one.verdict for one in compare(copy, loser.whole, mine)} == {"both": "earlier", "us": "same"}
+
+    # Whoever was told of no later generation learns that there is one.
+    old = {log: mine[log] for log in ("both", "us")}
+    found = {(one.file, one.code) for one in verify_copy(copy, old).findings}
+    assert {("us/2/checkpoint", "policy-missing"), ("us/3/checkpoint", "policy-missing")} <= found
+
+
+async def test_a_forged_generation_is_refused(loser: Loser, tmp_path: Path) -> None:
+    """By whoever runs the hub, with the new log's key, and witnesses that saw nothing of the old one."""
+    founded = loser.founded
+    copy = await everything(founded, tmp_path / "copy")
+    keys = founded.settings.witness_policy
+    mine = {log: policy for log, policy in read_policies(keys).items() if not log.startswith("mx")}
+    before, after = (mine[log].check((copy / log / "checkpoint").read_bytes()).checkpoint for log in ("us/2", "us/3"))
+    leaves = await CopyFiles(copy, {"us/3": after.size}).leaves("us/3", 0, after.size)
+    async with working(founded.settings, founded.clock) as services:
+        rows = [row for row in await services.store.checkpoints("us/2", 1) if row.cosignatures]
+    older = rows[0]
+    assert older.size < before.size
+    older_note = note_text(older.note, [line for _, line in older.cosignatures])
+    kept = {"us/2": (copy / "us/2/checkpoint").read_bytes()}
+
+    def forge(target: Path, shown: bytes, /, **pub: Any) -> Path:
+        forged = Path(shutil.copytree(copy, target))
+        leaf = orjson.loads(leaves[0])
+        leaf["pub"] |= pub
+        (forged / "us/2/checkpoint").write_bytes(shown)
+        rewrite(forged, founded, "us/3", [canonical(leaf), *leaves[1:]])
+        return forged
+
+    honest = forge(tmp_path / "honest", kept["us/2"])
+    assert verify_copy(honest, mine, kept).ok, "the forging itself is sound"
+    assert offline_findings(honest, keys, kept) == []
+    other = {"note": older_note.decode(), "size": older.size, "root": older.root.hex()}
+    for name, shown, pub, code in (
+        ("another-size", kept["us/2"], {"size": older.size}, ("us/3/checkpoint", "generation-unfounded")),
+        ("another-root", kept["us/2"], {"root": "00" * 32}, ("us/3/checkpoint", "generation-unfounded")),
+        ("no-note", kept["us/2"], {"note": ""}, ("us/3/checkpoint", "generation-unfounded")),
+        ("first-log", kept["us/2"], {"note": loser.old_note.decode()}, ("us/3/checkpoint", "generation-unfounded")),
+        ("another-next", kept["us/2"], {"next": "x/audit/us/9"}, ("us/3/checkpoint", "generation-unfounded")),
+        ("other-leaves", kept["us/2"], {"held_root": "11" * 32}, ("us/2/checkpoint", "generation-other")),
+        # One that was cosigned, and was not the last: what came after it would be forgotten.
+        ("older", kept["us/2"], other, ("us/2/checkpoint", "generation-other")),
+        ("older-shown", older_note, other, ("us/2/checkpoint", "kept-newer")),
+    ):
+        forged = forge(tmp_path / name, shown, **pub)
+        assert code in {(one.file, one.code) for one in verify_copy(forged, mine, kept).findings}, name
+        assert code[0] in {path for path, _ in offline_findings(forged, keys, kept)}, name
+
+
+def rewrite(copy: Path, founded: Founded, log: str, leaves: list[bytes]) -> None:
+    """The log's files as its key and its country's witnesses would sign them."""
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    width = len(leaves)
+    (copy / log / f"tile/entries/000.p/{width}").write_bytes(bundle(leaves))
+    (copy / log / f"tile/0/000.p/{width}").write_bytes(b"".join(hashes))
+    key = LogKey.decode((founded.settings.keys / f"log-{stem(log)}.key").read_text().strip())
+    body = Checkpoint(key.name, width, root(hashes)).body()
+    witness = WitnessKey.decode((founded.home.witness("us-a") / "witness.key").read_text().strip())
+    note = note_text(key.sign(body), [witness.cosign(body, founded.clock.now_us() // 1_000_000)])
+    (copy / log / "checkpoint").write_bytes(note)
+    files = sorted(path for path in copy.rglob("*") if path.is_file() and path.name != "MANIFEST")
+    lines = "".join(f"{sha256(one.read_bytes()).hexdigest()}  {one.relative_to(copy).as_posix()}\n" for one in files)
+    (copy / "MANIFEST").write_text(f"{lines}{SEAL}{sha256(lines.encode()).hexdigest()}\n")
+
+
+async def test_what_a_member_saw_of_it_is_no_alarm_once_it_knows_the_next(loser: Loser, tmp_path: Path) -> None:
+    founded = loser.founded
+    policies = {
+        log: one for log, one in read_policies(founded.settings.witness_policy).items() if not log.startswith("mx")
+    }
+    (tmp_path / "us").mkdir()
+    (tmp_path / "us/checkpoint").write_bytes((loser.whole / "us/checkpoint").read_bytes())
+    async with opened(founded) as world:
+        client = Client(
+            world.hub.url, clock=founded.clock, token=founded.tokens["us-cyber"], ca_file=founded.home.ca_file
+        )
+        async with client:
+            with pytest.raises(Alarm) as alarm:
+                await Memory(tmp_path, {"us": policies["us"]}, founded.clock).compare(client)
+            assert alarm.value.code == "log-closed"
+            memory = Memory(tmp_path, policies, founded.clock)
+            await memory.compare(client)
+            assert memory.last("us/3")[0].origin.endswith("/us/3")
+            for path, status in (
+                ("/ledger/us/checkpoint", 200), ("/ledger/us/2/checkpoint", 200), ("/ledger/us/3/leaf/0", 200),
+                ("/ledger/us/4/checkpoint", 404), ("/ledger/us/1/checkpoint", 404), ("/ledger/us/2/leaf/1", 404),
+            ):  # fmt: skip
+                async with world.session.get(world.hub.url + path, headers=world.headers("us-maritime")) as answer:
+                    assert answer.status == status, path
+            for path, status in (("/ledger/us/3/leaf/0", 404), ("/ledger/us/3/tile/entries/000", 404)):
+                async with world.session.get(world.hub.url + path, headers=world.headers("aud-mx")) as answer:
+                    assert answer.status == status, path
+            size = (await world.hub.services.store.trees())["us"].size
+            path = f"/ledger/us/tile/entries/000.p/{size}"
+            async with world.session.get(world.hub.url + path, headers=world.headers("aud-us")) as answer:
+                assert (answer.status, len(unbundle(await answer.read()))) == (200, size), "the old one stays readable"
 
 
 async def test_a_backup_from_before_the_closing_starts_nothing(loser: Loser) -> None:
