@@ -29,7 +29,7 @@ from exchange.ledger.asking import (
     newest_checkpoint,
 )
 from exchange.ledger.entry import HUB, Entry
-from exchange.ledger.generations import current, kind
+from exchange.ledger.generations import current, kind, number
 from exchange.ledger.merkle import HashReader, consistency_proof, root_at
 from exchange.ledger.mirror import Piece
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text, open_note
@@ -317,9 +317,11 @@ class Rounds:
         return self._clock.now_us() // 1_000_000
 
     async def begin(self) -> None:
-        """At a start: without one answer of each country nothing crosses the border (ledger design, 3.7)."""
-        if not self._policy.satisfied(self._answered):
-            await self._pass(OPEN, DEGRADED, self._lacking(self._answered))
+        """At a start: without one answer of each country nothing crosses the border (ledger design, 3.7); nor while a log that goes
+        on after a loss is not cosigned: its witnesses may not have been told of it."""
+        unseen = number(self._both) > 1 and await self.newest(self._both) is None
+        if unseen or not self._policy.satisfied(self._answered):
+            await self._pass(OPEN, DEGRADED, self._lacking(set() if unseen else self._answered))
 
     async def _judge(self, now_s: int) -> None:
         state = (await self._store.epochs()).state
