@@ -15,7 +15,7 @@ COLUMNS = {
     "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "agreement": "acuerdo", "alias": "alias", "applies": "se aplica",
     "calls": "llama a", "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
     "cosigned": "cofirmado", "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
-    "denied": "denegados", "held": "retenidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
+    "denied": "denegados", "held": "retenidos", "lost": "perdidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
     "to judge": "por evaluar", "under way": "en camino", "waiting": "en espera",
     "expires": "vence", "fault": "falla", "lag": "retraso", "last good": "última buena", "field": "campo", "file": "archivo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",

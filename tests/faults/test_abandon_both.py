@@ -1,5 +1,6 @@
 """The log of both countries is closed with one of its own; and whatever statement a closing breaks at, done again it ends the same."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 
+from exchange.cli.__main__ import puente
 from exchange.cli.ledger import read_policies
 from exchange.cli.packing import HubCopy, write_pack
 from exchange.errors import LedgerFault, NotPermitted
@@ -17,7 +20,10 @@ from exchange.governance.recovery import Gap
 from exchange.hub import open_store, witness_policies, working
 from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import in_order
+from exchange.ledger.publisher import Anchor, Anchors
 from exchange.store.contract import Store
+from tests.faults.hubs import write_settings
 from tests.faults.test_abandon import first_entry, offline_findings, recovery, signed, trust
 from tests.faults.test_recover import back_up, cosign, overlays, replace_database, submit
 from tests.faults.test_statements import broken, fused
@@ -172,3 +178,65 @@ async def test_no_hub_starts_with_the_policies_of_another_generation(lost: tuple
             raise AssertionError("it must not start")
     assert fault.value.code == "log-generation"
     file.write_text(text)
+
+
+async def test_by_command_in_both_languages(lost: tuple[Founded, Any, Path], tmp_path: Path) -> None:
+    """The third `mx`, as its operator and its country's approvers make it."""
+    founded, _, _ = lost
+    write_settings(founded.home, founded.settings)
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        await submit(services, founded, "mx-ciber", 1)
+        await cosign(services)
+        trees = await services.store.trees()
+        await write_copy(tmp_path / "copy", HubCopy(services, in_order(trees), countries=("us", "mx")))
+        Anchors(founded.settings.anchors).write("mx/2", Anchor(trees["mx/2"].size + 3, bytes(32)))
+        await services.store.halt("rollback")
+
+    async def run(*words: object, code: int = 0, lang: str = "C.UTF-8") -> str:
+        runner = CliRunner(env={"LC_ALL": lang, "LANG": lang})
+        result = await asyncio.to_thread(runner.invoke, puente, [str(word) for word in words])
+        assert result.exit_code == code, (result.output, result.exception)
+        return result.output + (str(result.exception) if code else "")
+
+    recover = ("ledger", "recover", "--home", founded.home.root, "--from", tmp_path / "copy")
+    assert "--abandon mx" in await run(*recover, code=1)
+    assert "without --abandon" in await run(*recover, "--abandon", "both", "--abandon", "mx", code=1)
+    told = await run(*recover, "--abandon", "mx", "--statements", tmp_path / "to-sign")
+    assert "mx/3" in told and "/audit/mx/3+" in told
+    assert {path.name for path in (tmp_path / "to-sign").iterdir()} == {"recover-both.2.json", "abandon-mx.2.json"}
+    given: list[object] = []
+    for name, countries in (("recover-both.2", ("us", "mx")), ("abandon-mx.2", ("mx",))):
+        for country in countries:
+            for number in (1, 2):
+                approver = founded.home.root / "pki" / country / "approvers" / f"appr-{number}"
+                approval = tmp_path / f"{name}-{country}-{number}.json"
+                key = ("--key", approver.with_suffix(".key"), "--cert", approver.with_suffix(".pem"), "-o", approval)
+                await run("ledger", "approve", tmp_path / "to-sign" / f"{name}.json", *key)
+                given += ["--approval", approval]
+    said = await run(*recover, "--abandon", "mx", *given, lang="es_MX.UTF-8")
+    assert "mx/2 queda cerrado para siempre" in said and "se perdieron 3" in said
+    assert "ANTES de poner en marcha" in said
+
+    checked = await run("ledger", "fsck", "--home", founded.home.root)
+    assert "Every row" in checked
+    key = next(
+        line.split()[1] for line in (founded.settings.witness_policy / "mx").read_text().split("\n") if "/mx/3+" in line
+    )
+    for name in ("mx-a", "mx-b"):
+        founded.witnesses[name].add_log(key)
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        await cosign(services)
+    packed = await run(
+        "ledger", "pack", "--home", founded.home.root, tmp_path / "pack", "--for", "mx", "--receipt", "mx/3/0"
+    )
+    assert "mx/3" in packed
+    verified = await run("ledger", "verify", "--policy", founded.settings.witness_policy, tmp_path / "pack", code=1)
+    assert "us/checkpoint: file-missing" in verified, "of the other country's log this auditor has no policy"
+    (tmp_path / "mine").mkdir()
+    for log in ("both", "mx"):
+        shutil.copy(founded.settings.witness_policy / log, tmp_path / "mine" / log)
+    verified = await run("ledger", "verify", "--policy", tmp_path / "mine", tmp_path / "pack")
+    assert "mx/2 is closed for ever" in verified and "3 are lost" in verified
+    asked_of = ("--copy", tmp_path / "pack", "--policy", tmp_path / "mine", "--log", "mx")
+    gaps = await run("audit", "gaps", *asked_of)
+    assert gaps.count("log.close") == 2 and "mx/2 was closed for ever" in gaps
