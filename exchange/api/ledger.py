@@ -57,9 +57,7 @@ async def get_checkpoint(request: Request, caller: Caller) -> web.Response:
 async def _grown(request: Request, caller: Caller, log: str, told: str) -> web.Response:
     size, root = _seen(told)
     found = await request.services.publisher.grown(log, size, root)
-    if found is None:
-        raise _absent()
-    if isinstance(found, bytes) and following(log) in request.services.publisher.origins:
+    if not found and size and await _may_be_lost(request, log, size, root):
         raise Conflict(
             f"This log was closed for ever, and what you saw at {size} entries is not all here. See the first entry of"
             f" {following(log)}, and keep what you have: it may be the only trace.",
@@ -68,6 +66,8 @@ async def _grown(request: Request, caller: Caller, log: str, told: str) -> web.R
             code="log-closed",
             field=AUDIT_SEEN,
         )
+    if found is None:
+        raise _absent()
     if isinstance(found, bytes):
         # No halt: what a member says of an unsigned number must not stop two countries. Its own note convicts the hub.
         _log.critical("a member saw another history", member=caller.member.slug, log=log, size=size, root=root.hex())
@@ -126,8 +126,15 @@ async def get_receipt(request: Request, caller: Caller) -> web.Response:
     services = request.services
     log, index = _log_of(request, caller.member), _index_of(request)
     await _leaf(services, log, index, caller.member)
-    wait = _wait_of(request)
+    closed = _is_closed(request, log)
+    wait = 0 if closed else _wait_of(request)
     found = await services.publisher.receipt(log, index, wait_seconds=wait)
+    if found is None and closed:
+        raise NotFound(
+            "This log was closed for ever before both countries had cosigned this entry: there will be no receipt of it.",
+            "Este registro se cerró para siempre antes de que ambos países cofirmaran este asiento: no habrá recibo de él.",
+            code="receipt-never",
+        )
     if found is None:
         refusal = NotFound(
             "No checkpoint over this entry is cosigned by both countries yet. Ask again shortly.",
@@ -175,6 +182,17 @@ def _log_of(request: Request, member: Member) -> str:
     if log not in request.services.publisher.origins or not may_see(log, member):
         raise _absent()
     return log
+
+
+async def _may_be_lost(request: Request, log: str, size: int, root: bytes) -> bool:
+    """Whether what somebody saw is beyond what can be proved of a closed log, and does not contradict what is left of it."""
+    left = (await request.services.store.trees())[log].size
+    held = size <= left
+    return _is_closed(request, log) and (not held or await request.services.publisher.rounds.root_at(log, size) == root)
+
+
+def _is_closed(request: Request, log: str) -> bool:
+    return following(log) in request.services.publisher.origins
 
 
 def _index_of(request: Request) -> int:

@@ -20,8 +20,8 @@ from exchange.cli.words import a_file, argument, as_json, command, new_file, new
 from exchange.client import Client, Packed, Refused, SubmitResult, claims, pair, prepare, verify_receipt
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
-from exchange.errors import Malformed, NotStix, Text, Unavailable
-from exchange.ledger.generations import stem
+from exchange.errors import Malformed, NotFound, NotStix, Text, Unavailable
+from exchange.ledger.generations import following, stem
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Policy
 from exchange.ledger.receipt import ReceiptFault
@@ -264,10 +264,15 @@ async def collect(client: Client, directory: Path, policies: Mapping[str, Policy
         log = stemmed.replace(".", "/")
         if log not in policies or not index.isdecimal():
             continue
-        found = await client.receipt(log, int(index), wait_seconds=20 if patience else 0)
-        while found is None and patience:
-            patience -= 1
-            found = await client.receipt(log, int(index), wait_seconds=20)
+        try:
+            found = await client.receipt(log, int(index), wait_seconds=20 if patience else 0)
+            while found is None and patience:
+                patience -= 1
+                found = await client.receipt(log, int(index), wait_seconds=20)
+        except NotFound:
+            if following(log) not in policies:
+                raise
+            continue  # the log was closed for ever, and this is lost or will never be proved: what is kept of it is all there is
         if found is None:
             continue
         proven = verify_receipt(found, (directory / f"{name}.leaf").read_bytes(), policies[log])

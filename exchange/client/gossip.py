@@ -115,9 +115,18 @@ class Memory:
             if receipt is None or verify_receipt(receipt, leaf, after).index != 0:
                 return False
             said = load(leaf, max_bytes=LEAF_LIMIT_BYTES)
-            return Closing.read(said, after.logs[0].name, self.policies[log]).covers(seen)
+            covered = Closing.read(said, after.logs[0].name, self.policies[log]).covers(seen)
+            return covered and await self._provable(hub, log, seen.origin) < seen.size
         except (NotFound, ReceiptFault, NoteFault, JsonError):
             return False
+
+    async def _provable(self, hub: Shows, log: str, origin: str) -> int:
+        """Up to where the hub can still prove a closed log: what was seen of that must be proved, as ever."""
+        try:
+            shown = await hub.checkpoint(log, Checkpoint(origin, 0, EMPTY_ROOT))
+        except NotFound:
+            return 0
+        return self.policies[log].check(shown.note).checkpoint.size
 
     def _alarm(self, log: str, code: str, seen: bytes, shown: bytes, proof: str = "") -> Alarm:
         value = {

@@ -17,7 +17,7 @@ logs are approved by their own country alone, since a statement tells how many e
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, ClassVar, Final
 
@@ -28,7 +28,8 @@ from exchange.clock import Clock
 from exchange.errors import NotPermitted
 from exchange.governance.abandoning import AHEAD_US, Loss, NextLogs, countries_of
 from exchange.governance.approvals import Approval, heard, must_be_enough
-from exchange.governance.readopting import ADOPTIONS, Readopting
+from exchange.governance.readopting import Readopting
+from exchange.governance.told import Told
 from exchange.ledger.entry import Entry
 from exchange.ledger.generations import current, following, in_order, kind
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash
@@ -36,9 +37,7 @@ from exchange.ledger.note import LOG_TYPE, Checkpoint, Policy, note_text, open_n
 from exchange.ledger.publication import moved
 from exchange.ledger.publisher import Anchor, Anchors
 from exchange.ledger.sources import Source, SourceFault, entries, newest
-from exchange.model.instant import instant
 from exchange.model.member import Member, Status
-from exchange.model.statement import Statement
 from exchange.rules import RuleBook
 from exchange.store.contract import (
     RECOVERING,
@@ -47,16 +46,12 @@ from exchange.store.contract import (
     Change,
     CheckpointRow,
     Done,
-    EndCredential,
     ErasePrivate,
-    Floor,
     Record,
-    Removal,
-    RevokeSigningCert,
     Store,
     TrustListRow,
 )
-from exchange.times import as_datetime, parse_us
+from exchange.times import as_datetime
 
 RECOVERY_TYPE: Final = "log-recovery-approval+jws"
 _LEAVES = 512
@@ -99,86 +94,6 @@ class Gap:
         return countries_of(self.log)
 
 
-@dataclass(slots=True)
-class _Told:
-    """What the leaves that were lost tell of, as far as it must be so again."""
-
-    floor: Floor = field(default_factory=Floor)
-    trust: str = ""
-    adoptions: list[Mapping[str, Any]] = field(default_factory=list)
-    approvals: dict[str, list[bytes]] = field(default_factory=dict)
-    ended: list[EndCredential] = field(default_factory=list)
-    revoked: list[RevokeSigningCert] = field(default_factory=list)
-    members: list[Mapping[str, Any]] = field(default_factory=list)
-    removals: list[Removal] = field(default_factory=list)
-    statements: list[Statement] = field(default_factory=list)
-    """Consents and audiences' members, as they were signed."""
-    private: dict[tuple[str, int], str] = field(default_factory=dict)
-    """What was done to private parts: "block", or "erase" at last."""
-    submitted: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    """By log: ids and versions."""
-
-    def read(self, data: bytes, *, lost: bool) -> None:
-        leaf = orjson.loads(data)
-        pub = leaf["pub"]
-        if leaf["t"] == "key.trust":
-            self.trust = pub["sha256"]
-        elif leaf["t"] == "policy.approve":
-            words = {name: value for name, value in pub.items() if name != "jws"}
-            self.approvals.setdefault(pub["policy_sha256"], []).append(Approval(words, pub["jws"]).encode())
-        if lost:
-            at = parse_us(leaf["time"])
-            tick = parse_us(pub["last"]) if leaf["t"] == "publish" else 0
-            was = self.floor
-            self.floor = Floor(max(was.last_tick, tick), max(was.last_time, at), max(was.seq, leaf.get("seq", 0)))
-            if (learn := _READ.get(leaf["t"])) is not None:
-                learn(self, leaf, pub)
-
-    def _end(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.ended.append(EndCredential(pub["account"]))
-
-    def _revoke(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        if leaf["on"].startswith("member:"):
-            self.revoked.append(RevokeSigningCert(pub["key"], parse_us(leaf["time"]), None, pub["reason"]))
-
-    def _member(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.members.append(pub)
-
-    def _remove(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        if "object" in pub:
-            versions = tuple(map(instant, pub["versions"])) if len(pub["versions"]) == pub["count"] else ("all",)
-            owner = pub.get("owner", leaf["actor"].split(":")[1])
-            self.removals.append(Removal(leaf["on"].removeprefix("coll:"), pub["object"], owner, versions))
-
-    def _state(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.statements.append(Statement.logged(leaf["t"], pub))
-
-    def _adopt(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.adoptions.append(leaf)
-
-    def _hide(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.private[pub["log"], pub["index"]] = leaf["t"]
-
-    def _submit(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.submitted.setdefault(leaf["log"], []).append((pub["object"], pub["version"]))
-
-
-_READ: dict[str, Callable[[_Told, Mapping[str, Any], Mapping[str, Any]], None]] = {
-    "acct.end": _Told._end,
-    "key.revoke": _Told._revoke,
-    "acct.status": _Told._member,
-    "role.change": _Told._member,
-    "withdraw": _Told._remove,
-    "submit": _Told._submit,
-    **dict.fromkeys(
-        ("consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"), _Told._state
-    ),
-    "block": _Told._hide,
-    "erase": _Told._hide,
-    **dict.fromkeys(ADOPTIONS, _Told._adopt),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What became of it."""
@@ -205,14 +120,14 @@ class Recovery:
         self._progress = progress
         self._abandon = abandon
         self._next_logs = next_logs
-        self._told = _Told()
+        self._told = Told()
         self._partly: dict[str, Gap] = {}
         """What can still be put back of a log that is closed then."""
 
     async def plan(self) -> list[Gap | Loss]:
         """What is missing, all of it fetched and checked; nothing of the logs is written. Raises NotPermitted (`recover-…`),
         LedgerFault."""
-        self._told, self._partly = _Told(), {}
+        self._told, self._partly = Told(), {}
         state, trees = (await self._store.epochs()).state, await self._store.trees()
         opened = in_order([log for log, tree in trees.items() if not tree.closed])
         await self._must_be_of_now(opened)

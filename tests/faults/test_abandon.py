@@ -17,17 +17,20 @@ from exchange.auditing.answers import answer as answer_of
 from exchange.auditing.answers import unseal
 from exchange.auditing.copies import CopyFiles, compare, open_copy
 from exchange.auditing.rows import Asked
+from exchange.cli.erasing import privacy
 from exchange.cli.ledger import read_policies
 from exchange.cli.packing import HubCopy, write_pack
 from exchange.cli.setup import OPERATOR
 from exchange.client import Alarm, Client, Memory
+from exchange.client.gossip import SEEN
 from exchange.errors import LedgerFault, NotPermitted, Unavailable
 from exchange.governance.abandoning import ABANDONMENT_TYPE, Loss, NextLogs
+from exchange.governance.privacy import ERASURE_TYPE
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovered, Recovery
 from exchange.hub import open_store, witness_policies, working
 from exchange.ledger import offline
 from exchange.ledger.audit import verify_copy, write_copy
-from exchange.ledger.entry import LOGS
+from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.generations import stem
 from exchange.ledger.merkle import leaf_hash, root
 from exchange.ledger.note import Checkpoint, LogKey, WitnessKey, note_text, split_note
@@ -38,9 +41,9 @@ from exchange.ledger.remembering import Request
 from exchange.ledger.sources import Folder
 from exchange.ledger.tiles import bundle, unbundle
 from exchange.model.member import Status
-from exchange.store.contract import CheckpointRow, Store, TreeRow
+from exchange.store.contract import Act, CheckpointRow, Record, Store, TreeRow
 from exchange.times import parse_us
-from tests.faults.test_recover import approvals, back_up, cosign, halted, replace_database, submit
+from tests.faults.test_recover import approvals, back_up, cosign, halted, replace_database, submit, told_in
 from tests.fscking import fsck
 from tests.world import Founded, found, opened
 
@@ -151,6 +154,16 @@ async def test_what_can_be_recovered_is_not_abandoned(loser: Loser) -> None:
         with pytest.raises(NotPermitted) as refusal:
             await loser.recovery(store, source, *abandon).plan()
         assert refusal.value.code == f"recover-{code}", (source.name, abandon)
+
+    # A database that went another way cannot go on either; what is held of it then is not what was cosigned.
+    other = Act("other", lambda _: Record((Entry("both", "admin", OPERATOR, "x", {"command": "test"}),)))
+    await store.extend([other])
+    with pytest.raises(NotPermitted) as refusal:
+        await loser.recovery(store, loser.whole).plan()
+    assert refusal.value.code == "recover-fork"
+    both, us, _ = await loser.recovery(store, loser.whole, "both").plan()
+    tree = (await store.trees())["both"]
+    assert isinstance(both, Loss) and (both.held, both.held_root) == (tree.size, tree.root) and isinstance(us, Gap)
     await store.close()
 
 
@@ -456,6 +469,13 @@ async def test_what_a_member_saw_of_it_is_no_alarm_once_it_knows_the_next(loser:
             assert alarm.value.code == "log-closed"
             memory = Memory(tmp_path, policies, founded.clock)
             await memory.compare(client)
+            early = policies["us"].check(loser.old_note).checkpoint
+            for size, root_seen, code in (
+                (early.size, early.root, 200), (early.size, bytes(32), "history-other"), (10_000, bytes(32), "log-closed"),
+            ):  # fmt: skip
+                told = world.headers("us-cyber", **{SEEN: f"{size}:{root_seen.hex()}"})
+                async with world.session.get(f"{world.hub.url}/ledger/us/checkpoint", headers=told) as answer:
+                    assert answer.status == 200 if code == 200 else code in await answer.text(), size
             assert memory.last("us/3")[0].origin.endswith("/us/3")
             for path, status in (
                 ("/ledger/us/checkpoint", 200), ("/ledger/us/2/checkpoint", 200), ("/ledger/us/3/leaf/0", 200),
@@ -470,6 +490,26 @@ async def test_what_a_member_saw_of_it_is_no_alarm_once_it_knows_the_next(loser:
             path = f"/ledger/us/tile/entries/000.p/{size}"
             async with world.session.get(world.hub.url + path, headers=world.headers("aud-us")) as answer:
                 assert (answer.status, len(unbundle(await answer.read()))) == (200, size), "the old one stays readable"
+
+
+async def test_what_a_closed_log_committed_to_can_still_be_erased(loser: Loser) -> None:
+    founded = loser.founded
+    async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+        desk, opening = privacy(services), await told_in(services, "us", loser.shared)
+        for step in ("block", "erase"):
+            statement = await desk.statement(step, "us", opening.index, "test")  # type: ignore[arg-type]
+            given = approvals(founded, statement, "us mx", ERASURE_TYPE)
+            await desk.do(step, "us", opening.index, "test", given)  # type: ignore[arg-type]
+        assert await services.store.opening("us", opening.index) is None
+        size = (await services.store.trees())["us/3"].size
+        [told] = [orjson.loads(one) for one in await services.store.leaves("us/3", size - 1, size)]
+        assert (told["t"], told["log"], told["pub"]["log"]) == ("erase", "us", "us")
+    checked = await fsck(
+        founded.settings.database_url or founded.settings.database,
+        witness_policies(founded.settings),
+        founded.settings.anchors,
+    )
+    assert checked.ok, checked.wrong
 
 
 async def test_a_backup_from_before_the_closing_starts_nothing(loser: Loser) -> None:
