@@ -14,9 +14,9 @@ from exchange.cli.output import listing, machine, say, table
 from exchange.cli.words import a_folder, argument, as_json, group, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import NotFound
-from exchange.ledger.generations import of_origin
+from exchange.ledger.generations import of_origin, succeeded
 from exchange.ledger.mirror import Copy
-from exchange.ledger.note import Checkpoint, split_note
+from exchange.ledger.note import Checkpoint, Verifier, split_note
 from exchange.ledger.opened import Page
 from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.remembering import State
@@ -199,16 +199,27 @@ def end(directory: Path, reason: str) -> None:
         f"Retirado: {vkey}. Cree uno nuevo con otro nombre y póngalo en su lugar en cada política.")  # fmt: skip
 
 
-@witness.command("trust", es="Confía desde ahora en otra clave de un registro, p. ej. en su rotación. Nada se retira.")
+@witness.command(
+    "trust",
+    es="Confía desde ahora en otra clave de un registro, p. ej. en su rotación, o en la del que lo continúa, lo que lo cierra. Nada se retira.",
+)
 @existing
 @argument("vkey", help="Verifier key of the log.", es="Clave de verificación del registro.")
 def trust(directory: Path, vkey: str) -> None:
-    """Trust one more key of a log from now on, as for its rotation; the witness must be stopped. Nothing is taken back."""
+    """Trust one more key of a log from now on, as for its rotation, or that of a log's next generation, which closes the log; the
+    witness must be stopped. Nothing is taken back."""
     one = Witness(directory, SystemClock())
     try:
         one.add_log(vkey)
     finally:
         one.close()
+    origin = Verifier.parse(vkey).name
+    before = [log for log in look(directory)[1].logs if succeeded(log, [origin])]
+    if before:
+        say(
+            f"Closed, and not cosigned any more: {', '.join(before)}.",
+            f"Cerrado, y ya no se cofirma: {', '.join(before)}.",
+        )
 
 
 COMMANDS: tuple[click.Command, ...] = (witness,)

@@ -278,15 +278,13 @@ class Publisher:
             if state not in WRITABLE:
                 self.halted = state  # another process halted the log, or this one before it was started again
                 return
-            if (await self._tree(log)).closed:
-                self.halted = (
-                    "log-closed"  # while this process slept: it is never signed again, and the hub goes on without it
-                )
-                return
             # What was signed is read before what is committed: a publisher of another machine, with anchors and turns of its
             # own, may sign more in between, never less.
             claims = await self._own_claims(log)
             tree = await self._tree(log)
+            if tree.closed:  # while this process slept: it is never signed again, and the hub goes on without it
+                self.halted = "log-closed"
+                return
             # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
             frontier = await self._agree(log, tree, claims)
             if all(claim.size < tree.size for claim in claims if claim.by == _CHECKPOINT):
