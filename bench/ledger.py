@@ -234,7 +234,7 @@ async def _proofs(file: Path, clock: Clock, count: int) -> tuple[int, float, flo
     store = SqliteStore(file, clock)
     try:
         rounds, size, took = (
-            Rounds(store, clock, Asking(Signing(store, {}, no_other), {}, {}, 1, 1), halt),
+            Rounds(store, clock, Asking(Signing(store, {}, no_other, {}), {}, {}, 1, 1), halt),
             (await store.trees())["both"].size,
             [],
         )

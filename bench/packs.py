@@ -63,6 +63,9 @@ class _Source:
     async def note(self, log: str) -> bytes:
         return self._note
 
+    async def held(self, log: str) -> int | None:
+        return None
+
     async def past(self, log: str) -> Past:
         return Past()
 

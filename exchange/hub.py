@@ -23,6 +23,7 @@ from exchange.holding import Holding
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
+from exchange.ledger.generations import current, separate
 from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
 from exchange.ledger.sequencer import Sequencer
@@ -83,12 +84,14 @@ def _password(settings: Settings) -> str | None:
 
 def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
     """Put the parts together. Nothing runs yet."""
-    sequencer = Sequencer(store, clock)
-    rulebook = RuleBook(store, clock, settings.crls)
+    policies = witness_policies(settings)
     files = KeyFiles(settings.keys)
+    keys = {log: files.main(log) for log in current(policies).values()}
+    sequencer = Sequencer(store, clock, keys)
+    rulebook = RuleBook(store, clock, settings.crls)
     publishing = Publishing(
-        keys={log: files.main(log) for log in LOGS},
-        policies=witness_policies(settings),
+        keys=keys,
+        policies=policies,
         anchors=Anchors(settings.anchors),
         witnesses=settings.witnesses,
         interval_seconds=settings.checkpoint_interval_seconds,
@@ -139,8 +142,8 @@ def _notice_key(settings: Settings) -> NoticeKey | None:
 
 
 def witness_policies(settings: Settings) -> dict[str, Policy]:
-    """Whose cosignatures count, for each log."""
-    return {log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS}
+    """Whose cosignatures count, for each log and each of its generations."""
+    return separate({log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS})
 
 
 def _known_good(settings: Settings) -> Warninglists:
@@ -216,7 +219,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Running]:
 async def _beginning(services: Services) -> dict[str, Any]:
     """What `log.start` says: with what software and settings, after which checkpoint."""
     pub: dict[str, Any] = {"software": SOFTWARE, "config": services.settings.sha256}
-    last = await services.store.checkpoint("both")
+    last = await services.store.checkpoint(current(services.publisher.origins)["both"])
     return pub if last is None else {**pub, "size": last.size, "root": last.root.hex()}
 
 

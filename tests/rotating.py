@@ -6,6 +6,8 @@ from click.testing import CliRunner
 
 from exchange.cli.rotating import rotate_key
 from exchange.governance.log_keys import LogKeys
+from exchange.hub import witness_policies
+from exchange.ledger.generations import current
 from exchange.ledger.note import LogKey
 from exchange.ledger.signing import KeyFiles
 from exchange.web.services import Services
@@ -15,7 +17,8 @@ from tests.world import Founded
 def new_key(founded: Founded, log: str) -> LogKey:
     """As an operator makes it: it lies among the hub's keys, and its policy lists it."""
     made = CliRunner().invoke(rotate_key, ["new", log, "--home", str(founded.home.root)], catch_exceptions=False)
-    key = KeyFiles(founded.settings.keys).find(log, made.stdout.strip())
+    files = KeyFiles(founded.settings.keys)
+    key = files.find(current(witness_policies(founded.settings))[log], made.stdout.strip())
     assert key is not None
     return key
 

@@ -46,6 +46,7 @@ class Founded:
     tokens: dict[str, str]
     collections: dict[str, str]
     witnesses: dict[str, Witness]
+    """As they run."""
 
     @property
     def root(self) -> str:
@@ -185,6 +186,13 @@ async def make_world(
         founded = await stack.enter_async_context(found(directory, clock=clock, **knobs))
         if not notices:
             (founded.settings.keys / "notice.key").unlink()
+        yield await stack.enter_async_context(opened(founded))
+
+
+@contextlib.asynccontextmanager
+async def opened(founded: Founded) -> AsyncIterator[World]:
+    """Its hub running until the block ends, and somebody who can ask it."""
+    async with contextlib.AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running(founded.settings, founded.clock))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(

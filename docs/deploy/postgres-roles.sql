@@ -20,6 +20,7 @@ GRANT UPDATE (blocked), DELETE ON leaf_private TO puente_hub;
 -- Counters and states that move on.
 GRANT UPDATE ON head, tree TO puente_hub;
 GRANT INSERT, UPDATE (until) ON log_key TO puente_hub;
+GRANT INSERT ON tree TO puente_hub;      -- the generation after a log that was closed
 GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collection, label, run, list_size, recall TO puente_hub;
 
 -- What members see where; what is closed to one again is forgotten.

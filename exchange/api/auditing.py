@@ -11,7 +11,7 @@ from exchange.api.ledger import may_audit
 from exchange.auditing.answers import QUESTIONS, Answer, Mark, answer, question, seal
 from exchange.auditing.rows import Asked, moment
 from exchange.errors import Malformed, NotFound, Unavailable
-from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import in_order
 from exchange.model.member import Access
 from exchange.release.explain import explain
 from exchange.rules import Caller
@@ -27,7 +27,7 @@ ROWS_AT_MOST = 10_000
 
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,300}")
 _COUNT = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
-_NEXT = re.compile(r"(?:(?:both|us|mx)\.[0-9]{1,15}-){1,3}[0-9]{1,9}", re.ASCII)
+_NEXT = re.compile(r"(?:(?:both|us|mx)(?:/[0-9]{1,4})?\.[0-9]{1,15}-){1,99}[0-9]{1,9}", re.ASCII)
 _PARAMETERS = (
     "object", "to", "since", "until", "log", "member", "collection", "sample", "seed", "limit", "next",
 )  # fmt: skip
@@ -42,7 +42,7 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     services = request.services
     asked, skip, limit, sizes = _asked(request)
     vouch = await services.publisher.voucher()
-    logs = [log for log in LOGS if may_audit(log, caller.member)]
+    logs = [log for log in in_order(services.publisher.origins) if may_audit(log, caller.member)]
     question(asked, logs)
     if caller.member.slug in services.audit_readers:
         raise Unavailable(
@@ -86,9 +86,12 @@ async def _judgement(request: Request, caller: Caller, asked: Asked) -> dict[str
 
 
 async def _marks(services: Services, logs: Sequence[str], sizes: dict[str, int] | None) -> list[Mark]:
-    """The newest signed checkpoints, or those that an earlier page of this answer was read up to."""
-    found = []
+    """The newest signed checkpoints, or those that an earlier page of this answer was read up to; of closed logs, all that is left."""
+    found, trees = [], await services.store.trees()
     for log in logs:
+        if trees[log].closed:
+            found.append(Mark(log, services.publisher.origins[log], trees[log].size, trees[log].root.hex()))
+            continue
         row = await services.store.checkpoint(log, None if sizes is None else sizes.get(log, 0))
         if row is None or (sizes is not None and row.size != sizes.get(log)):
             if sizes is not None:

@@ -2,13 +2,15 @@
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 
 import orjson
 import structlog
 from aiohttp import hdrs, web
 
 from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
-from exchange.ledger.entry import LOGS, national
+from exchange.ledger.entry import national
+from exchange.ledger.generations import following, kind, number
 from exchange.ledger.tiles import WIDTH, Tile, bundle, parse_path
 from exchange.model.member import Access, Member
 from exchange.rules import Caller
@@ -55,6 +57,15 @@ async def get_checkpoint(request: Request, caller: Caller) -> web.Response:
 async def _grown(request: Request, caller: Caller, log: str, told: str) -> web.Response:
     size, root = _seen(told)
     found = await request.services.publisher.grown(log, size, root)
+    if not found and size and await _may_be_lost(request, log, size, root):
+        raise Conflict(
+            f"This log was closed for ever, and what you saw at {size} entries is not all here. See the first entry of"
+            f" {following(log)}, and keep what you have: it may be the only trace.",
+            f"Este registro se cerró para siempre y lo que usted vio con {size} asientos no está completo aquí. Vea el primer asiento"
+            f" de {following(log)} y conserve lo que tiene: puede ser el único rastro.",
+            code="log-closed",
+            field=AUDIT_SEEN,
+        )
     if found is None:
         raise _absent()
     if isinstance(found, bytes):
@@ -115,8 +126,15 @@ async def get_receipt(request: Request, caller: Caller) -> web.Response:
     services = request.services
     log, index = _log_of(request, caller.member), _index_of(request)
     await _leaf(services, log, index, caller.member)
-    wait = _wait_of(request)
+    closed = _is_closed(request, log)
+    wait = 0 if closed else _wait_of(request)
     found = await services.publisher.receipt(log, index, wait_seconds=wait)
+    if found is None and closed:
+        raise NotFound(
+            "This log was closed for ever before both countries had cosigned this entry: there will be no receipt of it.",
+            "Este registro se cerró para siempre antes de que ambos países cofirmaran este asiento: no habrá recibo de él.",
+            code="receipt-never",
+        )
     if found is None:
         refusal = NotFound(
             "No checkpoint over this entry is cosigned by both countries yet. Ask again shortly.",
@@ -135,12 +153,12 @@ async def get_receipt(request: Request, caller: Caller) -> web.Response:
 
 def may_audit(log: str, member: Member) -> bool:
     """Whole logs are for auditors: `both` for those of either country, a country's own log for its own."""
-    return member.auditor and log in ("both", national(member.country))
+    return member.auditor and may_see(log, member)
 
 
 def may_see(log: str, member: Member) -> bool:
     """A country's own log does not exist for the other country."""
-    return log in ("both", national(member.country))
+    return kind(log) in ("both", national(member.country))
 
 
 def is_own(leaf: bytes, member: Member) -> bool:
@@ -152,16 +170,29 @@ def is_own(leaf: bytes, member: Member) -> bool:
 async def _leaf(services: Services, log: str, index: int, member: Member) -> bytes:
     """The entry, if this member may see it. Others' entries and those not yet written look alike."""
     leaves = await services.store.leaves(log, index, index + 1)
-    if not leaves or not (may_audit(log, member) or is_own(leaves[0], member)):
+    everybodys = index == 0 and number(log) > 1  # how the log before ended, which any of its members may have seen
+    if not leaves or not (everybodys or may_audit(log, member) or is_own(leaves[0], member)):
         raise _absent()
     return leaves[0]
 
 
 def _log_of(request: Request, member: Member) -> str:
-    log = request.match_info["log"]
-    if log not in LOGS or not may_see(log, member):
+    """`both`, or with a generation `both/2`."""
+    log = "/".join([request.match_info[name] for name in ("log", "generation") if name in request.match_info])
+    if log not in request.services.publisher.origins or not may_see(log, member):
         raise _absent()
     return log
+
+
+async def _may_be_lost(request: Request, log: str, size: int, root: bytes) -> bool:
+    """Whether what somebody saw is beyond what can be proved of a closed log, and does not contradict what is left of it."""
+    left = (await request.services.store.trees())[log].size
+    held = size <= left
+    return _is_closed(request, log) and (not held or await request.services.publisher.rounds.root_at(log, size) == root)
+
+
+def _is_closed(request: Request, log: str) -> bool:
+    return following(log) in request.services.publisher.origins
 
 
 def _index_of(request: Request) -> int:
@@ -189,9 +220,15 @@ def _absent() -> NotFound:
     return NotFound("There is no such ledger file.", "No existe ese archivo del registro.", code="no-such-ledger-file")
 
 
-ROUTES: tuple[Route, ...] = (
+_FILES = (
     Route("GET", "/ledger/{log}/checkpoint", Access.MEMBER, get_checkpoint, media=JSON, cache=REVALIDATE),
     Route("GET", "/ledger/{log}/tile/{path*}", Access.MEMBER, get_tile, cache=REVALIDATE),
     Route("GET", "/ledger/{log}/leaf/{index}", Access.MEMBER, get_leaf, answer="Leaf", cache=REVALIDATE),
     Route("GET", "/ledger/{log}/receipt/{index}", Access.MEMBER, get_receipt, cache=REVALIDATE),
 )
+
+ROUTES: tuple[Route, ...] = (
+    *_FILES,
+    *(replace(one, path=one.path.replace("{log}", "{log}/{generation}")) for one in _FILES),
+)
+"""A log's first generation has the address it always had; the second of `both` lies under /ledger/both/2/."""

@@ -79,7 +79,8 @@ def operation(route: Route) -> dict[str, Any]:
 
 def _operation_id(route: Route) -> str:
     face = route.path.strip("/").partition("/")[0]
-    return f"{face}_{getattr(route.handler, '__name__', 'handler')}"
+    more = "_of_generation" if "{generation}" in route.path else ""
+    return f"{face}_{getattr(route.handler, '__name__', 'handler')}{more}"
 
 
 def _path(route: Route) -> str:

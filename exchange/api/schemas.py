@@ -45,7 +45,7 @@ _ADOPTION: Schema = {
     "sha256": _TEXT,
     "prev_sha256": {"type": ["string", "null"]},
     "impact_sha256": _TEXT,
-    "cause": {"enum": ["activate", "tighten", "lift", "lapse", "expire"]},
+    "cause": {"enum": ["activate", "tighten", "lift", "lapse", "expire", "abandon"]},
     "state": {"enum": ["active", "superseded"]},
     "adopted": _TIME,
     "effective_from": _TIME,
@@ -392,7 +392,7 @@ SCHEMAS: dict[str, Schema] = {
                 question=_TEXT, number=_COUNT, asked={"type": "object"}, columns=_list(_TEXT),
                 logs=_list(_object("log origin size root", log=_TEXT, origin=_TEXT, size=_COUNT, root=_TEXT)),
             ),
-            _object("time log entry", time=_TIME, log={"enum": ["both", "us", "mx"]}, entry=_COUNT),
+            _object("time log entry", time=_TIME, log={"type": "string", "pattern": "^(both|us|mx)(/[0-9]+)?$"}, entry=_COUNT),
             _object(
                 "rows matched totals remarks more next",
                 rows=_COUNT, matched=_COUNT, totals=_list({"type": "object"}), more=_FLAG, next={"type": ["string", "null"]},

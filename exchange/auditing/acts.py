@@ -85,11 +85,12 @@ class Superseded:
         self._checked = 0
 
     def take(self, fact: Fact) -> Iterator[Row]:
-        if fact.t in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
+        again = fact.t == "log.close" and fact.kind == "both"
+        if again or fact.t in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             self._activate(fact)
         elif fact.t == "release":
             self._checked += 1
-            certain = self._in_force if fact.log == "both" or fact.time > self._since else self._before
+            certain = self._in_force if fact.kind == "both" or fact.time > self._since else self._before
             if fact.agreement < certain:
                 yield Row.of(fact, {"agreement": fact.pol, "in force": str(certain), "activated": self._since,
                                     "kind": fact.text("kind"), "objects": fact.text("count")})  # fmt: skip
@@ -128,7 +129,7 @@ class Keys:
             self._accepted[fact.text("signer")] += 1
         elif fact.t == "acct.enrol":
             self._countries[fact.text("member")] = fact.text("country")
-        elif fact.t == "log.open":
+        elif fact.t == "log.open" or (fact.t == "log.close" and fact.kind == "both"):
             self._told(fact)
         elif fact.t.startswith("key."):
             self._changes.append((fact, "" if self._told(fact) else "unsigned"))

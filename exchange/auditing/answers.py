@@ -22,9 +22,10 @@ from exchange.auditing.acts import ACT_QUESTIONS
 from exchange.auditing.facts import Fact, Leaves, walk
 from exchange.auditing.folds import Question, Scope
 from exchange.auditing.objects import OBJECT_QUESTIONS
-from exchange.auditing.rows import PLACE, Asked, Row, Sample
+from exchange.auditing.rows import PLACE, Asked, Remark, Row, Sample
 from exchange.auditing.times import TIME_QUESTIONS
-from exchange.errors import Malformed, NotFound
+from exchange.errors import Malformed, NotFound, Text
+from exchange.ledger.generations import kind
 from exchange.ledger.note import NoteFault, Verifier, open_note
 
 QUESTIONS: Mapping[str, Question] = {
@@ -87,7 +88,7 @@ def question(asked: Asked, scope: Iterable[str]) -> Question:
             raise _bad(name, f"{found.name} takes no {name}.", f"{found.name} no admite {name}.")
     if bool(asked.sample) != bool(asked.seed):
         raise _bad("seed", "sample and seed go together.", "sample y seed van juntos.")
-    if asked.log and asked.log not in scope:
+    if asked.log and asked.log not in {name for log in scope for name in (log, kind(log))}:
         raise NotFound("There is no such log here.", "No existe ese registro aquí.", code="no-such-log", field="log")
     return found
 
@@ -136,10 +137,13 @@ class _Gathering:
         self._matched = 0
         self._totals: Counter[tuple[str, ...]] = Counter()
         self._collections: dict[str, str] = {}
+        self._closed: list[Remark] = []
 
     def take(self, fact: Fact) -> None:
         if fact.t == "admin" and "alias" in fact.pub:
             self._collections[fact.collection] = fact.text("alias")
+        if fact.t == "log.close":
+            self._closed.append(_closed(fact))
         self._admit(self._fold.take(fact))
 
     def close(self) -> None:
@@ -181,9 +185,18 @@ class _Gathering:
             "rows": len(self._page),
             "matched": self._matched,
             "totals": [dict(zip(names, (*key, count), strict=True)) for key, count in sorted(self._totals.items())],
-            "remarks": [one.told for one in self._fold.remarks(self._matched)],
+            "remarks": [one.told for one in (*self._fold.remarks(self._matched), *self._closed)],
             "more": self.more,
         }
+
+
+def _closed(fact: Fact) -> Remark:
+    log, held, lost = (fact.text(name) for name in ("log", "held", "lost"))
+    return Remark("log-closed", Text(
+        f"{log} was closed for ever: {held} of its entries are left, and {lost} are lost. What those tell of is in no answer.",
+        f"{log} se cerró para siempre: quedan {held} de sus asientos y se perdieron {lost}. Lo que estos cuentan no está en ninguna"
+        " respuesta.",
+    ))  # fmt: skip
 
 
 def _bad(field: str, en: str, es: str) -> Malformed:

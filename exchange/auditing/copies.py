@@ -8,6 +8,7 @@ from exchange.auditing.answers import Mark
 from exchange.errors import NotFound
 from exchange.ledger.audit import Finding, Report, verify_copy
 from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import Closing
 from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.note import NOTE_LIMIT_BYTES, Checkpoint, NoteFault, Policy
 from exchange.ledger.opened import Line, openings_path, pages_path, read_opening, read_page
@@ -65,10 +66,10 @@ def open_copy(directory: Path, policies: Mapping[str, Policy]) -> tuple[CopyFile
 
 def verified(directory: Path, policies: Mapping[str, Policy]) -> Report:
     """The report on a copy that verifies. A copy for one country has no log of the other: such a log is not asked for."""
-    logs = [log for log in LOGS if (directory / log / "checkpoint").exists()]
+    logs = [log for log in dict.fromkeys((*LOGS, *policies)) if (directory / log / "checkpoint").exists()]
     if not logs:
         raise NotFound("There is no log here.", "Aquí no hay ningún registro.", code="no-copy", field=directory.name)
-    report = verify_copy(directory, {log: policies[log] for log in logs if log in policies})
+    report = verify_copy(directory, {log: policies[log] for log in policies if log in logs})
     if not report.ok:
         raise Unverified(report.findings)
     return report
@@ -110,13 +111,23 @@ def compare(mine: Path, other: Path, policies: Mapping[str, Policy]) -> list[Com
             note = path.read_bytes()
             if len(note) > NOTE_LIMIT_BYTES:
                 raise NoteFault("note-malformed", "it is too large", "es demasiado grande")
-            theirs = policies[log.name].check(note).checkpoint
-            found.append(_compare(log.name, Checkpoint(log.origin, log.size, log.root), theirs, mine, other))
+            theirs, here = policies[log.name].check(note).checkpoint, Checkpoint(log.origin, log.size, log.root)
+            if log.closed is not None and theirs.size > here.size:
+                found.append(_compare_closed(log.name, here, theirs, log.closed))
+            else:
+                found.append(_compare(log.name, here, theirs, mine, other))
     if not found:
         raise NotFound(
             "The two have no log in common.", "No tienen ningún registro en común.", code="nothing-in-common"
         )
     return found
+
+
+def _compare_closed(log: str, mine: Checkpoint, theirs: Checkpoint, ended: Closing) -> Comparison:
+    """What is beyond what is left of a log that was closed: the same, if it is what the closing speaks of; who saw more, or
+    another, convicts it."""
+    verdict = "same" if theirs == ended.checkpoint else "unproved" if ended.covers(theirs) else "fork"
+    return Comparison(log, mine.size, theirs.size, verdict)
 
 
 def _compare(log: str, mine: Checkpoint, theirs: Checkpoint, here: Path, there: Path) -> Comparison:

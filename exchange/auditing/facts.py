@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import orjson
 
+from exchange.ledger.generations import kind, number
 from exchange.store.contract import Opening
 
 BUNDLE = 256
 """Leaves read at a time: some 3 ms of work between two turns of the event loop."""
 
-_ORDER = ("us", "mx", "both")
+_KINDS = ("us", "mx", "both")
 """Entries of one act have one time. A submission, in its country's own log, is told before its publication."""
 
 
@@ -54,6 +55,11 @@ class Fact:
             leaf["pub"], orjson.loads(opening.payload) if opening else None, "c" in leaf,
             opening is None or bool(opening.salt),
         )  # fmt: skip
+
+    @property
+    def kind(self) -> str:
+        """Whose log it is in, of whatever generation."""
+        return kind(self.log)
 
     @property
     def member(self) -> str:
@@ -129,7 +135,7 @@ async def walk(source: Leaves, sizes: Mapping[str, int], *, private: bool) -> As
     Acts that were committed together have one time, and a page may have left in the same microsecond in which its
     objects were placed: of one time, what was placed comes first.
     """
-    logs = sorted(sizes, key=_ORDER.index)
+    logs = sorted(sizes, key=lambda log: (_KINDS.index(kind(log)), number(log)))
     readers = [_Reader(source, log, sizes[log], private=private) for log in logs]
     for one in readers:
         await one.fill()

@@ -73,7 +73,7 @@ class Listing:
         return ()
 
 
-LONG = frozenset(("jws", "signatures", "document"))
+LONG = frozenset(("jws", "signatures", "document", "note"))
 """Values that are for programs: they are in the entry, and would fill a page here."""
 
 

@@ -111,7 +111,7 @@ class Why:
         self._enrol(fact)
         before = set(self._shelf.ticks)
         for version in self._shelf.take(fact):
-            self._published[version.fact.log] = version
+            self._published[version.fact.kind] = version
             yield self._row(version.fact, {"version": version.version})
         if fact.t == "publish" and fact.pub.get("to") == self._to and before != set(self._shelf.ticks):
             yield self._row(fact, {"detail": detail(fact, "to", "items_root")})
@@ -152,7 +152,7 @@ class Why:
 
     def remarks(self, rows: int) -> Iterator[Remark]:
         country = self._countries.get(self._to, "")
-        alone = [one for one in self._published.values() if one.fact.log not in ("both", country.lower())]
+        alone = [one for one in self._published.values() if one.fact.kind not in ("both", country.lower())]
         if alone and "both" not in self._published and country:
             fact = alone[0].fact
             yield Remark("own-country-only", Text(

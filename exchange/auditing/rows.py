@@ -7,6 +7,7 @@ from heapq import heappush, heappushpop
 
 from exchange.auditing.facts import Fact
 from exchange.errors import Malformed, Text
+from exchange.ledger.generations import kind
 from exchange.times import as_text, parse_us
 
 PLACE = ("time", "log", "entry")
@@ -61,7 +62,7 @@ class Asked:
         return (
             (not self.since or row.time >= self.since)
             and (not self.until or row.time < self.until)
-            and self.log in ("", row.log)
+            and self.log in ("", row.log, kind(row.log))
             and self.member in ("", row.member)
             and self.collection in ("", row.collection, collections.get(row.collection))
         )

@@ -30,6 +30,7 @@ from exchange.clock import SystemClock
 from exchange.errors import Malformed, Text, Unavailable
 from exchange.ledger.entry import LOGS
 from exchange.ledger.events import QUESTIONS as TEXTS
+from exchange.ledger.generations import current, in_order
 from exchange.ledger.note import Policy
 from exchange.times import as_text
 from exchange.web.services import Services
@@ -79,9 +80,9 @@ def _of_copy(directory: Path, policies: dict[str, Policy], asked: Asked) -> tupl
 
 
 async def _of_home(services: Services, asked: Asked) -> tuple[list[Answer], list[str], list[bytes]]:
-    """All three logs, as they are on the hub's own machine up to their newest signed checkpoints. It is an operator's act."""
-    rows = [await services.store.checkpoint(log) for log in LOGS]
-    origins = services.publisher.origins
+    """All logs, as they are on the hub's own machine up to their newest signed checkpoints, or closed. It is an operator's act."""
+    trees, origins = await services.store.trees(), services.publisher.origins
+    rows = [trees[log] if trees[log].closed else await services.store.checkpoint(log) for log in in_order(trees)]
     marks = [Mark(row.log, origins[row.log], row.size, row.root.hex()) for row in rows if row is not None]
     found = await answer(asked, services.store, marks)
     body = seal(found.encode(), await services.publisher.voucher())
@@ -92,7 +93,7 @@ async def _of_home(services: Services, asked: Asked) -> tuple[list[Answer], list
 
 def _of_hub(me: Profile, policies: dict[str, Policy], asked: Asked) -> tuple[list[Answer], list[str], list[bytes]]:
     """Page after page, each under the hub's seal, which is checked before anything in it is used."""
-    keys = policies["both"].logs
+    keys = policies[current(policies)["both"]].logs
     query = {name: str(value) for name, value in asked.told.items()} | {"limit": PAGE}
     pages: list[Answer] = []
     seals: list[str] = []

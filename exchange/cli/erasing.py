@@ -10,10 +10,13 @@ from exchange.cli.admin import at_hub
 from exchange.cli.output import say
 from exchange.cli.words import a_file, argument, command, in_home, new_file, option
 from exchange.governance.privacy import Privacy, Step
-from exchange.ledger.entry import LOGS
 from exchange.web.services import Services
 
-the_log = argument("log", type=click.Choice(LOGS), help="The log.", es="El registro.")
+the_log = argument(
+    "log",
+    help="The log: both, us, mx, or one closed for ever or begun since, us/2.",
+    es="El registro: both, us, mx, o uno posterior al cierre de otro, us/2.",
+)
 the_index = argument("index", type=click.IntRange(0), help="The entry's number.", es="El número del asiento.")
 
 

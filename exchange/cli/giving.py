@@ -20,7 +20,8 @@ from exchange.cli.words import a_file, argument, as_json, command, new_file, new
 from exchange.client import Client, Packed, Refused, SubmitResult, claims, pair, prepare, verify_receipt
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
-from exchange.errors import Malformed, NotStix, Text, Unavailable
+from exchange.errors import Malformed, NotFound, NotStix, Text, Unavailable
+from exchange.ledger.generations import following, stem
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.note import Policy
 from exchange.ledger.receipt import ReceiptFault
@@ -246,7 +247,7 @@ async def keep_receipts(
 def keep_entry(directory: Path, log: str, index: int, leaf: bytes) -> None:
     """The entry itself: whoever holds it can ask for its proof until there is one."""
     directory.mkdir(parents=True, exist_ok=True)
-    replace_file(directory / f"{log}-{index}.leaf", leaf)
+    replace_file(directory / f"{stem(log)}-{index}.leaf", leaf)
 
 
 def waiting(directory: Path) -> list[str]:
@@ -259,13 +260,19 @@ async def collect(client: Client, directory: Path, policies: Mapping[str, Policy
     before it is kept. Raises ReceiptFault. What the witnesses have not cosigned in time is left for the next run."""
     paths, patience = [], RECEIPT_WAITS
     for name in waiting(directory):
-        log, _, index = name.rpartition("-")
+        stemmed, _, index = name.rpartition("-")
+        log = stemmed.replace(".", "/")
         if log not in policies or not index.isdecimal():
             continue
-        found = await client.receipt(log, int(index), wait_seconds=20 if patience else 0)
-        while found is None and patience:
-            patience -= 1
-            found = await client.receipt(log, int(index), wait_seconds=20)
+        try:
+            found = await client.receipt(log, int(index), wait_seconds=20 if patience else 0)
+            while found is None and patience:
+                patience -= 1
+                found = await client.receipt(log, int(index), wait_seconds=20)
+        except NotFound:
+            if following(log) not in policies:
+                raise
+            continue  # the log was closed for ever, and this is lost or will never be proved: what is kept of it is all there is
         if found is None:
             continue
         proven = verify_receipt(found, (directory / f"{name}.leaf").read_bytes(), policies[log])

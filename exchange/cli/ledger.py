@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from exchange.fsck.logs import Mark
 from exchange.hub import open_scan, witness_policies
 from exchange.ledger.audit import verify_copy, verify_receipt_file
 from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import separate
 from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors
 from exchange.settings import Settings
@@ -123,12 +124,14 @@ def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> N
             bar.label = log
             advance(bar, done, size)
 
-        report = verify_copy(directory, read_policies(policy), _kept(kept), tell)
+        policies = read_policies(policy)
+    report = verify_copy(directory, policies, _kept(kept, policies), tell)
     if as_json:
         machine({
             "ok": report.ok,
             "findings": [{"file": one.file, "entry": one.entry, "code": one.code, "text": one.en} for one in report.findings],
-            "logs": [{"log": log.name, "size": log.size, "root": log.root.hex(), "cosigned": dict(log.cosigned)} for log in report.logs],
+            "logs": [{"log": log.name, "size": log.size, "root": log.root.hex(), "cosigned": dict(log.cosigned)}
+                     | ({} if log.closed is None else {"closed": True, "lost": log.closed.lost}) for log in report.logs],
         })  # fmt: skip
     else:
         rows = [
@@ -136,6 +139,14 @@ def verify(policy: Path, directory: Path, kept: Path | None, as_json: bool) -> N
             for log in report.logs
         ]
         table(("log", "entries", "root", "cosigned by", "last entry"), rows)
+        for log in report.logs:
+            if log.closed is not None:
+                say(
+                    f"{log.name} is closed for ever: {log.closed.held} entries are left, {log.closed.lost} are lost, and what those did"
+                    " is unknown.",
+                    f"{log.name} está cerrado para siempre: quedan {log.closed.held} asientos, se perdieron {log.closed.lost} y se"
+                    " desconoce lo que estos hicieron.",
+                )
         for one in report.findings:
             say(f"✗ {one.file}: {one.code}: {one.en}", f"✗ {one.file}: {one.code}: {one.es}")
         if report.ok:
@@ -210,16 +221,15 @@ async def _checked(settings: Settings) -> Checked:
 
 
 def read_policies(directory: Path) -> dict[str, Policy]:
-    """The witness policies of the logs that the directory has files for."""
-    return {log: Policy.parse((directory / log).read_text()) for log in LOGS if (directory / log).exists()}
+    """The witness policies of the logs that the directory has files for, of each generation."""
+    return separate({log: Policy.parse((directory / log).read_text()) for log in LOGS if (directory / log).exists()})
 
 
-def _kept(directory: Path | None) -> dict[str, bytes] | None:
+def _kept(directory: Path | None, logs: Iterable[str]) -> dict[str, bytes] | None:
     if directory is None:
         return None
-    return {
-        log: (directory / log / "checkpoint").read_bytes() for log in LOGS if (directory / log / "checkpoint").exists()
-    }
+    paths = {log: directory / log / "checkpoint" for log in logs}
+    return {log: path.read_bytes() for log, path in paths.items() if path.exists()}
 
 
 def _witnesses(times: Mapping[str, int]) -> str:

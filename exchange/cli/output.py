@@ -15,7 +15,7 @@ COLUMNS = {
     "account": "cuenta", "accepted": "aceptados", "acknowledged": "confirmó", "adapter": "adaptador", "agreement": "acuerdo", "alias": "alias", "applies": "se aplica",
     "calls": "llama a", "cause": "causa", "clause": "cláusula", "confidence": "confianza", "code": "código", "collection": "colección", "cosigned by": "cofirmado por", "count": "cantidad",
     "cosigned": "cofirmado", "country": "país", "due": "plazo", "ended": "terminó", "entries": "asientos", "every": "cada",
-    "denied": "denegados", "held": "retenidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
+    "denied": "denegados", "held": "retenidos", "lost": "perdidos", "left": "no cruzan", "sent": "enviados", "standing": "vigentes",
     "to judge": "por evaluar", "under way": "en camino", "waiting": "en espera",
     "expires": "vence", "fault": "falla", "lag": "retraso", "last good": "última buena", "field": "campo", "file": "archivo", "id": "id", "kind": "clase",
     "last entry": "último asiento", "last run": "última ejecución", "licence": "licencia", "log": "registro",
@@ -46,7 +46,7 @@ COLUMNS = {
 
 WORDS = {
     "gained": "gana", "lost": "pierde", "changed": "cambia", "draft": "proyecto", "scheduled": "programado",
-    "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia",
+    "activate": "entrada en vigor", "tighten": "restricción", "lift": "restricción levantada", "lapse": "fin de restricción", "expire": "fin de vigencia", "abandon": "renovada tras cerrar un registro",
     "permit": "permite", "deny": "deniega", "forbid": "prohíbe", "builtin": "incorporada", "ceiling": "techo",
     "agreement": "acuerdo", "version": "versión", "sha256": "sha256", "effective_from": "en vigor desde", "expires": "vence",
     "tightened_by": "restringido por",

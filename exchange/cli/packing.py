@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from exchange.cli.setup import OPERATOR
 from exchange.errors import Conflict, Malformed, NotFound
 from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.events import schemas
+from exchange.ledger.generations import following, in_order, kind
 from exchange.ledger.note import Checkpoint, note_text, split_note
 from exchange.ledger.opened import LISTS, OPENING_LIMIT_BYTES, Page, page_of
 from exchange.ledger.pack import Enclosed, Past, Progress, write_copy
@@ -53,6 +54,10 @@ class HubCopy:
     async def note(self, log: str) -> bytes:
         return (await self._noted(log)).newest
 
+    async def held(self, log: str) -> int | None:
+        tree = (await self._services.store.trees())[log]
+        return tree.size if tree.closed else None
+
     async def past(self, log: str) -> Past:
         return (await self._noted(log)).past
 
@@ -65,17 +70,17 @@ class HubCopy:
         return await self._services.store.leaves(log, start, end)
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
-        if log != "both" and log not in self._countries:
+        if kind(log) != "both" and kind(log) not in self._countries:
             return []
         found = await self._services.store.openings(log, start, end) if self._countries else []
-        if log != "both" or not found:
+        if kind(log) != "both" or not found:
             return found
         leaves = await self._services.store.leaves(log, start, end)
         return [one for one in found if _country(_read(leaves[one.index - start])) in self._countries]
 
     async def pages(self, log: str, start: int, end: int) -> list[Page]:
         """Which objects crossed is in `both` for the auditors of either country; from where they were asked for is not."""
-        if log != "both":
+        if kind(log) != "both":
             return []
         leaves = [_read(one) for one in await self._services.store.leaves(log, start, end)]
         if not any(self._is_page(leaf) for leaf in leaves):
@@ -113,6 +118,9 @@ class HubCopy:
         # By size: the hours of a clock that went back do not come in order.
         since = [row for row in hours.values() if before is None or row.size > before.size]
         found = [*([before] if before is not None else []), *sorted(since, key=lambda row: row.size)]
+        if await self.held(log) is not None:
+            # Whole in every pack: nothing proves any more how it grew up to the last that was cosigned.
+            return _Notes(await self._last(log), Past(between=[_note(row) for row in found]))
         if not found:
             raise NotFound(
                 f"No checkpoint of {log} is cosigned yet.",
@@ -121,6 +129,12 @@ class HubCopy:
             )
         between = [_note(row) for row in found if row not in (before, found[-1])]
         return _Notes(_note(found[-1]), Past(_note(before) if before is not None else None, between))
+
+    async def _last(self, log: str) -> bytes:
+        """The last cosigned checkpoint of a closed log, as its closing has it: not all of what that covers is left."""
+        [data] = await self._services.store.leaves(following(log), 0, 1)
+        note: str = _read(data)["pub"]["note"]
+        return note.encode()
 
 
 def _note(row: CheckpointRow) -> bytes:
@@ -160,10 +174,20 @@ async def write_pack(
             f"{directory} is not empty.", f"{directory} no está vacío.", code="exists", field="directory"
         )  # fmt: skip
     countries = [one for one in LOGS_FOR[whom] if one != "both"]
-    source = HubCopy(services, LOGS_FOR[whom], since_us=since_us, countries=countries)
-    heads = {log: Checkpoint.parse(split_note(await source.note(log))[0]) for log in LOGS_FOR[whom]}
+    trees = await services.store.trees()
+    logs = [log for log in in_order(trees) if kind(log) in LOGS_FOR[whom]]
+    source = HubCopy(services, logs, since_us=since_us, countries=countries)
+    heads = {log: Checkpoint.parse(split_note(await source.note(log))[0]) for log in logs}
+    heads |= {log: replace(heads[log], size=trees[log].size, root=trees[log].root) for log in logs if trees[log].closed}
     for log, index in prove:
-        if index >= heads[log].size:
+        if log in trees and trees[log].closed:
+            raise NotFound(
+                f"{log} is closed: a hub gives receipts of its entries, a pack proves none.",
+                f"{log} está cerrado: el centro da recibos de sus asientos; una carpeta no prueba ninguno.",
+                code="log-closed",
+                field="--receipt",
+            )
+        if log not in heads or index >= heads[log].size:
             raise NotFound(
                 f"Entry {index} of {log} is not cosigned yet.",
                 f"El asiento {index} de {log} todavía no está cofirmado.",
@@ -216,8 +240,8 @@ def since_when(text: str, now_us: int) -> int:
 
 def receipt_place(text: str, whom: str) -> tuple[str, int]:
     """`both/12`, as a log of the pack and an index."""
-    match = re.fullmatch(r"([a-z]+)/(0|[1-9][0-9]{0,15})", text, re.ASCII)
-    if match is None or match[1] not in LOGS_FOR[whom]:
+    match = re.fullmatch(r"([a-z]+(?:/[0-9]{1,4})?)/(0|[1-9][0-9]{0,15})", text, re.ASCII)
+    if match is None or kind(match[1]) not in LOGS_FOR[whom]:
         known = ", ".join(LOGS_FOR[whom])
         raise Malformed(
             f"--receipt takes a log and an index, such as both/12; this pack has {known}.",

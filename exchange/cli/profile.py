@@ -26,6 +26,7 @@ from exchange.client import Client, Memory, read_policy
 from exchange.clock import Clock
 from exchange.errors import Malformed, NotFound, Text
 from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import separate
 from exchange.ledger.note import Policy
 from exchange.settings import read_toml
 
@@ -85,7 +86,7 @@ class Profile(BaseModel):
 
     def policies(self) -> dict[str, Policy]:
         """The member's own witness policies. Raises PolicyFault naming the line; NotFound when it has none."""
-        found = {log: read_policy(self.policy / log) for log in LOGS if (self.policy / log).is_file()}
+        found = separate({log: read_policy(self.policy / log) for log in LOGS if (self.policy / log).is_file()})
         if not found:
             raise NotFound(
                 f"There is no witness policy in {self.policy}: without one, no receipt can be checked.",

@@ -16,19 +16,22 @@ from exchange.cli.setup import Home
 from exchange.cli.words import a_file, argument, command, in_home, new_file, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import Malformed
+from exchange.governance.abandoning import ABANDONMENT_TYPE, Loss, NextLogs
 from exchange.governance.approvals import LIMIT_BYTES, sign
 from exchange.governance.privacy import ERASURE_TYPE
 from exchange.governance.recovery import RECOVERY_TYPE, Gap, Recovered, Recovery
 from exchange.hub import open_store, witness_policies
 from exchange.ledger.asking import Cosigned
 from exchange.ledger.catching_up import catch_up
+from exchange.ledger.entry import LOGS
+from exchange.ledger.generations import following, kind, stem
 from exchange.ledger.note import Policy
 from exchange.ledger.publisher import Anchors
-from exchange.ledger.sources import Folder, Mirrors, Source
+from exchange.ledger.sources import Folder, Mirrors, Source, SourceFault
 from exchange.settings import Settings
 from exchange.store.contract import Store
 
-TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_TYPE}
+TYPES = {"log.recover": RECOVERY_TYPE, "log.close": ABANDONMENT_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_TYPE}
 """By act, what an approval of it is."""
 
 
@@ -55,13 +58,20 @@ TYPES = {"log.recover": RECOVERY_TYPE, "block": ERASURE_TYPE, "erase": ERASURE_T
     es="Una lista de confianza, un acuerdo o una restricción que entró en vigor después de la copia; puede repetirse.",
 )  # fmt: skip
 @option(
+    "--abandon", type=click.Choice(LOGS), multiple=True,
+    help="Close this log for ever: nobody can give back what it lost. It goes on as the next one; what the lost leaves did stays"
+    " unknown. Repeatable.",
+    es="Cerrar este registro para siempre: nadie puede devolver lo que perdió. Continúa como el siguiente; lo que hicieron los asientos"
+    " perdidos queda desconocido. Puede repetirse.",
+)  # fmt: skip
+@option(
     "--statements", type=new_folder,
     help="Where to write what each log's approvers sign (puente ledger approve).",
     es="Dónde escribir lo que firman las personas aprobadoras de cada registro (puente ledger approve).",
 )  # fmt: skip
 def recover(
     home: Path, sources: Sequence[str], tokens: Sequence[Path], approvals: Sequence[Path], documents: Sequence[Path],
-    statements: Path | None,
+    abandon: Sequence[str], statements: Path | None,
 ) -> None:  # fmt: skip
     """Put back the leaves that a restored database lost, and end the halt. Without --approval, say what is to be approved. May be
     repeated after it was interrupted."""
@@ -69,27 +79,59 @@ def recover(
     secrets = [load_secret(one).decode().strip() for one in tokens]
     found = asyncio.run(
         _recover(
-            settings, sources, secrets, [one.read_bytes() for one in approvals], [one.read_bytes() for one in documents]
+            settings, sources, secrets, [one.read_bytes() for one in approvals], [one.read_bytes() for one in documents],
+            abandon,
         )
-    )
+    )  # fmt: skip
     if isinstance(found, Recovered):
         for object_id, version in found.lost:
             click.echo(f"{object_id} {version}")
-        count = sum(found.leaves.values())
-        say(
-            f"{count} leaves are back; the objects above, {len(found.lost)}, must be sent again. The hub may be started.",
-            f"Se repusieron {count} asientos; los objetos anteriores, {len(found.lost)}, deben enviarse de nuevo."
-            " Puede ponerse en marcha el nodo.",
-            err=True,
-        )
+        _tell(found)
         return
-    rows = [(gap.log, gap.mine, gap.checkpoint.size, gap.checkpoint.root.hex()[:16]) for gap in found]
-    listing(("log", "held", "entries", "root"), rows, as_json=False)
+    rows = [
+        (one.log, one.held if isinstance(one, Loss) else one.mine, one.checkpoint.size, one.checkpoint.root.hex()[:16],
+         one.lost if isinstance(one, Loss) else "–")
+        for one in found
+    ]  # fmt: skip
+    listing(("log", "held", "entries", "root", "lost"), rows, as_json=False)
+    for one in found:
+        if isinstance(one, Loss):
+            say(
+                f"{one.log} is to be closed for ever, and {following(one.log)} to begin. Before it does, every witness must trust its"
+                f" key, and every policy list it: {one.next}",
+                f"{one.log} se cerrará para siempre y comenzará {following(one.log)}. Antes, cada testigo debe confiar en su clave y"
+                f" cada política incluirla: {one.next}",
+                err=True,
+            )
     if statements is not None:
         statements.mkdir(parents=True, exist_ok=True)
-        for gap in found:
-            if gap.lost or gap.log == "both":
-                (statements / f"recover-{gap.log}.json").write_bytes(orjson.dumps(gap.statement) + b"\n")
+        for one in found:
+            if isinstance(one, Loss):
+                (statements / f"abandon-{stem(one.log)}.json").write_bytes(orjson.dumps(one.statement) + b"\n")
+            elif one.lost or kind(one.log) == "both":
+                (statements / f"recover-{stem(one.log)}.json").write_bytes(orjson.dumps(one.statement) + b"\n")
+
+
+def _tell(found: Recovered) -> None:
+    count = sum(found.leaves.values())
+    for one in found.closed:
+        say(
+            f"{one.log} is closed for ever with {one.held} entries; {one.lost} are lost, and what they did is unknown: submissions,"
+            " deletions, revocations, suspensions, adoptions, releases. It goes on as"
+            f" {one.next_origin}. Have members send again what they submitted since the backup, and repeat every revocation,"
+            " suspension, deletion, erasure and tightening of that time BEFORE you start the hub.",
+            f"{one.log} queda cerrado para siempre con {one.held} asientos; se perdieron {one.lost} y se desconoce lo que hicieron:"
+            " envíos, eliminaciones, revocaciones, suspensiones, adopciones, entregas. Continúa como"
+            f" {one.next_origin}. Pida a los miembros que reenvíen lo enviado desde la copia y repita toda revocación, suspensión,"
+            " eliminación, supresión y restricción de ese tiempo ANTES de poner en marcha el nodo.",
+            err=True,
+        )
+    say(
+        f"{count} leaves are back; the objects above, {len(found.lost)}, must be sent again. The hub may be started.",
+        f"Se repusieron {count} asientos; los objetos anteriores, {len(found.lost)}, deben enviarse de nuevo."
+        " Puede ponerse en marcha el nodo.",
+        err=True,
+    )
 
 
 async def _recover(
@@ -98,12 +140,15 @@ async def _recover(
     tokens: Sequence[str],
     approvals: Sequence[bytes],
     documents: Sequence[bytes],
-) -> Recovered | list[Gap]:
+    abandon: Sequence[str],
+) -> Recovered | list[Gap | Loss]:
+    anchors = Anchors(settings.anchors)
     async with _opened(settings) as store, _source(sources, tokens, witness_policies(settings)) as source:
         with progress("recover") as bar:
             recovery = Recovery(
-                store, SystemClock(), witness_policies(settings), Anchors(settings.anchors), source,
+                store, SystemClock(), witness_policies(settings), anchors, source,
                 lambda _, done, size: advance(bar, done, size),
+                abandon=abandon, next_logs=NextLogs(settings.keys, settings.witness_policy, anchors),
             )  # fmt: skip
             if approvals:
                 return await recovery.run(approvals, documents)
@@ -145,7 +190,7 @@ async def _source(
         mirrors = Mirrors(session, urls, tokens)
         for log, policy in policies.items():
             # A checkpoint counts only if both countries' witnesses cosigned it: the one that lags is shown what the other has.
-            for url, answer in (await catch_up(session, mirrors, log, policy)).items():
+            for url, answer in (await _caught_up(session, mirrors, log, policy)).items():
                 if not isinstance(answer, Cosigned):
                     say(
                         f"{log}: {url} does not catch up: {answer}",
@@ -153,6 +198,15 @@ async def _source(
                         err=True,
                     )
         yield mirrors
+
+
+async def _caught_up(
+    session: aiohttp.ClientSession, mirrors: Mirrors, log: str, policy: Policy
+) -> Mapping[str, object]:
+    try:
+        return await catch_up(session, mirrors, log, policy)
+    except SourceFault as fault:  # who signed last does not give its entries: the plan says what that means
+        return {mirrors.address: fault}
 
 
 @command("approve", es="Firma, como persona aprobadora, lo que se va a hacer con un registro. No necesita el centro.")

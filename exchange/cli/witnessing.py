@@ -14,8 +14,9 @@ from exchange.cli.output import listing, machine, say, table
 from exchange.cli.words import a_folder, argument, as_json, group, new_folder, option
 from exchange.clock import SystemClock
 from exchange.errors import NotFound
+from exchange.ledger.generations import of_origin, succeeded
 from exchange.ledger.mirror import Copy
-from exchange.ledger.note import Checkpoint, split_note
+from exchange.ledger.note import Checkpoint, Verifier, split_note
 from exchange.ledger.opened import Page
 from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.remembering import State
@@ -151,13 +152,16 @@ class _MirrorCopy:
     def __init__(self, directory: Path, state: State) -> None:
         self._copies = {log: Copy(directory / MIRROR, log) for log in state.logs}
         self._notes = {log: one.note for log, one in state.logs.items() if one.note is not None}
-        self._origins = {origin.rpartition("/")[2]: origin for origin in self._notes}
+        self._origins = {of_origin(origin): origin for origin in self._notes}
 
     async def logs(self) -> Sequence[str]:
         return list(self._origins)
 
     async def note(self, log: str) -> bytes:
         return self._notes[self._origins[log]]
+
+    async def held(self, log: str) -> int | None:
+        return None
 
     async def past(self, log: str) -> Past:
         return Past()  # it remembers one checkpoint
@@ -195,16 +199,27 @@ def end(directory: Path, reason: str) -> None:
         f"Retirado: {vkey}. Cree uno nuevo con otro nombre y póngalo en su lugar en cada política.")  # fmt: skip
 
 
-@witness.command("trust", es="Confía desde ahora en otra clave de un registro, p. ej. en su rotación. Nada se retira.")
+@witness.command(
+    "trust",
+    es="Confía desde ahora en otra clave de un registro, p. ej. en su rotación, o en la del que lo continúa, lo que lo cierra. Nada se retira.",
+)
 @existing
 @argument("vkey", help="Verifier key of the log.", es="Clave de verificación del registro.")
 def trust(directory: Path, vkey: str) -> None:
-    """Trust one more key of a log from now on, as for its rotation; the witness must be stopped. Nothing is taken back."""
+    """Trust one more key of a log from now on, as for its rotation, or that of a log's next generation, which closes the log; the
+    witness must be stopped. Nothing is taken back."""
     one = Witness(directory, SystemClock())
     try:
         one.add_log(vkey)
     finally:
         one.close()
+    origin = Verifier.parse(vkey).name
+    before = [log for log in look(directory)[1].logs if succeeded(log, [origin])]
+    if before:
+        say(
+            f"Closed, and not cosigned any more: {', '.join(before)}.",
+            f"Cerrado, y ya no se cofirma: {', '.join(before)}.",
+        )
 
 
 COMMANDS: tuple[click.Command, ...] = (witness,)

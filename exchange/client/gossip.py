@@ -14,13 +14,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from certs.jcs import canonical
+from certs.jcs import JsonError, canonical, load
 from certs.keys import replace_file, save_secret
-from exchange.client.verify import EvidenceFault
+from exchange.client.verify import EvidenceFault, verify_receipt
 from exchange.clock import Clock
 from exchange.errors import Conflict, NotFound
+from exchange.ledger.entry import LEAF_LIMIT_BYTES
+from exchange.ledger.generations import Closing, following
 from exchange.ledger.merkle import EMPTY_ROOT, verify_consistency
 from exchange.ledger.note import Checkpoint, NoteFault, Policy, strict_base64
+from exchange.ledger.receipt import ReceiptFault
 
 SEEN = "X-Audit-Seen"
 PROOF = "X-Audit-Proof"
@@ -49,6 +52,10 @@ class Shows(Protocol):
     """A client, as far as it is asked here."""
 
     async def checkpoint(self, log: str, seen: Checkpoint) -> Shown: ...
+
+    async def leaf(self, log: str, index: int) -> bytes: ...
+
+    async def receipt(self, log: str, index: int) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class Memory:
                 raise self._alarm(log, "history-gone", note, str(refusal).encode()) from None
             return  # nothing is cosigned yet
         except Conflict as refusal:
+            if refusal.code == "log-closed" and await self._is_closed(hub, log, seen):
+                return  # for ever, as both countries have cosigned: what was seen stays kept
             raise self._alarm(log, refusal.code, note, str(refusal).encode()) from None
         try:
             new = self.policies[log].check(shown.note).checkpoint
@@ -94,6 +103,30 @@ class Memory:
             path = self.directory / log / "checkpoint"
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(path, shown.note)
+
+    async def _is_closed(self, hub: Shows, log: str, seen: Checkpoint) -> bool:
+        """Whether the next generation, as the member's own policy has it, says that this one was closed, no earlier than it was
+        seen. Without a policy of the next one nothing says so."""
+        after = self.policies.get(following(log))
+        if after is None:
+            return False
+        try:
+            leaf, receipt = await hub.leaf(following(log), 0), await hub.receipt(following(log), 0)
+            if receipt is None or verify_receipt(receipt, leaf, after).index != 0:
+                return False
+            said = load(leaf, max_bytes=LEAF_LIMIT_BYTES)
+            covered = Closing.read(said, after.logs[0].name, self.policies[log]).covers(seen)
+            return covered and await self._provable(hub, log, seen.origin) < seen.size
+        except (NotFound, ReceiptFault, NoteFault, JsonError):
+            return False
+
+    async def _provable(self, hub: Shows, log: str, origin: str) -> int:
+        """Up to where the hub can still prove a closed log: what was seen of that must be proved, as ever."""
+        try:
+            shown = await hub.checkpoint(log, Checkpoint(origin, 0, EMPTY_ROOT))
+        except NotFound:
+            return 0
+        return self.policies[log].check(shown.note).checkpoint.size
 
     def _alarm(self, log: str, code: str, seen: bytes, shown: bytes, proof: str = "") -> Alarm:
         value = {

@@ -11,6 +11,7 @@ from typing import Any
 from certs.jcs import JsonError, canonical, load
 from exchange.client.connection import Answer
 from exchange.errors import Conflict, Malformed, Unavailable
+from exchange.ledger.generations import of_origin
 
 _CURSOR_LIMIT_BYTES = 10_000
 
@@ -28,8 +29,8 @@ class Place:
 
     @property
     def log(self) -> str:
-        """ "both", "us" or "mx"."""
-        return self.origin.rpartition("/")[2]
+        """ "both", "us" or "mx", or a later generation, "both/2"."""
+        return of_origin(self.origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from exchange.fsck.objects import ObjectCheck
 from exchange.fsck.registry import RegistryCheck
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.entry import LOGS
-from exchange.ledger.note import Policy
+from exchange.ledger.generations import Closing, following, in_order, kind, named, number
+from exchange.ledger.note import NoteFault, Policy
 from exchange.store.contract import WRITABLE
 from exchange.store.scan import Scan
 from exchange.times import parse_us
@@ -33,7 +34,9 @@ class _Fates:
         elif leaf["t"] == "erase":
             self.erased.add((pub.get("log"), pub.get("index")))
         elif leaf["t"] == "log.recover":
-            self.recovered.setdefault(log, []).append((pub.get("from", 0), pub.get("size", 0)))
+            self.recovered.setdefault(pub.get("log", log), []).append((pub.get("from", 0), pub.get("size", 0)))
+        elif leaf["t"] == "log.close" and "from" in pub:
+            self.recovered.setdefault(pub.get("log", log), []).append((pub["from"], pub.get("held", 0)))
 
     def put_back(self, log: str, index: int) -> bool:
         return any(start <= index < end for start, end in self.recovered.get(log, ()))
@@ -73,29 +76,71 @@ async def check(
     with contextlib.closing(Scratch()) as scratch:
         objects = ObjectCheck(scan, findings, scratch, progress)
         registry = RegistryCheck(scan, findings, progress)
-        fates = _Fates()
+        fates, first = _Fates(), dict[str, Mapping[str, Any]]()
 
         async def take(log: str, index: int, leaf: Mapping[str, Any], private: Any) -> None:
             fates.take(log, leaf)
+            if index == 0:
+                first[log] = leaf
             await objects.take(log, index, leaf, private)
             await registry.take(log, index, leaf, private)
 
-        logs = {}
-        for log in LOGS:
-            mark = anchor(log)
-            if mark is None:
+        logs: dict[str, LogCheck] = {}
+        known = in_order(policies)
+        for log, after in zip(known, [*known[1:], ""], strict=True):
+            ended = kind(after) == kind(log)  # then its closing says what it was; its anchor may speak of what is lost
+            mark = None if ended else anchor(log)
+            if mark is None and not ended:
                 findings.add("anchor-missing", "anchor", log)
-            logs[log] = LogCheck(log, scan, policies[log], mark, findings, scratch, take, progress)
+            told = kind(log) == "both" or not any(map(_lost_of_both, first.values()))
+            logs[log] = LogCheck(log, scan, policies[log], mark, findings, scratch, take, progress, told)
             await logs[log].run()
+        await _generations(scan, findings, logs, first)
         fates.judge(findings, scratch, logs)
         await objects.run(fates.put_back)
         await registry.run(fates.put_back)
-        await _head(scan, findings, logs, objects, registry, exact=not fates.recovered)
+        exact = not fates.recovered and len(logs) == len(LOGS)
+        await _head(scan, findings, logs, objects, registry, exact=exact)
     return Checked(
         tuple(findings.all),
         {table: count for table, count in findings.counts.items() if count},
         {log: one.frontier.size for log, one in logs.items()},
     )
+
+
+def _lost_of_both(leaf: Mapping[str, Any]) -> bool:
+    """Whether this is a closing that cost entries of `both`, which tell of all logs' keys."""
+    return bool(leaf["t"] == "log.close" and leaf["log"] == "both" and leaf["pub"].get("lost"))
+
+
+async def _generations(
+    scan: Scan, findings: Findings, logs: Mapping[str, LogCheck], first: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Every generation but the newest is closed, and was what the first entry of the next one says, which also says how many
+    entries were before."""
+    rows = {log: (before, closed) async for log, before, closed in scan.rows("SELECT log, before, closed FROM tree")}
+    for log in rows.keys() - logs.keys():
+        findings.add("tree-strange", "tree", log)
+    count = 0
+    for log in logs:
+        count = 0 if number(log) == 1 else count + _closed(findings, logs, first.get(log, {}), log)
+        before, closed = rows.get(log, (count, following(log) in logs))
+        if before != count or bool(closed) != (following(log) in logs):
+            findings.add("tree-row", "tree", log, "before" if before != count else "closed")
+
+
+def _closed(findings: Findings, logs: Mapping[str, LogCheck], leaf: Mapping[str, Any], log: str) -> int:
+    """Hold the log before against its closing; how many entries it ever had, by that."""
+    last = named(kind(log), number(log) - 1)
+    try:
+        found = Closing.read(leaf, logs[log].policy.logs[0].name, logs[last].policy)
+    except NoteFault as fault:
+        findings.add("leaf-form", "leaf", f"{log}/0", fault.code)
+        return 0
+    here = logs[last].frontier
+    if (here.size, here.root()) != (found.held, found.held_root) and not findings.told("tree", last):
+        findings.add("log-closing", "tree", last, f"{log}/0")
+    return found.held + found.lost
 
 
 async def _head(

@@ -59,6 +59,12 @@ TEXTS: dict[str, tuple[Text, Text]] = {
     "tree-row": (
         Text("Its {detail} is not that of the leaves.", "Su campo {detail} no es el de los asientos."), _DERIVED,
     ),
+    "tree-strange": (
+        Text("No witness policy knows of such a log.", "Ninguna política de testigos conoce ese registro."), _ROW,
+    ),
+    "log-closing": (
+        Text("It is not the log that entry {detail} closed.", "No es el registro que cerró el asiento {detail}."), _LOG,
+    ),
     "leaf-missing": (Text("The leaf is missing.", "Falta el asiento."), _LOG),
     "leaf-extra": (Text("The leaf lies behind the end of its log.", "El asiento está más allá del fin de su registro."), _LOG),
     "leaf-hash": (Text("Its bytes do not hash to its hash.", "Sus bytes no producen su hash."), _LOG),

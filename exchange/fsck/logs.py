@@ -14,6 +14,7 @@ import orjson
 from exchange.fsck.findings import Findings, Progress
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.entry import commitment
+from exchange.ledger.generations import kind
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root
 from exchange.ledger.note import Checkpoint, NoteFault, Policy, Verifier, cosigned_by, open_note
 from exchange.ledger.tiles import HASH_BYTES, WIDTH
@@ -83,6 +84,8 @@ class LogCheck:
     scratch: Scratch
     take: Take
     progress: Progress
+    keys_told: bool = True
+    """False where entries are lost for ever that may have told of other keys of it."""
     frontier: Frontier = EMPTY
     last_time: str = ""
     blocked: set[int] = field(default_factory=set)
@@ -179,8 +182,8 @@ class LogCheck:
             wrong = next(
                 (name for name in ("t", "time", "req", "actor", "on") if not isinstance(leaf.get(name), str)), None
             )
-        if wrong is None and (leaf.get("log") != self.log or not isinstance(leaf.get("pub"), dict)):
-            wrong = "log" if leaf.get("log") != self.log else "pub"
+        if wrong is None and (leaf.get("log") != kind(self.log) or not isinstance(leaf.get("pub"), dict)):
+            wrong = "log" if leaf.get("log") != kind(self.log) else "pub"
         if wrong is not None:
             self.findings.add("leaf-form", "leaf", f"{self.log}/{index}", wrong)
             return None
@@ -191,7 +194,7 @@ class LogCheck:
         if not isinstance(seq, int) or seq <= self._seq:
             self._orders.append((index, "seq"))
         else:
-            self._seq = seq if self.log != "both" else 0
+            self._seq = seq if kind(self.log) != "both" else 0
         del self._orders[100:]
         return leaf  # type: ignore[no-any-return]
 
@@ -300,7 +303,8 @@ class LogCheck:
             self._settle(size, good=self.frontier.root() == as_bytes(kept))
 
     def _must_sign(self, size: int) -> set[str]:
-        return {key for key, since, until in self._keys if since <= size and (until is None or size < until)}
+        keys = self._keys if self.keys_told else ()
+        return {key for key, since, until in keys if since <= size and (until is None or size < until)}
 
     async def _cosigned(self, size: int, note: bytes | None) -> None:
         """`note` is None where the checkpoint itself is not to be believed."""

@@ -345,7 +345,7 @@ class ObjectCheck:
     def _judge_lost(self, put_back: PutBack) -> None:
         unfound = [] if self._told("placement", "run") else [(NOTICE, leaf) for leaf in self._unfound]
         for object_id, leaf in (*self.scratch.lost(), *unfound):
-            log, _, index = leaf.partition("/")
+            log, _, index = leaf.rpartition("/")
             if not put_back(log, int(index)):
                 self.findings.add("object-missing", "object", object_id, leaf)
 

@@ -116,6 +116,12 @@ class RegistryCheck:
         self._put("agreement", number, name, name=pub["agreement"], cause=_CAUSES[leaf["t"]], pol=leaf["pol"],
                   **of_document)  # fmt: skip
 
+    def _readopt(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
+        """What was in force when `both` was closed is so again, by another number."""
+        if leaf["log"] == "both" and leaf["pol"]:
+            agreement, _, number = leaf["pol"].rpartition("@")
+            self._put("agreement", int(number), name, name=agreement, cause="abandon", pol=leaf["pol"])
+
     def _recall(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         self._put("recall", pub["recall"], name, member=pub["to"], cause=pub["cause"],
                   collection=leaf["on"].removeprefix("coll:"), acknowledged=False)  # fmt: skip
@@ -165,7 +171,7 @@ class RegistryCheck:
                 if wrong:
                     self.findings.add("row-differs", table, key, wrong[0].removeprefix("own "))
             for key, expected in want.items():
-                log, _, index = expected[""].partition("/")
+                log, _, index = expected[""].rpartition("/")
                 if key not in seen and not put_back(log, int(index)):
                     self.findings.add("row-missing", table, key, expected[""])
             self.progress(table, len(seen))
@@ -195,8 +201,9 @@ class RegistryCheck:
 
 
 def _from(name: str, log: str, leaf: str) -> dict[str, int]:
-    """From its own entry on, in `both`; how large a country's log was then, none of its entries says."""
-    return {name: int(leaf.removeprefix("both/")) + 1} if log == "both" else {}
+    """From its own entry on, in a log of both; how large a country's log was then, none of its entries says."""
+    where, _, index = leaf.rpartition("/")
+    return {name: int(index) + 1} if where == log else {}
 
 
 _Handler = Callable[[RegistryCheck, Mapping[str, Any], Mapping[str, Any], str], None]
@@ -215,6 +222,7 @@ _HANDLERS: dict[str, _Handler] = {
     "policy.approve": RegistryCheck._approve,
     "policy.schedule": RegistryCheck._schedule,
     **dict.fromkeys(_CAUSES, RegistryCheck._adopt),
+    "log.close": RegistryCheck._readopt,
     "consent.request": RegistryCheck._ask,
     **dict.fromkeys(
         ("consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"), RegistryCheck._say

@@ -20,7 +20,8 @@ from certs.trust import COUNTRIES
 from exchange.clock import Clock
 from exchange.errors import Conflict, Malformed, NotFound, NotPermitted
 from exchange.governance.approvals import Approval, heard, must_be_enough
-from exchange.ledger.entry import LOGS, Entry, route
+from exchange.ledger.entry import Entry, route
+from exchange.ledger.generations import in_order, kind
 from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.sequencer import Outdated, Sequencer
 from exchange.model.recall import Delivered, RecallRow
@@ -110,9 +111,9 @@ class Privacy:
         pub = {"log": log, "index": index, "basis": basis, "approvals": given}
         who, on = OPERATOR, f"leaf:{log}/{index}"
         entry, change = (
-            (Entry(log, "block", who, on, pub), BlockPrivate(log, index))
+            (Entry(kind(log), "block", who, on, pub), BlockPrivate(log, index))
             if step == "block"
-            else (Entry(log, "erase", who, on, pub), ErasePrivate(log, index))
+            else (Entry(kind(log), "erase", who, on, pub), ErasePrivate(log, index))
         )
 
         def record(stamp: Stamp) -> Record:
@@ -149,7 +150,7 @@ class Privacy:
                 field="liability",
             )
         pub = {"command": "ledger open", "reason": liability[:200]}
-        entry = Entry(log, "admin", OPERATOR, f"leaf:{log}/{index}", pub)
+        entry = Entry(kind(log), "admin", OPERATOR, f"leaf:{log}/{index}", pub)
         await self._sequencer.append(Act(str(uuid.uuid4()), lambda _: Record((entry,))))
         return opening
 
@@ -174,14 +175,15 @@ class Privacy:
         """The objects that an entry tells of, or those that share its private part."""
         private = orjson.loads(opening.payload)
         told = {line.split(" ")[1] for line in private.get("items", ())}
-        for name in LOGS:
+        for name in in_order(await self._store.trees()):
             async for _, other in self._entries(name):
                 if other["t"] == "submit" and other.get("c") == leaf["c"]:
                     told.add(other["pub"]["object"])
         return told
 
     async def _opening(self, log: str, index: int) -> Opening:
-        leaves = await self._store.leaves(log, index, index + 1) if log in LOGS and index >= 0 else []
+        known = index >= 0 and log in await self._store.trees()
+        leaves = await self._store.leaves(log, index, index + 1) if known else []
         if not leaves:
             raise NotFound(f"There is no entry {log}/{index}.", f"No existe el asiento {log}/{index}.", field="index")
         opening = await self._store.opening(log, index)
@@ -196,7 +198,7 @@ class Privacy:
 
     async def _gone(self, log: str, index: int, committed: str) -> NotFound:
         """Where the private part is, or when it went: entries of one act share theirs, which is kept with the first of them."""
-        for name in LOGS:
+        for name in in_order(await self._store.trees()):
             async for at, leaf in self._entries(name):
                 if leaf["t"] == "erase" and (leaf["pub"]["log"], leaf["pub"]["index"]) == (log, index):
                     when, basis = leaf["time"], leaf["pub"]["basis"]
@@ -219,10 +221,11 @@ class Privacy:
         """Whose approval it takes: both countries' as soon as an entry of `both` commits to it too."""
         [data] = await self._store.leaves(log, index, index + 1)
         committed = orjson.loads(data)["c"]
-        async for _, leaf in self._entries("both"):
-            if leaf.get("c") == committed:
-                return tuple(COUNTRIES)
-        return (log.upper(),)
+        for name in [one for one in in_order(await self._store.trees()) if kind(one) == "both"]:
+            async for _, leaf in self._entries(name):
+                if leaf.get("c") == committed:
+                    return tuple(COUNTRIES)
+        return (kind(log).upper(),)
 
     async def _entries(self, log: str) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         size = (await self._store.trees())[log].size

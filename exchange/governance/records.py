@@ -14,11 +14,12 @@ import orjson
 
 from certs.jcs import canonical
 from exchange.ledger.entry import HUB, LOGS, Entry, national
+from exchange.ledger.generations import in_order, kind
 from exchange.ledger.merkle import EMPTY_ROOT
 from exchange.ledger.note import Checkpoint
 from exchange.ledger.sequencer import Sequencer
 from exchange.rules import Caller
-from exchange.store.contract import Act, Done, Record, Store
+from exchange.store.contract import Act, Done, Record, Store, TreeRow
 
 LEAVES_AT_ONCE = 512
 """Read at a time where a log is looked through."""
@@ -54,8 +55,9 @@ class Records:
         """An operator's question, in each log that it was put to. Neither country learns from its own how much the other's log
         answered: `words` are committed to in `both`, where no pack opens them."""
         return await self._write([
-            Entry(log, "audit.read", actor, "audit", {"question": question, "logs": [log]}, private=words if log == "both" else None)
-            for log in logs
+            Entry(one, "audit.read", actor, "audit", {"question": question, "logs": [log for log in logs if kind(log) == one]},
+                  private=words if one == "both" else None)
+            for one in dict.fromkeys(map(kind, logs))
         ])  # fmt: skip
 
     async def began(self, actor: str, pub: Mapping[str, Any], witnesses: Mapping[str, str]) -> Done:
@@ -72,22 +74,25 @@ class Records:
         return await self._write(entries)
 
     async def _last_start(self) -> Mapping[str, Any] | None:
-        end = (await self._store.trees())["both"].size
-        while end:
-            start = max(0, end - LEAVES_AT_ONCE)
-            for data in reversed(await self._store.leaves("both", start, end)):
-                if b'"t":"log.start"' in data and (leaf := orjson.loads(data))["t"] == "log.start":
-                    found: Mapping[str, Any] = leaf["pub"]
-                    return found
-            end = start
+        for tree in reversed(await self._generations("both")):
+            end = tree.size
+            while end:
+                start = max(0, end - LEAVES_AT_ONCE)
+                for data in reversed(await self._store.leaves(tree.log, start, end)):
+                    if b'"t":"log.start"' in data and (leaf := orjson.loads(data))["t"] == "log.start":
+                        found: Mapping[str, Any] = leaf["pub"]
+                        return found
+                end = start
         return None
 
     async def _witnesses(self) -> dict[str, str]:
         """Whose keys the log tells of, by name."""
         known: dict[str, str] = {}
-        size = (await self._store.trees())["both"].size
-        for start in range(0, size, LEAVES_AT_ONCE):
-            for data in await self._store.leaves("both", start, min(size, start + LEAVES_AT_ONCE)):
+        places = [
+            (tree, start) for tree in await self._generations("both") for start in range(0, tree.size, LEAVES_AT_ONCE)
+        ]
+        for tree, start in places:
+            for data in await self._store.leaves(tree.log, start, min(tree.size, start + LEAVES_AT_ONCE)):
                 if b'"on":"witness:' in data:
                     leaf = orjson.loads(data)
                     name = leaf["on"].removeprefix("witness:")
@@ -96,6 +101,10 @@ class Records:
                     elif known.get(name) == leaf["pub"]["key"]:
                         del known[name]
         return known
+
+    async def _generations(self, log: str) -> list[TreeRow]:
+        trees = await self._store.trees()
+        return [trees[one] for one in in_order(trees) if kind(one) == log]
 
     async def exported(
         self, actor: str, heads: Mapping[str, Checkpoint], *, to: str, openings: bool, since: Mapping[str, int],
@@ -109,9 +118,9 @@ class Records:
             pub = {"for": to, "size": head.size, "root": head.root.hex(), "openings": openings}
             if log in since:
                 pub["since"] = since[log]
-            if log == "both" and pages:
+            if kind(log) == "both" and pages:
                 pub["pages"] = list(pages)
-            entries.append(Entry(log, "pack.export", actor, f"log:{log}", pub))
+            entries.append(Entry(kind(log), "pack.export", actor, f"log:{log}", pub))
         return await self._write([*entries, *await self.anchors()])
 
     async def anchor(self) -> Done:
@@ -130,7 +139,8 @@ class Records:
     async def anchors(self, *logs: str) -> list[Entry]:
         """Of these logs, or of all, the entries that bind them; `both` needs none."""
         entries: list[Entry] = []
-        for log in (one for one in LOGS[1:] if one in (logs or LOGS)):
+        newest = [tree.log for country in LOGS[1:] for tree in (await self._generations(country))[-1:]]
+        for log in (one for one in newest if one in (logs or newest)):
             size, root = await self._newest(log)
             entries += anchored(log, size, root, secrets.token_bytes(32))
         return entries
@@ -164,7 +174,7 @@ def anchored(log: str, size: int, root: bytes, salt: bytes) -> tuple[Entry, Entr
     opening = {"size": size, "root": root.hex(), "salt": salt.hex()}
     return (
         Entry("both", "anchor", HUB, f"log:{log}", pub),
-        Entry(log, "anchor", HUB, f"log:{log}", {**pub, **opening}),
+        Entry(kind(log), "anchor", HUB, f"log:{log}", {**pub, **opening}),
     )
 
 

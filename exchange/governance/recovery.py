@@ -1,5 +1,7 @@
 """Putting back what a restored database lost, and what ends a halt: never without the countries whose log it is.
 
+A log that is to be abandoned is closed instead, with as much of it as can be put back, and its next generation begins (abandoning.py).
+
 What counts is the newest checkpoint for which the operator's own policy holds. Its leaves are fetched, hashed after those that
 are here, and inserted only if that leads to its root: so no history can come of it but the one that was cosigned. National
 logs are approved by their own country alone, since a statement tells how many entries there are.
@@ -13,28 +15,29 @@ logs are approved by their own country alone, since a statement tells how many e
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 
-from certs.trust import COUNTRIES, TrustList
+from certs.trust import TrustList
 from exchange.clock import Clock
 from exchange.errors import NotPermitted
+from exchange.governance.abandoning import AHEAD_US, Loss, NextLogs, countries_of
 from exchange.governance.approvals import Approval, heard, must_be_enough
-from exchange.governance.readopting import ADOPTIONS, Readopting
-from exchange.governance.rekeying import Rekeying
-from exchange.ledger.entry import LOGS, Entry
+from exchange.governance.readopting import Readopting
+from exchange.governance.told import Told
+from exchange.ledger.entry import Entry
+from exchange.ledger.generations import current, following, in_order, kind
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash
 from exchange.ledger.note import LOG_TYPE, Checkpoint, Policy, note_text, open_note
 from exchange.ledger.publication import moved
-from exchange.ledger.publisher import Anchors
+from exchange.ledger.publisher import Anchor, Anchors
 from exchange.ledger.sources import Source, SourceFault, entries, newest
-from exchange.model.instant import instant
 from exchange.model.member import Member, Status
-from exchange.model.statement import Statement
 from exchange.rules import RuleBook
 from exchange.store.contract import (
     RECOVERING,
@@ -43,16 +46,12 @@ from exchange.store.contract import (
     Change,
     CheckpointRow,
     Done,
-    EndCredential,
     ErasePrivate,
-    Floor,
     Record,
-    Removal,
-    RevokeSigningCert,
     Store,
     TrustListRow,
 )
-from exchange.times import as_datetime, parse_us
+from exchange.times import as_datetime
 
 RECOVERY_TYPE: Final = "log-recovery-approval+jws"
 _LEAVES = 512
@@ -65,6 +64,7 @@ Progress = Callable[[str, int, int], None]
 class Gap:
     """One log: what is here, and what it must be again."""
 
+    typ: ClassVar[str] = RECOVERY_TYPE
     log: str
     mine: int
     since: int
@@ -91,89 +91,7 @@ class Gap:
 
     @property
     def countries(self) -> tuple[str, ...]:
-        return tuple(COUNTRIES) if self.log == "both" else (self.log.upper(),)
-
-
-@dataclass(slots=True)
-class _Told:
-    """What the leaves that were lost tell of, as far as it must be so again."""
-
-    floor: Floor = field(default_factory=Floor)
-    trust: str = ""
-    adoptions: list[Mapping[str, Any]] = field(default_factory=list)
-    approvals: dict[str, list[bytes]] = field(default_factory=dict)
-    ended: list[EndCredential] = field(default_factory=list)
-    revoked: list[RevokeSigningCert] = field(default_factory=list)
-    members: list[Mapping[str, Any]] = field(default_factory=list)
-    removals: list[Removal] = field(default_factory=list)
-    statements: list[Statement] = field(default_factory=list)
-    """Consents and audiences' members, as they were signed."""
-    private: dict[tuple[str, int], str] = field(default_factory=dict)
-    """What was done to private parts: "block", or "erase" at last."""
-    submitted: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    """By log: ids and versions."""
-    rekeying: Rekeying = field(default_factory=Rekeying)
-
-    def read(self, data: bytes, index: int, *, lost: bool) -> None:
-        leaf = orjson.loads(data)
-        pub = leaf["pub"]
-        self.rekeying.read(leaf, index, lost=lost)
-        if leaf["t"] == "key.trust":
-            self.trust = pub["sha256"]
-        elif leaf["t"] == "policy.approve":
-            words = {name: value for name, value in pub.items() if name != "jws"}
-            self.approvals.setdefault(pub["policy_sha256"], []).append(Approval(words, pub["jws"]).encode())
-        if lost:
-            at = parse_us(leaf["time"])
-            tick = parse_us(pub["last"]) if leaf["t"] == "publish" else 0
-            was = self.floor
-            self.floor = Floor(max(was.last_tick, tick), max(was.last_time, at), max(was.seq, leaf.get("seq", 0)))
-            if (learn := _READ.get(leaf["t"])) is not None:
-                learn(self, leaf, pub)
-
-    def _end(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.ended.append(EndCredential(pub["account"]))
-
-    def _revoke(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        if leaf["on"].startswith("member:"):
-            self.revoked.append(RevokeSigningCert(pub["key"], parse_us(leaf["time"]), None, pub["reason"]))
-
-    def _member(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.members.append(pub)
-
-    def _remove(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        if "object" in pub:
-            versions = tuple(map(instant, pub["versions"])) if len(pub["versions"]) == pub["count"] else ("all",)
-            owner = pub.get("owner", leaf["actor"].split(":")[1])
-            self.removals.append(Removal(leaf["on"].removeprefix("coll:"), pub["object"], owner, versions))
-
-    def _state(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.statements.append(Statement.logged(leaf["t"], pub))
-
-    def _adopt(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.adoptions.append(leaf)
-
-    def _hide(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.private[pub["log"], pub["index"]] = leaf["t"]
-
-    def _submit(self, leaf: Mapping[str, Any], pub: Mapping[str, Any]) -> None:
-        self.submitted.setdefault(leaf["log"], []).append((pub["object"], pub["version"]))
-
-
-_READ: dict[str, Callable[[_Told, Mapping[str, Any], Mapping[str, Any]], None]] = {
-    "acct.end": _Told._end,
-    "key.revoke": _Told._revoke,
-    "acct.status": _Told._member,
-    "role.change": _Told._member,
-    "withdraw": _Told._remove,
-    "submit": _Told._submit,
-    **dict.fromkeys(
-        ("consent.grant", "consent.refuse", "consent.withdraw", "audience.add", "audience.remove"), _Told._state
-    ),
-    "block": _Told._hide,
-    "erase": _Told._hide,
-    **dict.fromkeys(ADOPTIONS, _Told._adopt),
-}
+        return countries_of(self.log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,62 +103,168 @@ class Recovered:
     """How many were put back, by log."""
     lost: tuple[tuple[str, str], ...]
     """Ids and versions whose leaves are here again and whose bytes are not: their owners must send them anew."""
+    closed: tuple[Loss, ...] = ()
 
 
 class Recovery:
     def __init__(
         self, store: Store, clock: Clock, policies: Mapping[str, Policy], anchors: Anchors, source: Source,
-        progress: Progress = lambda _log, _done, _size: None,
+        progress: Progress = lambda _log, _done, _size: None, *, abandon: Collection[str] = (), next_logs: NextLogs | None = None,
     ) -> None:  # fmt: skip
+        """`abandon`: kinds of logs that nobody can give back; `next_logs` makes what goes on in their stead."""
         self._store = store
         self._clock = clock
         self._policies = policies
         self._anchors = anchors
         self._source = source
         self._progress = progress
-        self._told = _Told()
+        self._abandon = abandon
+        self._next_logs = next_logs
+        self._told = Told()
+        self._partly: dict[str, Gap] = {}
+        """What can still be put back of a log that is closed then."""
 
-    async def plan(self) -> list[Gap]:
-        """What is missing, all of it fetched and checked; nothing is written. Raises NotPermitted (`recover-…`), LedgerFault."""
-        self._told = _Told()
-        state = (await self._store.epochs()).state
-        return [await self._check(log, state) for log in LOGS]
+    async def plan(self) -> list[Gap | Loss]:
+        """What is missing, all of it fetched and checked; nothing of the logs is written. Raises NotPermitted (`recover-…`),
+        LedgerFault."""
+        self._told, self._partly = Told(), {}
+        state, trees = (await self._store.epochs()).state, await self._store.trees()
+        opened = in_order([log for log, tree in trees.items() if not tree.closed])
+        await self._must_be_of_now(opened)
+        for log in in_order(trees):
+            if kind(log) == "both" and trees[log].closed:
+                await self._own(log, trees[log].size, trees[log].size, {})
+        return [
+            await (self._loss(log, state) if kind(log) in self._abandon else self._check(log, state)) for log in opened
+        ]
 
     async def run(self, approvals: Sequence[bytes], documents: Sequence[bytes] = ()) -> Recovered:
         """Steps 1 to 6. `documents`: trust lists, agreements and overlays that came into force since the backup."""
         plan = await self.plan()
         trust, new_trust = await self._trust(documents)
         given = self._approved(plan, approvals, trust)
-        adopted = Readopting(documents, self._told.approvals).rows(await self._store.agreement(), self._told.adoptions)
+        gaps, losses = [one for one in plan if isinstance(one, Gap)], [one for one in plan if isinstance(one, Loss)]
+        held = await self._store.agreement()
+        adopted = Readopting(documents, self._told.approvals).rows(held, self._told.adoptions)
+        adopted += [row for one in losses for row in one.adoption(adopted[-1] if adopted else held)]
         changes = [*new_trust, *adopted, *await self._narrowed(), *await self._hidden()]
-        changes += [*self._told.statements, *self._told.rekeying.turns()]
-        sizes = " ".join(f"{gap.log}={gap.since}" for gap in plan)
+        changes += [*self._told.statements, *self._told.rekeying.turns({one.log: one.held for one in losses})]
+        back = [*gaps, *self._partly.values()]
+        sizes = " ".join(f"{gap.log}={gap.since}" for gap in back)
         await self._store.recovering(f"{RECOVERING} {sizes}")
-        for gap in plan:
+        for gap in back:
             await self._put_back(gap)
-        lost = {gap.log: await self._bodiless(gap.log) for gap in plan}
-        acts = [
-            entry for gap in plan if gap.log in given for entry in _restored(gap, given[gap.log], len(lost[gap.log]))
+        lost = {gap.log: await self._bodiless(gap.log) for gap in back}
+        after_us = await self._after(losses)
+        restored = [
+            entry for gap in gaps if gap.log in given for entry in _restored(gap, given[gap.log], len(lost[gap.log]))
         ]
+        acts = (*self._closing(losses, given, after_us), *restored)
         rules = await RuleBook(self._store, self._clock).current()
         act = Act(
             str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp, rules.log_of))), changes=tuple(changes),
             removals=tuple(self._told.removals),
         )  # fmt: skip
-        # Every leaf took a number, those of `both` too, which do not show it.
-        numbered = sum(tree.size for tree in (await self._store.trees()).values())
-        floor = self._told.floor._replace(seq=max(self._told.floor.seq, numbered))
-        done = await self._store.reopen(floor, act)
+        # Every leaf took a number, those of `both` too, which do not show it, and those that are lost.
+        trees = await self._store.trees()
+        successions = [one.succession(trees[one.log].before) for one in losses]
+        before = {one.log: one.before for one in successions}
+        numbered = sum(before.get(log, tree.before + tree.size) for log, tree in trees.items() if not tree.closed)
+        told = self._told.floor
+        floor = told._replace(seq=max(told.seq, numbered), last_tick=max(told.last_tick, after_us))
+        done = await self._store.reopen(floor, act, successions)
         await self._store.scrub()
         return Recovered(
             done,
-            {gap.log: gap.checkpoint.size - gap.since for gap in plan if gap.lost},
-            tuple(one for log in LOGS for one in lost[log]),
+            {gap.log: gap.checkpoint.size - gap.since for gap in back if gap.lost},
+            tuple(one for gap in back for one in lost[gap.log]),
+            tuple(losses),
         )
+
+    # --- what is closed ---
+
+    async def _must_be_of_now(self, opened: Sequence[str]) -> None:
+        """The logs that are open here are those of the policies, or a closing was interrupted and is gone on with."""
+        for log in opened:
+            newest_known = current(self._policies).get(kind(log), "")
+            begun = newest_known == following(log) and kind(log) in self._abandon
+            if newest_known != log and not (begun and not await self._has_gone_on(newest_known)):
+                raise _refused(
+                    "generation",
+                    f"The newest log of its kind is {newest_known} by the witness policies, and {log} here. Begin with a backup of"
+                    f" {newest_known}; where closing {log} was interrupted, go on with --abandon {kind(log)}.",
+                    f"El registro más nuevo de su clase es {newest_known} según las políticas de testigos, y {log} aquí. Comience con"
+                    f" una copia de {newest_known}; si se interrumpió el cierre de {log}, continúe con --abandon {kind(log)}.",
+                )
+
+    async def _has_gone_on(self, log: str) -> bool:
+        signed = self._anchors.read(log).size if self._anchors.there(log) else 0
+        return signed > 0 or await newest(self._source, log, self._policies[log]) is not None
+
+    async def _loss(self, log: str, state: str) -> Loss:
+        """What is to be approved before a log is closed. Raises NotPermitted where it can be recovered: then it must be."""
+        told, tree, anchor = deepcopy(self._told), (await self._store.trees())[log], self._anchors.read(log)
+        found = await newest(self._source, log, self._policies[log])
+        try:
+            gap, roots = await self._gap(log, state)
+        except NotPermitted as refusal:
+            if found is None or refusal.code not in ("recover-source", "recover-fork"):
+                raise
+            self._told = told  # what was fetched leads nowhere, and counts nothing
+            await self._own(log, tree.size, _begun(state, log, tree.size), {})
+            held, held_root, since = tree.size, tree.root, _begun(state, log, tree.size)
+        else:
+            if _anchored(roots, anchor):
+                raise _refused(
+                    "possible",
+                    f"{log}: everything that was signed can be put back: recover it, without --abandon.",
+                    f"{log}: todo lo que se firmó puede reponerse: recupérelo, sin --abandon.",
+                )
+            self._partly[log] = gap
+            held, held_root, since = gap.checkpoint.size, gap.checkpoint.root, gap.since
+        if found is None or self._next_logs is None:
+            raise ValueError("nothing to close a log with")
+        checkpoint, note = found
+        return Loss(
+            log, checkpoint, note, held, held_root, since, max(checkpoint.size, anchor.size),
+            max(self._policies[log].check(note).cosigned.values(), default=0) * 1_000_000,
+            self._next_logs.vkey(log, checkpoint.origin),
+        )  # fmt: skip
+
+    async def _after(self, losses: Sequence[Loss]) -> int:
+        """Up to when a lost entry may have placed something: by this clock, by the witnesses', and by what is here."""
+        if not losses:
+            return 0
+        here = (await self._store.epochs()).last_tick
+        return max(self._clock.now_us(), self._told.floor.last_tick, here, *(one.seen_us for one in losses)) + AHEAD_US
+
+    def _closing(self, losses: Sequence[Loss], given: Mapping[str, list[str]], after_us: int) -> list[Entry]:
+        """The first entry of each next generation, and what both countries are told of it."""
+        if not losses or self._next_logs is None:
+            return []
+        digests = [self._next_logs.begin(one) for one in losses]
+        first = [one.entry(after_us, given[one.log]) for one in losses]
+        return [*first, *(one.opening(digest) for one, digest in zip(losses, digests, strict=True))]
 
     # --- 1 to 3 ---
 
     async def _check(self, log: str, state: str) -> Gap:
+        gap, roots = await self._gap(log, state)
+        anchor = self._anchors.read(log)
+        if anchor.size not in roots:
+            raise _refused(
+                "anchor",
+                f"{log}: this hub signed {anchor.size} leaves, and only {gap.checkpoint.size} were cosigned: the others are gone"
+                f" for ever. The log must be closed: --abandon {kind(log)}.",
+                f"{log}: este nodo firmó {anchor.size} asientos y solo {gap.checkpoint.size} fueron cofirmados: los demás se"
+                f" perdieron para siempre. El registro debe cerrarse: --abandon {kind(log)}.",
+            )
+        if not _anchored(roots, anchor):
+            raise _fork(log)
+        return gap
+
+    async def _gap(self, log: str, state: str) -> tuple[Gap, Mapping[int, bytes]]:
+        """With the roots at the sizes that it passes, up to the cosigned one and what the anchor says."""
         tree, anchor = (await self._store.trees())[log], self._anchors.read(log)
         found = await newest(self._source, log, self._policies[log])
         if found is None:
@@ -271,24 +295,15 @@ class Recovery:
             raise await self._not_the_log(log, checkpoint, f" ({fault})") from None
         if roots[checkpoint.size] != checkpoint.root:
             raise await self._not_the_log(log, checkpoint, "")
-        if anchor.size > frontier.size:
-            raise _refused(
-                "anchor",
-                f"{log}: this hub signed {anchor.size} leaves, and only {checkpoint.size} were cosigned: the others are gone"
-                " for ever. The log must be closed.",
-                f"{log}: este nodo firmó {anchor.size} asientos y solo {checkpoint.size} fueron cofirmados: los demás se"
-                " perdieron para siempre. El registro debe cerrarse.",
-            )
-        if anchor.size and roots[anchor.size] != anchor.root:
-            raise _fork(log)
-        return Gap(log, tree.size, since, checkpoint, note, tuple(digests))
+        passed = {size: root for size, root in roots.items() if size <= frontier.size}
+        return Gap(log, tree.size, since, checkpoint, note, tuple(digests)), passed
 
     async def _own(self, log: str, size: int, since: int, roots: dict[int, bytes]) -> Frontier:
         frontier = _walk(EMPTY, [], roots)
         for start in range(0, size, _LEAVES):
             leaves = await self._store.leaves(log, start, min(size, start + _LEAVES))
             for index, data in enumerate(leaves, start):
-                if log == "both" or index >= since:
+                if kind(log) == "both" or index >= since:
                     self._told.read(data, index, lost=index >= since)
             frontier = _walk(frontier, leaves, roots)
         return frontier
@@ -326,22 +341,23 @@ class Recovery:
             f"La lista de confianza vigente según el registro ({self._told.trust[:16] or 'ninguna'}…) no está: indique su documento.",
         )
 
-    def _approved(self, plan: Sequence[Gap], approvals: Sequence[bytes], trust: TrustList) -> dict[str, list[str]]:
+    def _approved(
+        self, plan: Sequence[Gap | Loss], approvals: Sequence[bytes], trust: TrustList
+    ) -> dict[str, list[str]]:
         """By log, the signatures under what is done to it. `both` is asked for in any case: the border opens again."""
         now = as_datetime(self._clock.now_us())
         given = [Approval.parse(one) for one in approvals]
-        about = {gap.log: gap for gap in plan if gap.lost or gap.log == "both"}
-        origins = {gap.checkpoint.origin: gap.log for gap in plan}
+        about = {one.log: one for one in plan if one.lost or kind(one.log) == "both" or isinstance(one, Loss)}
+        origins = {one.checkpoint.origin: one.log for one in plan}
+        both = next(one.log for one in plan if kind(one.log) == "both")
         kept: dict[str, list[str]] = {log: [] for log in about}
         voices: dict[str, list[Any]] = {log: [] for log in about}
         for number, one in enumerate(given, 1):
-            log = origins.get(str(one.words.get("origin")), "both")
+            log = origins.get(str(one.words.get("origin")), both)
             gap = about.get(log)
             if gap is None:
                 continue  # nothing has to be done to that log any more
-            voice = heard(
-                one, gap.statement, ("approve",), trust, at=now, field=f"approval {number}", typ=RECOVERY_TYPE
-            )
+            voice = heard(one, gap.statement, ("approve",), trust, at=now, field=f"approval {number}", typ=gap.typ)
             if voice.country not in gap.countries:
                 raise NotPermitted(
                     f"It is of {voice.country}, whose log {log} is not.",
@@ -431,8 +447,8 @@ def _restored(gap: Gap, approvals: list[str], lost: int) -> tuple[Entry, Entry]:
     operator, on = "hub:puente:acct:operator", f"log:{gap.log}"
     leaves = gap.checkpoint.size - gap.since if gap.lost else 0
     return (
-        Entry(gap.log, "log.recover", operator, on, {**pub, "from": gap.since, "lost": lost}),
-        Entry(gap.log, "admin", operator, on, {"command": "restore", "leaves": leaves, "lost": lost}),
+        Entry(kind(gap.log), "log.recover", operator, on, {**pub, "from": gap.since, "lost": lost}),
+        Entry(kind(gap.log), "admin", operator, on, {"command": "restore", "leaves": leaves, "lost": lost}),
     )
 
 
@@ -455,13 +471,18 @@ def _begun(state: str, log: str, size: int) -> int:
     return int(sizes.get(log, size))
 
 
+def _anchored(roots: Mapping[int, bytes], anchor: Anchor) -> bool:
+    """Whether what the anchor says is on the way to what was cosigned."""
+    return not anchor.size or roots.get(anchor.size) == anchor.root
+
+
 def _fork(log: str) -> NotPermitted:
     return _refused(
         "fork",
         f"{log}: this database holds other leaves than those that were cosigned. Begin with an older backup; if there is none,"
-        " the log must be closed.",
+        f" the log must be closed: --abandon {kind(log)}.",
         f"{log}: esta base contiene asientos distintos de los cofirmados. Comience con una copia anterior; si no la hay, el registro"
-        " debe cerrarse.",
+        f" debe cerrarse: --abandon {kind(log)}.",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from exchange.ledger.copied import Files
 from exchange.ledger.findings import TEXTS, Finding, Findings
+from exchange.ledger.generations import Closing, following, kind, named, number
 from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root, verify_consistency
 from exchange.ledger.note import (
     NOTE_LIMIT_BYTES,
@@ -50,7 +51,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What one log holds. A log whose checkpoint was not believed has size 0."""
+    """What one log holds. A log whose checkpoint was not believed has size 0; of one that was closed for ever, `size` and `root` are
+    what is left of it, and `closed` is what its next generation says of that."""
 
     name: str
     origin: str = ""
@@ -62,6 +64,7 @@ class LogReport:
     last_time: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Kind of event to how many there are."""
+    closed: Closing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,19 @@ class _Log:
         self._files = files
         self._findings = findings
         self._keys = keys
-        self.events = Events(name, findings, keys)
+        self.events = Events(kind(name), findings)
         self.checked: Checked | None = None
+        self.closing: Closing | None = None
+        """What its first entry says of the generation before."""
+        self.ended: Closing | None = None
+        """What the next generation says of this one."""
+        self._here = Checkpoint("", 0, b"")
+        """What the entries in the copy have to lead to."""
+        self._note = b""
+        self._notes: dict[str, bytes] = {}
+        """The checkpoint, and those of the past by their files."""
+        self._before: Checkpoint | None = None
+        """What the auditor saw last time."""
         self._full: list[bytes] = []
         """The root of each full bundle of 256 entries."""
         self._tail: list[bytes] = []
@@ -107,13 +121,19 @@ class _Log:
         self._past: dict[str, Checkpoint] = {}
         """The notes of the past that were believed, by their files."""
         self._indexes: set[int] = set()
+        self._first: dict[str, Any] = {}
         self._known = False
         """Whether the history under the signed root could be made out."""
 
-    def check(
-        self, policy: Policy, kept: bytes | None, receipts: Iterable[tuple[int, int]], progress: Progress | None
-    ) -> LogReport:
+    def read(
+        self,
+        policies: Mapping[str, Policy],
+        kept: bytes | None,
+        receipts: Iterable[tuple[int, int]],
+        progress: Progress | None,
+    ) -> None:
         """`receipts` are the (leaf index, tree size) that receipts in the copy speak of."""
+        policy = policies[self.name]
         path = f"{self.name}/checkpoint"
         # 1. The policy is the auditor's own; the note is signed by the log and cosigned by a quorum.
         note = self._files.read(path)
@@ -121,34 +141,70 @@ class _Log:
             self.checked = None if note is None else policy.check(note)
         except NoteFault as fault:
             self._findings.quote(fault.code, path, fault.en, fault.es)
-        if self.checked is None:
-            return LogReport(self.name)
+        if note is None or self.checked is None:
+            return
         checkpoint = self.checked.checkpoint
+        here = self._here = self._left(checkpoint)
         # 2. It is no older than what the auditor has seen, and the notes of the past stand for themselves.
-        before = self._kept(kept, checkpoint)
-        notes = self._read_past(checkpoint)
+        before = self._before = self._kept(kept, checkpoint)
+        self._note, self._notes = note, self._read_past(checkpoint)
         # 3. Every entry is hashed again, and read.
         for index, size in receipts:
             self._indexes.add(index)
             self._sizes.add(size)
-        self._sizes.update(one.size for one in (checkpoint, before, *self._past.values()) if one is not None)
-        self._read_entries(checkpoint.size, progress)
+        self._sizes.update(one.size for one in (here, before, *self._past.values()) if one is not None)
+        self._read_entries(here.size, progress)
         # 4. Entries and tiles lead to the signed root, and the log contains every one it had before.
-        self._judge(checkpoint)
-        self._judge_keys(policy, note or b"", notes)
-        if before is not None and self._known and self._roots[before.size] != before.root:
+        self._judge(here)
+        # 5. A later generation goes on from a checkpoint that the policy holds for.
+        self._follow(policies, checkpoint.origin)
+
+    def judge(self, policy: Policy) -> LogReport:
+        """What the log is found to be, once the entries of `both` told which keys signed it when."""
+        path = f"{self.name}/checkpoint"
+        if self.checked is None:
+            return LogReport(self.name)
+        checkpoint, here, before = self.checked.checkpoint, self._here, self._before
+        self._judge_keys(policy)
+        if before is not None and not self._contains(before):
             self._findings.add("kept-fork", path, detail=before.size)
         for file, past in self._past.items():
-            if self._known and self._roots[past.size] != past.root:
+            if not self._contains(past):
                 self._findings.add("past-fork", file, detail=past.size)
         old = f"{self.name}/checkpoint.old"
         if old in self._files.paths:
             self._consistent(f"{self.name}/consistency", self._past.get(old), checkpoint)
         events = self.events
         return LogReport(
-            self.name, checkpoint.origin, checkpoint.size, checkpoint.root, self.checked.cosigned,
-            events.first_time, events.last_time, dict(sorted(events.counts.items())),
+            self.name, checkpoint.origin, here.size, here.root, self.checked.cosigned,
+            events.first_time, events.last_time, dict(sorted(events.counts.items())), self.ended,
         )  # fmt: skip
+
+    def _left(self, checkpoint: Checkpoint) -> Checkpoint:
+        """What the entries in the copy have to lead to: the checkpoint, or of a log that was closed, unless somebody has all of it,
+        what its closing says is left."""
+        found, ended = checkpoint, self.ended
+        if ended is not None and not ended.covers(checkpoint):
+            self._findings.add("generation-other", f"{self.name}/checkpoint", detail=following(self.name))
+        elif ended is not None and checkpoint == ended.checkpoint and ended.held != checkpoint.size:
+            whole = all(f"{self.name}/{tile.path()}" in self._files.paths for tile in bundles_of(checkpoint.size))
+            found = found if whole else Checkpoint(checkpoint.origin, ended.held, ended.held_root)
+        return found
+
+    def _contains(self, one: Checkpoint) -> bool:
+        """As far as the copy can tell."""
+        if one.size > self._here.size:
+            return self.ended is None or self.ended.covers(one)
+        return not self._known or self._roots[one.size] == one.root
+
+    def _follow(self, policies: Mapping[str, Policy], origin: str) -> None:
+        before = policies.get(named(kind(self.name), number(self.name) - 1))
+        if number(self.name) == 1 or before is None:
+            return
+        try:
+            self.closing = Closing.read(self._first, origin, before)
+        except NoteFault as fault:
+            self._findings.quote(fault.code, f"{self.name}/checkpoint", fault.en, fault.es, 0)
 
     def _kept(self, kept: bytes | None, checkpoint: Checkpoint) -> Checkpoint | None:
         path = f"{self.name}/checkpoint"
@@ -188,17 +244,18 @@ class _Log:
                 self._past[path], notes[path] = past, note
         return notes
 
-    def _judge_keys(self, policy: Policy, note: bytes, notes: Mapping[str, bytes]) -> None:
+    def _judge_keys(self, policy: Policy) -> None:
         """The checkpoint bears all the signatures that entries ask for; those of the past one of a key of their time."""
-        if self._known and self.name == "both":
-            for key in self._keys.signing.get("both", ()):
+        whole = self.checked is not None and self._here == self.checked.checkpoint
+        if self._known and whole and kind(self.name) == "both":  # what is lost may have told of other keys
+            for key in self._keys.signing.get(self.name, ()):
                 try:
-                    open_note(note, [Verifier.parse(key)])
+                    open_note(self._note, [Verifier.parse(key)])
                 except NoteFault:
                     self._findings.add("key-silent", f"{self.name}/checkpoint", detail=key)
         ever = self._keys.verifiers(self.name) if self._known else []
         told = replace(policy, logs=tuple(dict.fromkeys((*policy.logs, *ever))))
-        for path, past in notes.items():
+        for path, past in self._notes.items():
             try:
                 told.check(past)
             except NoteFault as fault:
@@ -248,7 +305,9 @@ class _Log:
         if by_tile is not None and by_tile != hashes:
             self._doubtful[tile.n] = (hashes, by_tile)
         read = self.events.read
-        self._beside(tile, [read(path, index, entry) for index, entry in enumerate(entries, tile.n * WIDTH)])
+        leaves = [read(path, index, entry) for index, entry in enumerate(entries, tile.n * WIDTH)]
+        self._first = self._first if tile.n else leaves[0] or {}
+        self._beside(tile, leaves)
         return hashes
 
     def _entries(self, path: str, data: bytes | None, tile: Tile) -> list[bytes] | None:
@@ -277,8 +336,8 @@ class _Log:
         """Whether a verified receipt is of the same history as this copy, as far as the copy can tell."""
         if self.checked is None or not self._known:
             return True
-        size, other = self.checked.checkpoint.size, proven.checkpoint
-        if other.size <= size and self._roots[other.size] != other.root:
+        size, other = self._here.size, proven.checkpoint
+        if not self._contains(other):
             return False
         return receipt.index >= size or self._hashes[receipt.index] == proven.leaf_hash
 
@@ -316,7 +375,7 @@ class _Log:
     def _beside(self, tile: Tile, leaves: list[dict[str, Any] | None]) -> None:
         """Whether what was opened of a bundle is what its leaves committed to, and what was listed what they may mean."""
         opened = self._lines(tile, openings_path(tile.n), leaves, "opening", read_opening, opens)
-        if self.name == "both":
+        if kind(self.name) == "both":
             start = tile.n * WIDTH
             closed = [None if index in opened else leaf for index, leaf in enumerate(leaves, start)]
             self._lines(tile, pages_path(tile.n), closed, "page", read_page, may_speak_of)
@@ -353,6 +412,7 @@ class _Log:
 
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_CHECKPOINT = re.compile(r"([^/]+(?:/[0-9]+)?)/checkpoint")
 
 
 # --- the whole copy ---
@@ -373,18 +433,20 @@ def verify_copy(
     files = Files(directory, findings)
     receipts = _Receipts(files, findings, policies)
     keys = KeyStory()
-    # `both` first, which tells of all logs' keys.
-    logs = {name: _Log(name, files, findings, keys) for name in sorted(policies, key=lambda name: name != "both")}
-    reports = [
-        log.check(policies[name], (kept or {}).get(name), receipts.spoken_of(name), on_progress)
-        for name, log in logs.items()
-    ]
+    logs = {name: _Log(name, files, findings, keys) for name in policies}
+    for name in sorted(logs, key=lambda log: (list(logs).index(kind(log)), -number(log))):
+        # Later generations first: they say what is left of one that was closed.
+        logs[name].ended = logs[following(name)].closing if following(name) in logs else None
+        logs[name].read(policies, (kept or {}).get(name), receipts.spoken_of(name), on_progress)
+    for name in sorted((log for log in logs if kind(log) == "both"), key=number):
+        logs[name].events.tell(keys)  # of the keys of all logs, each generation where the one before ended
+    reports = [log.judge(policies[name]) for name, log in logs.items()]
     proved = receipts.check(logs)
-    both = logs.get("both")
-    if both is not None and both.checked is not None:
-        check_papers(files, findings, both.events.agreed)
-    folders = {path.partition("/")[0] for path in files.paths if "/" in path} - {"receipts"}
-    strangers = sorted(name for name in folders - policies.keys() if f"{name}/checkpoint" in files.paths)
+    shared = [log.events.agreed for name, log in logs.items() if kind(name) == "both" and log.checked is not None]
+    if shared:
+        check_papers(files, findings, {what: set().union(*(one[what] for one in shared)) for what in shared[0]})
+    found = {match[1] for path in files.paths if (match := _CHECKPOINT.fullmatch(path)) is not None}
+    strangers = sorted(found - policies.keys())
     for name in strangers:
         findings.add("policy-missing", f"{name}/checkpoint")
     unbelieved = [name for name, log in logs.items() if log.checked is None]

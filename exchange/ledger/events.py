@@ -93,7 +93,6 @@ _CALLER: Final = "the caller's address and user agent"
 _APPROVED: Final = {"agreement": "text", "sha256": "hex", "impact_sha256": "hex", "approvers": "named"}
 _SPAN: Final = {"first": "time", "last": "time", "count": "count"}
 _SAID: Final = {"id": "text", "member": "text", "about": "text", "given": "text", "jws": "text"}
-_BEGUN: Final = {"previous?": "text", "size?": "count", "root?": "hex", "approvals?": "texts"}
 
 EVENTS: Final[Mapping[str, Event]] = {
     # --- objects ---
@@ -320,8 +319,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     # --- the life of the logs ---
     "log.open": Event(
-        Rule.BOTH, {"log": "text", "origin": "text", "key": "text", "witness_policy": "hex", **_BEGUN}, "", (8, 13),
-        Text("A log begins, with its key and its witness policy.", "Comienza un registro, con su clave y su política de testigos."),
+        Rule.BOTH, {"log": "text", "origin": "text", "key": "text", "witness_policy": "hex", "previous?": "text"}, "", (8, 13),
+        Text("A log begins, with its key and its witness policy; after `previous`, which was closed.",
+             "Comienza un registro, con su clave y su política de testigos; tras `previous`, que se cerró."),
     ),
     "log.start": Event(
         Rule.BOTH, {"software": "text", "config": "hex", "size?": "count", "root?": "hex", "witnesses?": "hex"}, "", (9, 13),
@@ -338,8 +338,16 @@ EVENTS: Final[Mapping[str, Event]] = {
              "Este registro se recompuso, con la aprobación de quienes lo tienen."),
     ),
     "log.close": Event(
-        Rule.BOTH, {"log": "text", "size": "count", "root": "hex", "approvals": "texts", "next?": "text"}, "", (13,),
-        Text("A log was closed for ever.", "Se cerró un registro para siempre."),
+        Rule.ABOUT,
+        {"log": "text", "origin": "text", "size": "count", "root": "hex", "note": "text", "from?": "count", "held": "count", "held_root": "hex", "lost": "count",
+         "next": "text", "unknown": "texts", "after": "time", "approvals": "texts"}, "", (13,),
+        Text("The first entry of a log that goes on in the stead of one closed for ever: `note` is the last cosigned checkpoint of that, `held`"
+             " how many entries the hub still has, those behind `from` put back, and `lost` how many nobody could give back. What those did is"
+             " unknown: see `unknown`."
+             " What is placed from here on is dated later than `after`. That log is never signed again.",
+             "El primer asiento de un registro que continúa en lugar de uno cerrado para siempre: `note` es el último punto de control"
+             " cofirmado de aquel, `held` cuántos asientos conserva el centro, los posteriores a `from` repuestos, y `lost` cuántos nadie pudo"
+             " devolver. Lo que estos hicieron se desconoce: véase `unknown`. Lo que se coloque desde aquí lleva fecha posterior a `after`. Aquel registro no vuelve a firmarse."),
     ),
     "anchor": Event(
         Rule.ABOUT, {"log": "text", "digest": "hex", "size?": "count", "root?": "hex", "salt?": "hex"}, "", (15,),

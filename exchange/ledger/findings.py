@@ -66,6 +66,10 @@ TEXTS = {
     "paper-malformed": Text(
         "The file cannot be read as what it should be.", "El archivo no puede leerse como lo que debería ser."
     ),
+    "generation-other": Text(
+        "This is not the log that the first entry of {detail} closed. Keep both: they are signed evidence.",
+        "Este no es el registro que cerró el primer asiento de {detail}. Conserve ambos: son evidencia firmada.",
+    ),
     "root-mismatch": Text(
         "Neither the entries nor the tiles hash to the root that was signed.",
         "Ni las entradas ni las losetas producen la raíz firmada.",

@@ -15,6 +15,8 @@ What is done, in this order / Qué se hace, en este orden:
   1. MANIFEST: is each file what it was when it was written? (Accidents only: a forger would write another.)
   2. <log>/checkpoint: signed by the log, cosigned by the quorum of your policy (c2sp.org/tlog-cosignature, tlog-policy).
   3. Every entry is hashed again; entries and hash tiles must lead to the root that was signed (RFC 6962, 2.1).
+     A log that was closed for ever goes on as <log>/2: its first entry has the last checkpoint of the other, cosigned, and
+     says how many entries are left; those of the other must lead to what it says.
   4. The checkpoint that you kept, and every earlier one in the copy, must be a beginning of the same log.
   5. What commitments were opened to is what was committed to; lists of objects fit the entries they are of; receipts prove
      what they say (c2sp.org/tlog-proof).
@@ -215,7 +217,8 @@ def signers(body: str, lines: list[str], keys: list[Key]) -> int:
 class Policy:
     """Whose signatures make a checkpoint count: the log's, and a quorum of witnesses."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, origin: str = "") -> None:
+        """Of all logs that the file lists, or of one of them."""
         self.logs: list[Key] = []
         self.witnesses: dict[str, Key] = {}
         self.groups: dict[str, tuple[int, list[str]]] = {}
@@ -225,6 +228,8 @@ class Policy:
             words = line.split()
             if words and not words[0].startswith("#"):
                 self._read(words, line)
+        self.origins = list(dict.fromkeys(key.name for key in self.logs))
+        self.logs = [key for key in self.logs if origin in ("", key.name)]
         if not self.quorum or not self.logs:
             fault("The policy names no log or no quorum.", "La política no nombra registro o quórum.")
 
@@ -392,6 +397,53 @@ def unbundle(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
+# --- generations: a log that was closed for ever goes on as the next, `both` as `both/2`, under an origin of its own ---
+
+
+def kind(log: str) -> str:
+    return log.partition("/")[0]
+
+
+def generation(log: str) -> int:
+    return int(log.partition("/")[2] or 1)
+
+
+def neighbour(log: str, by: int) -> str:
+    number = generation(log) + by
+    return kind(log) if number == 1 else f"{kind(log)}/{number}"
+
+
+def separate(texts: dict[str, str]) -> dict[str, Policy]:
+    """By log: a policy lists the keys of all generations, the oldest first."""
+    found = {}
+    for log, text in texts.items():
+        for place, origin in enumerate(Policy(text).origins):
+            found[neighbour(log, place)] = Policy(text, origin)
+    return found
+
+
+class Closing:
+    """What the first entry of a generation says of the one before: the last checkpoint, and how much is left."""
+
+    def __init__(self, leaf: dict[str, Any], origin: str, before: Policy) -> None:
+        public = leaf.get("pub", {})
+        self.checkpoint = before.check(str(public.get("note")).encode())
+        said = (public.get("origin"), public.get("size"), public.get("root"))
+        one = self.checkpoint
+        if (leaf.get("t"), public.get("next"), *said) != ("log.close", origin, one.origin, one.size, one.root.hex()):
+            fault("The first entry does not say which log goes on.", "El primer asiento no dice qué registro continúa.")
+        self.held, self.held_root, self.lost = (
+            number(str(public["held"])),
+            bytes.fromhex(public["held_root"]),
+            public["lost"],
+        )
+
+    def covers(self, seen: Checkpoint) -> bool:
+        """Whether that may have been seen of the log that was closed."""
+        known = {self.checkpoint.size: self.checkpoint.root, self.held: self.held_root}
+        return seen.size <= self.checkpoint.size and known.get(seen.size, seen.root) == seen.root
+
+
 # --- what entries say ---
 
 
@@ -416,21 +468,26 @@ def digest(value: Any) -> str:
 
 class Keys:
     """Which keys sign which log, as the entries of `both` tell it: `log.open` the first one; `key.rotate` one beside it,
-    which both have signed; `key.revoke` which of the two goes."""
+    which both have signed; `key.revoke` which of the two goes. Where entries of `both` are lost for ever (`log.close`), they
+    may have told of other keys of the other logs: their next `key.rotate` is taken as it is."""
 
-    KINDS = ("log.open", "key.rotate", "key.revoke")
+    KINDS = ("log.open", "log.close", "key.rotate", "key.revoke")
 
     def __init__(self) -> None:
         self.signing: dict[str, list[str]] = {}
-        self.ever: dict[str, dict[str, Key]] = {log: {} for log in LOGS}
+        self.ever: dict[str, dict[str, Key]] = {}
+        self._doubtful: set[str] = set()
 
     def take(self, leaf: dict[str, Any]) -> bool:
         """Whether the change is one that the key before it bears out."""
-        public, log = leaf["pub"], leaf["on"].removeprefix("log:")
-        if log == leaf["on"]:
-            return bool(public.get("purpose") != "log")
-        before = self.signing.get(log, [])
         try:
+            public, log = leaf["pub"], leaf["on"].removeprefix("log:")
+            if log == leaf["on"]:
+                return bool(public.get("purpose") != "log")
+            before = self.signing.get(log, [])
+            if leaf["t"] == "log.close":
+                self._doubtful = self.signing.keys() - {log} if public["lost"] else self._doubtful
+                return True
             if leaf["t"] == "log.open":
                 now = [public["key"]]
             elif leaf["t"] == "key.rotate":
@@ -441,7 +498,8 @@ class Keys:
             if leaf["t"] == "key.revoke" and not 0 < len(now) < len(before):
                 return False
             self.signing[log] = now
-            self.ever[log].update(found)
+            self._doubtful.discard(log)
+            self.ever.setdefault(log, {}).update(found)
         except (Fault, ValueError, KeyError, TypeError, AttributeError):
             return False
         return True
@@ -452,7 +510,8 @@ class Keys:
         keys = [Key(old, 1), Key(new, 1)]
         signed = signers(text, public["signatures"], keys) == 2 and len(public["signatures"]) == 2
         named = {key.name for key in keys} == {origin} and (public["log"], public["purpose"]) == (log, "log")
-        if not signed or not named or before not in ([], [old]):
+        known = before in ([], [old]) or log in self._doubtful
+        if not signed or not named or not known:
             raise ValueError("not by the key before it, or not by the new one")
         return [old, new]
 
@@ -460,8 +519,8 @@ class Keys:
 class Story:
     """A log's entries read in order."""
 
-    def __init__(self, log: str, keys: Keys) -> None:
-        self.log, self.keys = log, keys
+    def __init__(self, log: str) -> None:
+        self.log = kind(log)
         self.last_time = ""
         self._seq = self._activated = 0
         self.agreed: set[str] = set()
@@ -471,22 +530,20 @@ class Story:
         """An entry, and what is wrong with it if something is."""
         try:
             leaf = parse(data.decode())
-            kind, time, pol, public = leaf["t"], leaf["time"], leaf["pol"], leaf["pub"]
+            what, time, pol, public = leaf["t"], leaf["time"], leaf["pol"], leaf["pub"]
             if leaf["log"] != self.log or len(time) != 27 or leaf["v"] != 1:
                 raise ValueError("not an event of this log")
             adoption = int(pol.rpartition("@")[2]) if pol else 0
-            wrong = self._order(leaf, kind, time, adoption)
-            if kind in ("policy.activate", "policy.tighten"):
+            wrong = self._order(leaf, what, time, adoption)
+            if what in ("policy.activate", "policy.tighten"):
                 self.agreed.add(public.get("sha256", ""))
-            elif kind == "policy.approve":
+            elif what == "policy.approve":
                 self.agreed.add(digest(public))
-            elif kind in Keys.KINDS and self.log == "both" and not self.keys.take(leaf):
-                wrong = "It changes a log's key without the word of the old and the new one. / Cambia la llave de un registro sin la palabra de la anterior y la nueva."
             return leaf, wrong
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}, "The entry is not an event of this log. / El asiento no es un evento de este registro."
 
-    def _order(self, leaf: dict[str, Any], kind: str, time: str, adoption: int) -> str:
+    def _order(self, leaf: dict[str, Any], what: str, time: str, adoption: int) -> str:
         wrong = ""
         if time < self.last_time:
             wrong = "It is dated before the entry ahead of it. / Tiene fecha anterior al asiento precedente."
@@ -495,11 +552,13 @@ class Story:
         if seq != 0 if self.log == "both" else seq <= self._seq:
             wrong = "The hub-wide number does not rise, or must not be here. / El número global no crece, o sobra."
         self._seq = seq
-        if kind in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
+        if what == "log.close":
+            self._activated = adoption
+        elif what in ("policy.activate", "policy.tighten", "policy.lift", "policy.lapse", "policy.expire"):
             if adoption <= self._activated:
                 wrong = "The agreement is older than one in force. / El acuerdo es anterior a uno en vigor."
             self._activated = max(adoption, self._activated)
-        elif kind == "release" and (adoption < self._activated or (adoption > self._activated and self.log == "both")):
+        elif what == "release" and (adoption < self._activated or (adoption > self._activated and self.log == "both")):
             wrong = (
                 "A release under an agreement that was not in force. / Una entrega conforme a un acuerdo que no regía."
             )
@@ -549,37 +608,71 @@ class Log:
 
     def __init__(self, name: str, copy: Copy, policy: Policy, checkpoint: Checkpoint, keys: Keys) -> None:
         self.name, self.copy, self.policy, self.checkpoint = name, copy, policy, checkpoint
-        self.story = Story(name, keys)
+        self.story, self.keys = Story(name), keys
+        self.size, self.root = checkpoint.size, checkpoint.root
+        """What the entries have to lead to."""
+        self.ended: Closing | None = None
+        self.first: dict[str, Any] = {}
+        self.key_changes: list[tuple[str, int, dict[str, Any]]] = []
+        """Of `both`: the entries about logs' keys, with their files and indices."""
         self.full: list[bytes] = []
         """The root of each full bundle."""
         self.believed = False
 
-    def check(self, kept: bytes | None, receipts: "list[Receipt]", tell: Callable[[str, int, int], None]) -> None:
-        size, path = self.checkpoint.size, f"{self.name}/checkpoint"
-        past, before = self._past(), self._kept(kept)
-        wanted = {one.size for one in (*past.values(), *before.values(), *(one.checkpoint for one in receipts))} | {
-            size
-        }
+    def _left(self) -> None:
+        """Of a log that was closed there is what its closing says is left, unless somebody has all of it."""
+        one, ended = self.checkpoint, self.ended
+        if ended is None:
+            return
+        if not ended.covers(one):
+            self.copy.wrong(f"{self.name}/checkpoint", "Not the log that was closed. / No es el registro que se cerró.")
+        elif (one.size, one.root) == (ended.checkpoint.size, ended.checkpoint.root):
+            full, rest = divmod(one.size, WIDTH)
+            paths = [tile_path("entries", n) for n in range(full)] + [tile_path("entries", full, rest)] * bool(rest)
+            if any(f"{self.name}/{path}" not in self.copy.paths for path in paths):
+                self.size, self.root = ended.held, ended.held_root
+
+    def _contains(self, one: Checkpoint, roots: dict[int, bytes]) -> bool:
+        if one.size > self.size:
+            return self.ended is None or self.ended.covers(one)
+        return roots[one.size] == one.root
+
+    def read(self, kept: bytes | None, receipts: "list[Receipt]", tell: Callable[[str, int, int], None]) -> None:
+        self._left()
+        size, path = self.size, f"{self.name}/checkpoint"
+        self.past, self.before, self.receipts = self._past(), self._kept(kept), receipts
+        seen = (*self.past.values(), *self.before.values(), *(one.checkpoint for one in receipts))
+        wanted = {one.size for one in seen} | {size}
         tails, leaves = self._entries(wanted, {one.index for one in receipts}, tell)
         roots = dict(self._roots(sorted(one for one in wanted if one <= size), tails))
-        self.believed = roots[size] == self.checkpoint.root
+        self.believed = roots[size] == self.root
         if not self.believed:
             self.copy.wrong(
                 path, "The entries do not hash to the signed root. / Los asientos no producen la raíz firmada."
             )
         self._upper(size)
-        earlier = {**self._signed(past), **before}
+        self.roots, self.leaves = roots, leaves
+
+    def tell(self) -> None:
+        """Which keys sign which log."""
+        for path, index, leaf in self.key_changes:
+            if not self.keys.take(leaf):
+                text = "It changes a log's key without the word of the old and the new one. / Cambia la llave de un registro sin la palabra de la anterior y la nueva."
+                self.copy.wrong(path, f"{index}: {text}")
+
+    def judge(self) -> None:
+        """Once the entries of `both` told which keys signed when."""
+        roots, leaves = self.roots, self.leaves
+        earlier = {**self._signed(self.past), **self.before}
         if not self.believed:
             return  # what is false is named already; a fork is not to be cried because of it
         fork = "This log does not contain that one: keep both, as evidence. / Este registro no contiene aquel: conserve ambos."
         for file, one in earlier.items():
-            if roots[one.size] != one.root:
+            if not self._contains(one, roots):
                 self.copy.wrong(file, fork)
-        for receipt in receipts:
+        for receipt in self.receipts:
             other = receipt.checkpoint
-            if (other.size <= size and roots[other.size] != other.root) or leaves.get(
-                receipt.index, receipt.leaf
-            ) != receipt.leaf:
+            if not self._contains(other, roots) or leaves.get(receipt.index, receipt.leaf) != receipt.leaf:
                 self.copy.wrong(receipt.path, fork)
 
     def _kept(self, kept: bytes | None) -> dict[str, Checkpoint]:
@@ -623,12 +716,14 @@ class Log:
     def _signed(self, past: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
         """The checkpoint bears every signature that entries ask for; of the earlier ones, those that were signed by a key of
         their time. And the proof from the oldest of them."""
-        keys = self.story.keys
-        signing = keys.signing.get("both", []) if self.believed and self.name == "both" else []
+        keys = self.keys
+        # Of a closed log, what is lost may tell of other keys.
+        whole = (self.size, self.root) == (self.checkpoint.size, self.checkpoint.root)
+        signing = keys.signing.get(self.name, []) if self.believed and whole and kind(self.name) == "both" else []
         if signers(*split_note(self.checkpoint.note), [Key(key, 1) for key in signing]) < len(signing):
             text = "A key that signs this log by its entries is silent. / Calla una llave que firma este registro según sus asientos."
             self.copy.wrong(f"{self.name}/checkpoint", text)
-        check = partial(self.policy.check, told=keys.ever[self.name].values() if self.believed else ())
+        check = partial(self.policy.check, told=keys.ever.get(self.name, {}).values() if self.believed else ())
         found = {path: self.copy.judged(path, one.note, check) for path, one in past.items()}
         old = f"{self.name}/checkpoint.old"
         if old in self.copy.paths:
@@ -651,7 +746,7 @@ class Log:
         self, sizes: set[int], indexes: set[int], tell: Callable[[str, int, int], None]
     ) -> tuple[dict[int, list[bytes]], dict[int, bytes]]:
         """Hash every entry; answers the hashes after the last full bundle of each size, and those of some leaves."""
-        tails, leaves, size = {}, {}, self.checkpoint.size
+        tails, leaves, size = {}, {}, self.size
         for n in range((size + WIDTH - 1) // WIDTH):
             start, width = n * WIDTH, min(WIDTH, size - n * WIDTH)
             hashes = self._bundle(n, width)
@@ -681,8 +776,11 @@ class Log:
             leaves.append(leaf)
             if wrong:
                 self.copy.wrong(path, f"{index}: {wrong}")
+            if leaf.get("t") in Keys.KINDS and kind(self.name) == "both":
+                self.key_changes.append((path, index, leaf))
+        self.first = self.first if n else leaves[0]
         self._beside(n, "open", {"index", "payload", "salt"}, leaves, committed_to)
-        if self.name == "both":
+        if kind(self.name) == "both":
             self._beside(n, "pages", {"index", "list"}, leaves, may_speak_of)
         return hashes
 
@@ -821,25 +919,41 @@ def verify(
     """Everything above, in order. Every log that has a policy must be in the copy, and none without."""
     copy = Copy(directory)
     receipts = read_receipts(copy, policies)
-    logs, keys = [], Keys()
-    for name in sorted(policies, key=LOGS.index):  # `both` first, which tells of all logs' keys
-        policy = policies[name]
-        checkpoint = copy.tried(f"{name}/checkpoint", policy.check)
+    logs: dict[str, Log] = {}
+    closed: dict[str, Closing] = {}
+    agreed: set[str] = set()
+    keys = Keys()
+    # Of one kind the newest first: it says what is left of the one before.
+    for name in sorted(policies, key=lambda log: (LOGS.index(kind(log)), -generation(log))):
+        checkpoint = copy.tried(f"{name}/checkpoint", policies[name].check)
         if checkpoint is None:
             copy.pass_over(name)
             continue
-        log = Log(name, copy, policy, checkpoint, keys)
-        log.check(kept.get(name), [one for one in receipts if one.log == name], tell)
-        logs.append(log)
-        if name == "both":
-            check_agreements(copy, log.story.agreed)
-    for name in LOGS:
-        if name not in policies and f"{name}/checkpoint" in copy.paths:
-            text = "You gave no policy for this log. / Usted no indicó una política para este registro."
-            copy.wrong(f"{name}/checkpoint", text)
-            copy.pass_over(name)
+        log = logs[name] = Log(name, copy, policies[name], checkpoint, keys)
+        log.ended = closed.get(name)
+        log.read(kept.get(name), [one for one in receipts if one.log == name], tell)
+        before = neighbour(name, -1)
+        if before in policies:
+            try:
+                closed[before] = Closing(log.first, checkpoint.origin, policies[before])
+            except (Fault, KeyError, ValueError, TypeError) as found:
+                copy.wrong(f"{name}/checkpoint", f"It goes on from nothing. / No continúa nada. ({found})")
+        agreed |= log.story.agreed if kind(name) == "both" else set()
+    for name in sorted((log for log in logs if kind(log) == "both"), key=generation):
+        logs[name].tell()  # each generation where the one before ended
+    for log in logs.values():
+        log.judge()
+    if any(kind(name) == "both" for name in logs):
+        check_agreements(copy, agreed)
+    heads = {
+        match[1] for path in copy.paths if (match := re.fullmatch(r"((?:both|us|mx)(?:/[0-9]+)?)/checkpoint", path))
+    }
+    for name in sorted(heads - policies.keys()):
+        text = "You gave no policy for this log. / Usted no indicó una política para este registro."
+        copy.wrong(f"{name}/checkpoint", text)
+        copy.pass_over(name)
     copy.finish()
-    return copy, logs
+    return copy, [logs[name] for name in policies if name in logs]
 
 
 def _tell(log: str, done: int, size: int) -> None:
@@ -855,17 +969,19 @@ def main() -> int:
     words.add_argument("copy", type=Path)
     given = words.parse_args()
     try:
-        policies = {log: Policy((given.policy / log).read_text()) for log in LOGS if (given.policy / log).exists()}
+        files = {log: given.policy / log for log in LOGS}
+        policies = separate({log: file.read_text() for log, file in files.items() if file.exists()})
     except (OSError, ValueError, Fault) as error:
         print(f"--policy: {error}", file=sys.stderr)
         return 2
     if not policies or not given.copy.is_dir():
         print("There is no policy, or no copy. / No hay política, o no hay copia.", file=sys.stderr)
         return 2
-    notes = {log: given.kept / log / "checkpoint" for log in LOGS} if given.kept else {}
+    notes = {log: given.kept / log / "checkpoint" for log in policies} if given.kept else {}
     kept = {log: path.read_bytes() for log, path in notes.items() if path.exists()}
     copy, logs = verify(given.copy, policies, kept, _tell if sys.stderr.isatty() else lambda *_: None)
     trusted = [(log.name, log.checkpoint) for log in logs]
+    closings = {log.name: log.ended for log in logs if log.ended is not None}
     if given.json:
         found = [{"file": path, "text": text} for path, text in copy.findings]
         held = [
@@ -875,6 +991,11 @@ def main() -> int:
     else:
         for log, one in trusted:
             print(f"{log}: {one.size:,} entries / asientos, {one.root.hex()[:16]}, {', '.join(sorted(one.cosigned))}")
+            if log in closings:
+                end = closings[log]
+                print(
+                    f"  closed for ever / cerrado para siempre: {end.held:,} left / quedan, {end.lost:,} lost / se perdieron"
+                )
         for path, text in copy.findings:
             print(f"\N{BALLOT X} {ascii(path)[1:-1]}: {text}")
         if not copy.findings:

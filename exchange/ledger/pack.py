@@ -1,6 +1,7 @@
 """Writes what an auditor takes home: plain files that need neither the hub nor its database.
 
-<log>/checkpoint            the cosigned note; everything else of the log follows from its root
+<log>/checkpoint            the cosigned note; everything else of the log follows from its root. Of a log that was closed for ever it is
+                            the last there was, and the first entry of <log>/2 says how many entries are left
 <log>/tile/<L>/<N>          hash tiles (c2sp.org/tlog-tiles), the partial ones included
 <log>/tile/entries/<N>      the leaves, 256 to a bundle
 <log>/checkpoint.old        the newest cosigned note before the window the pack is of, if it is of one
@@ -25,6 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from exchange.ledger.generations import stem
 from exchange.ledger.merkle import HashReader, consistency_proof, inclusion_proof, leaf_hash, root
 from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.opened import Page, opening_line, openings_path, page_line, pages_path
@@ -64,6 +66,10 @@ class CopySource(Protocol):
 
     async def note(self, log: str) -> bytes:
         """The cosigned checkpoint up to which the log is to be copied."""
+        ...
+
+    async def held(self, log: str) -> int | None:
+        """Of a log that was closed for ever, how many entries are left; None of one that goes on, whose note says so."""
         ...
 
     async def past(self, log: str) -> Past: ...
@@ -106,7 +112,9 @@ async def write_copy(
 
 async def _write_log(writer: "_Writer", source: CopySource, log: str, on_progress: Progress | None) -> None:
     note, past = await source.note(log), await source.past(log)
-    size, since = _checkpoint(note).size, _checkpoint(past.before).size if past.before is not None else 0
+    held = await source.held(log)
+    size = _checkpoint(note).size if held is None else held
+    since = _checkpoint(past.before).size if past.before is not None else 0
     await asyncio.to_thread(writer.file, f"{log}/checkpoint", note)
     full: list[bytes] = []
     for tile in bundles_of(size):
@@ -180,8 +188,8 @@ class _Writer:
         """Prove a leaf under the copied checkpoint."""
         size = _checkpoint(note).size
         proof = inclusion_proof(index, size, self._reader(log, size))
-        self.file(f"receipts/{log}-{index}.tlog-proof", Receipt(index, tuple(proof), note).encode())
-        self.file(f"receipts/{log}-{index}.leaf", leaf)
+        self.file(f"receipts/{stem(log)}-{index}.tlog-proof", Receipt(index, tuple(proof), note).encode())
+        self.file(f"receipts/{stem(log)}-{index}.leaf", leaf)
 
     def _reader(self, log: str, size: int) -> HashReader:
         """The hashes as the tiles in the copy have them."""

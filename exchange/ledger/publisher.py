@@ -18,7 +18,8 @@ import structlog
 from certs.jcs import load
 from exchange.clock import Clock
 from exchange.errors import LedgerFault, Unavailable
-from exchange.ledger.entry import LEAF_LIMIT_BYTES, LOGS
+from exchange.ledger.entry import LEAF_LIMIT_BYTES
+from exchange.ledger.generations import current, stem
 from exchange.ledger.merkle import Frontier, inclusion_proof, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, note_text
 from exchange.ledger.receipt import Receipt
@@ -57,15 +58,21 @@ class Anchors:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    def _path(self, log: str, suffix: str) -> Path:
+        return self._directory / f"{stem(log)}{suffix}"
+
+    def there(self, log: str) -> bool:
+        return self._path(log, ".json").exists()
+
     def create(self, log: str) -> None:
-        path = self._directory / f"{log}.json"
-        if path.exists():
+        path = self._path(log, ".json")
+        if self.there(log):
             raise LedgerFault("anchor-exists", f"{path.name} is there already")
         self.write(log, Anchor(0, b""))
 
     def read(self, log: str) -> Anchor:
         try:
-            value = load((self._directory / f"{log}.json").read_bytes(), max_bytes=4096)
+            value = load(self._path(log, ".json").read_bytes(), max_bytes=4096)
             if not isinstance(value, dict):
                 raise TypeError("not an object")
             return Anchor(int(value["size"]), bytes.fromhex(value["root"]))
@@ -74,7 +81,7 @@ class Anchors:
 
     def write(self, log: str, anchor: Anchor) -> None:
         """Durable before it returns: temporary file, fsync, rename, fsync of the directory."""
-        path = self._directory / f"{log}.json"
+        path = self._path(log, ".json")
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
             file.write(orjson.dumps({"size": anchor.size, "root": anchor.root.hex()}))
@@ -94,7 +101,7 @@ class Anchors:
         The kernel gives the turn of a killed process to the next one.
         """
         try:
-            lock = os.open(self._directory / f"{log}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = os.open(self._path(log, ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LedgerFault("anchor-missing", f"the anchors of log {log} cannot be locked: {error}") from None
         try:
@@ -137,8 +144,9 @@ class Publishing:
     """What the publisher signs with and whom it asks."""
 
     keys: Mapping[str, LogKey]
-    """By log, the key it was opened with; where rows tell which keys sign it, any of its own."""
+    """Of the logs that are open, the key that each was opened with; where rows tell which keys sign it, any of its own."""
     policies: Mapping[str, Policy]
+    """Of every generation (generations.py)."""
     anchors: Anchors
     witnesses: Mapping[str, str]
     """Witness name to submission prefix."""
@@ -157,7 +165,7 @@ class Publisher:
         self._clock = clock
         self._with = publishing
         self._committed = committed
-        self._frontiers: dict[str, Frontier] = {log: Frontier(0, ()) for log in LOGS}
+        self._frontiers: dict[str, Frontier] = {log: Frontier(0, ()) for log in publishing.keys}
         self._wake_witnesses = asyncio.Event()
         self._cosigned = asyncio.Condition()
         self.halted: str | None = None
@@ -170,13 +178,15 @@ class Publisher:
 
     @property
     def origins(self) -> dict[str, str]:
+        """Of every generation."""
         return self.signing.origins
 
     async def voucher(self) -> Callable[[str], bytes]:
         """Makes notes by the keys of `both` over texts that nobody can take for anything that a log says in its turn. It raises
         ValueError for one that can; this raises Unavailable where this process lacks a key."""
+        both = current(self._with.keys)["both"]
         try:
-            keys = await self.signing.signers("both", (await self._tree("both")).size)
+            keys = await self.signing.signers(both, (await self._tree(both)).size)
         except LedgerFault:
             raise Unavailable(
                 "This process of the hub lacks a key of its log, so it cannot sign the answer. Try again.",
@@ -206,12 +216,19 @@ class Publisher:
         gives no answer is no objection, but the log says so; a country that gives none keeps the border closed.
 
         What is wrong is kept by halting: a witness that showed it might not answer at the next start. An anchor that is not there
-        may be on a volume that is not mounted: then this start fails, and no more.
+        may be on a volume that is not mounted: then this start fails, and no more. So it does where the database and the keys are of
+        different generations.
         """
+        if not await self._is_of_now():
+            raise LedgerFault(
+                "log-generation",
+                f"the open logs of this database are not those of the witness policies ({', '.join(self._with.keys)}): a log was"
+                " closed for ever, or a backup is from before that",
+            )
         seen = await self.rounds.recall() if ask_witnesses else {}
-        for log, tree in (await self._store.trees()).items() if ask_witnesses else ():
-            await self.signing.signers(log, tree.size)  # who serves must be able to sign
-        for log in LOGS:
+        for log in self._with.keys if ask_witnesses else ():
+            await self.signing.signers(log, (await self._tree(log)).size)  # who serves must be able to sign
+        for log in self._with.keys:
             async with self._with.anchors.turn(log):
                 claims = [*await self._own_claims(log), *seen.get(log, ())]
                 try:
@@ -231,8 +248,9 @@ class Publisher:
         if ahead <= CLOCK_AHEAD_SECONDS or self.halted is not None:
             return
         witnessed_us = self._clock.now_us() - int(ahead * 1_000_000)
-        size = (await self._tree("both")).size
-        for data in await self._store.leaves("both", max(size - 1, 0), size):
+        both = current(self._with.keys)["both"]
+        size = (await self._tree(both)).size
+        for data in await self._store.leaves(both, max(size - 1, 0), size):
             if (
                 parse_us(load(data, max_bytes=LEAF_LIMIT_BYTES)["time"])
                 > witnessed_us + CLOCK_AHEAD_SECONDS * 1_000_000
@@ -268,11 +286,13 @@ class Publisher:
         """Sign every log that grew. A fault halts: no signing, no release, everything left as it is."""
         if self.halted is not None:
             return
-        for log in LOGS:
+        for log in self._with.keys:
             try:
                 await self._publish(log)
             except LedgerFault as fault:
                 await self._halt(fault)
+            if self.halted is not None:
+                return
 
     async def _publish(self, log: str) -> None:
         async with self._with.anchors.turn(log):
@@ -284,6 +304,9 @@ class Publisher:
             # own, may sign more in between, never less.
             claims = await self._own_claims(log)
             tree = await self._tree(log)
+            if tree.closed:  # while this process slept: it is never signed again, and the hub goes on without it
+                self.halted = "log-closed"
+                return
             # Re-hash what is on disk: a flipped bit or an edited row must not be signed.
             frontier = await self._agree(log, tree, claims)
             if all(claim.size < tree.size for claim in claims if claim.by == _CHECKPOINT):
@@ -299,6 +322,10 @@ class Publisher:
 
     async def _tree(self, log: str) -> TreeRow:
         return (await self._store.trees())[log]
+
+    async def _is_of_now(self) -> bool:
+        """Whether the logs that are open are those that there are keys for."""
+        return {log for log, tree in (await self._store.trees()).items() if not tree.closed} == self._with.keys.keys()
 
     async def _own_claims(self, log: str) -> list[Claim]:
         """What this hub itself signed last: by the anchor, and by the newest checkpoint kept."""
@@ -347,7 +374,8 @@ class Publisher:
             return
         self.halted = fault.code
         _log.critical("ledger halted", code=fault.code, reason=str(fault))
-        await self._store.halt(fault.code)
+        if await self._is_of_now():  # what became of a log that was closed meanwhile must not halt those who go on
+            await self._store.halt(fault.code)
 
     async def witness_round(self) -> None:
         """Have the newest checkpoints cosigned, and see whether a country's witnesses are silent."""

@@ -83,6 +83,8 @@ class KeyStory:
     """By log; unknown for one whose opening was not read."""
     ever: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By log, every key that entries told of rightly, oldest first."""
+    doubtful: set[str] = field(default_factory=set)
+    """Logs whose key may have been changed by entries that are lost for ever: the next change that it signs is taken as it is."""
 
     def take(self, leaf: Mapping[str, Any]) -> bool:
         """Take up an entry. False for one that changes a log's key and that the key before it does not bear out."""
@@ -100,7 +102,8 @@ class KeyStory:
 
     def _rotate(self, log: str, pub: Mapping[str, Any]) -> bool:
         one = Rotation.told(pub)
-        if one.log != log or not one.holds or self.signing.get(log, (one.old,)) != (one.old,):
+        known = self.signing.get(log, (one.old,)) == (one.old,) or log in self.doubtful
+        if one.log != log or not one.holds or not known:
             return False
         self._sign(log, one.old, one.new)
         return True
@@ -112,8 +115,14 @@ class KeyStory:
         self._sign(log, *left)
         return True
 
+    def _close(self, log: str, pub: Mapping[str, Any]) -> bool:
+        if pub["lost"]:
+            self.doubtful = self.signing.keys() - {log}
+        return True
+
     def _sign(self, log: str, *keys: str) -> None:
         self.signing[log] = keys
+        self.doubtful.discard(log)
         self.ever[log] = tuple(dict.fromkeys((*self.ever.get(log, ()), *keys)))
 
     def verifiers(self, log: str) -> list[Verifier]:
@@ -122,6 +131,7 @@ class KeyStory:
 
 _TAKE: Mapping[str, Callable[[KeyStory, str, Mapping[str, Any]], bool]] = {
     "log.open": KeyStory._open,
+    "log.close": KeyStory._close,
     "key.rotate": KeyStory._rotate,
     "key.revoke": KeyStory._revoke,
 }

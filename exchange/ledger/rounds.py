@@ -28,7 +28,8 @@ from exchange.ledger.asking import (
     add_entries,
     newest_checkpoint,
 )
-from exchange.ledger.entry import HUB, LOGS, Entry
+from exchange.ledger.entry import HUB, Entry
+from exchange.ledger.generations import current, kind, number
 from exchange.ledger.merkle import HashReader, consistency_proof, root_at
 from exchange.ledger.mirror import Piece
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text
@@ -102,9 +103,9 @@ class Rounds:
 
     async def recall(self) -> dict[str, list[Claim]]:
         """What the witnesses remember of each log. A machine restored together with its anchors learns here what it lost."""
-        claims: dict[str, list[Claim]] = {log: [] for log in LOGS}
+        claims: dict[str, list[Claim]] = {log: [] for log in self._with.signing.logs}
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
-            for log in LOGS:
+            for log in self._with.signing.logs:
                 for name in self._witnesses_of(log):
                     tasks.create_task(self._recall(session, log, name, claims[log]))
         return claims
@@ -123,7 +124,7 @@ class Rounds:
                 return
             claims.append(Claim(seen.size, seen.root, f"witness {name}"))
             self._sizes[log, name] = seen.size
-        if log == "both":
+        if kind(log) == "both":
             self._answered.add(name)
 
     def _witnesses_of(self, log: str) -> list[str]:
@@ -142,14 +143,16 @@ class Rounds:
         )  # once: who was not asked because there was time is not silent because it ran out meanwhile
         refresh_s = now_s - int(self._with.silence_seconds * 2 / 3)
         async with aiohttp.ClientSession() as session:
-            for log in LOGS:
+            for log in self._with.signing.logs:
                 row = await self._store.checkpoint(log)
                 if row is None:
                     continue
                 held = await self._times(log, row)
                 for name in held:
                     self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
-                if log == "both":  # what another process of this hub was answered since we began is an answer to us
+                if (
+                    kind(log) == "both"
+                ):  # what another process of this hub was answered since we began is an answer to us
                     self._answered.update(name for name, time_s in held.items() if time_s > self._began_s)
                 async with asyncio.TaskGroup() as tasks:
                     for name in self._witnesses_of(log):
@@ -215,7 +218,7 @@ class Rounds:
             time_s = (await self._times(log, replace(row, cosignatures=((name, line),))))[name]
             self._ahead[name] = self._clock.now_us() / 1_000_000 - time_s
             self._sizes[log, name] = max(row.size, self._sizes.get((log, name), 0))
-            if log == "both":
+            if kind(log) == "both":
                 self._answered.add(name)
         elif isinstance(answer, Behind):
             if answer.size <= (await self._store.trees())[log].size:
@@ -333,14 +336,16 @@ class Rounds:
         return self._clock.now_us() // 1_000_000
 
     async def begin(self) -> None:
-        """At a start: without one answer of each country nothing crosses the border (ledger design, 3.7)."""
-        if not self._policy.satisfied(self._answered):
-            await self._pass(OPEN, DEGRADED, self._lacking(self._answered))
+        """At a start: without one answer of each country nothing crosses the border (ledger design, 3.7); nor while a log that goes
+        on after a loss is not cosigned: its witnesses may not have been told of it."""
+        unseen = number(self._both) > 1 and await self.newest(self._both) is None
+        if unseen or not self._policy.satisfied(self._answered):
+            await self._pass(OPEN, DEGRADED, self._lacking(set() if unseen else self._answered))
 
     async def _judge(self, now_s: int) -> None:
         state = (await self._store.epochs()).state
-        row = await self.newest("both")
-        times = await self._times("both", row) if row is not None else {}
+        row = await self.newest(self._both)
+        times = await self._times(self._both, row) if row is not None else {}
         since_s = now_s - int(self._with.silence_seconds)
         heard = {name for name, time_s in times.items() if time_s >= since_s}
         fresh = self._policy.satisfied(heard)
@@ -350,13 +355,17 @@ class Rounds:
             await self._pass(DEGRADED, OPEN, ())
 
     async def _heard_lately(self, since_s: int) -> set[str]:
-        last = await self._store.checkpoint("both")
-        times = await self._times("both", last) if last else {}
+        last = await self._store.checkpoint(self._both)
+        times = await self._times(self._both, last) if last else {}
         return {name for name, time_s in times.items() if time_s >= since_s}
 
     @property
+    def _both(self) -> str:
+        return current(self._with.signing.logs)["both"]
+
+    @property
     def _policy(self) -> Policy:
-        return self._with.policies["both"]
+        return self._with.policies[self._both]
 
     def _lacking(self, names: set[str]) -> tuple[str, ...]:
         """The members of the quorum, which are countries, that these witnesses do not speak for."""
@@ -365,8 +374,8 @@ class Rounds:
         return tuple(one for one in members if not replace(self._policy, quorum=one).satisfied(names))
 
     async def _pass(self, old: str, new: str, silent: tuple[str, ...]) -> None:
-        row = await self.newest("both")
-        since_s = max((await self._times("both", row)).values(), default=0) if row is not None else self._began_s
+        row = await self.newest(self._both)
+        since_s = max((await self._times(self._both, row)).values(), default=0) if row is not None else self._began_s
         release = "domestic" if new == DEGRADED else "all"
         pub = {"countries": list(silent), "since": as_text(since_s * 1_000_000), "release": release}
         entry = Entry("both", "log.degraded", HUB, "hub", pub)

@@ -23,15 +23,21 @@ _POL = re.compile(r"(?:.+@([0-9]{1,15}))?", re.DOTALL)
 class Events:
     """Reads the entries of one log and checks what they say."""
 
-    def __init__(self, log: str, findings: Findings, keys: KeyStory) -> None:
+    def __init__(self, log: str, findings: Findings) -> None:
         self._log = log
         self._findings = findings
-        self._keys = keys
         self.counts: Counter[str] = Counter()
         self.first_time = self.last_time = ""
         self._seq = self._pol = self._activated = 0
+        self._about_keys: list[tuple[str, int, dict[str, Any]]] = []
         self.agreed: dict[str, set[str]] = {"policy.activate": set(), "policy.tighten": set(), "policy.approve": set()}
         """What the texts of agreements are held against: digests of what came into force, and of approvals' signatures."""
+
+    def tell(self, keys: KeyStory) -> None:
+        """Which keys sign which log, by what was read."""
+        for file, index, leaf in self._about_keys:
+            if not keys.take(leaf):
+                self._findings.add("key-change", file, index)
 
     def read(self, file: str, index: int, data: bytes) -> dict[str, Any] | None:
         """Take up the next entry; answers it, if it is one."""
@@ -42,8 +48,8 @@ class Events:
         self.counts[kind] += 1
         self._order(file, index, leaf)
         self._agreement(file, index, leaf)
-        if kind in ABOUT_KEYS and self._log == "both" and not self._keys.take(leaf):
-            self._findings.add("key-change", file, index)
+        if kind in ABOUT_KEYS and self._log == "both":
+            self._about_keys.append((file, index, leaf))
         if kind in self.agreed:
             self.agreed[kind].add(said(leaf["pub"]) if kind == "policy.approve" else str(leaf["pub"].get("sha256")))
         return leaf
@@ -98,7 +104,9 @@ class Events:
 
     def _agreement(self, file: str, index: int, leaf: dict[str, Any]) -> None:
         number = _number(leaf["pol"]) or 0
-        if leaf["t"] in _ADOPTIONS:
+        if leaf["t"] == "log.close":
+            self._activated = number  # what was in force goes on, in `both` by another number
+        elif leaf["t"] in _ADOPTIONS:
             if number <= self._activated:
                 self._findings.add("policy-order", file, index)
             self._activated = max(self._activated, number)

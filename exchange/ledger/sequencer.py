@@ -7,7 +7,7 @@ for its release leaf; whoever queues two acts without awaiting the first has sai
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -49,10 +49,12 @@ class _Waiting:
 class Sequencer:
     """Owns the order of all writes of this process. `run` must be running; `append` then returns durable results."""
 
-    def __init__(self, store: Store, clock: Clock | None = None) -> None:
-        """With a `clock`, nothing is stamped by one that was set forward: see CLOCK_STEP_US."""
+    def __init__(self, store: Store, clock: Clock | None = None, logs: Iterable[str] | None = None) -> None:
+        """With a `clock`, nothing is stamped by one that was set forward: see CLOCK_STEP_US. With `logs`, nothing is written to
+        others: a log may be closed, and a next one begun, while this process slept."""
         self._store = store
         self._clock = clock
+        self._logs = frozenset(logs) if logs is not None else None
         self._offset_us: int | None = None
         """By how much stamps were ahead of the steady clock, at most."""
         self._placing: deque[_Waiting] = deque()
@@ -120,7 +122,7 @@ class Sequencer:
         steady_us = self._clock.steady_us() if self._clock is not None else 0
         until_us = None if self._offset_us is None else steady_us + self._offset_us + CLOCK_STEP_US
         try:
-            results = await self._store.extend([waiting.act for waiting in group], until_us=until_us)
+            results = await self._store.extend([waiting.act for waiting in group], until_us=until_us, logs=self._logs)
         except Exception as error:  # noqa: BLE001  # the group's fault is every waiter's answer; the loop must live on
             # The outcome is unknown: it may be committed. Nobody is told success; a retry finds duplicates.
             for waiting in group:

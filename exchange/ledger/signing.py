@@ -3,14 +3,18 @@
 A process that lacks one of them does not sign: with the others alone it would say something else than the rest of the hub.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certs.keys import load_secret
 from exchange.errors import LedgerFault
+from exchange.ledger.generations import stem
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, Verifier, open_note, split_note
 from exchange.store.contract import LogKeyRow, Store
+
+_KEY_ID = "[0-9a-f]" * 8
+"""Not the number of a generation."""
 
 FindKey = Callable[[str, str], LogKey | None]
 """Another key of a log, by its vkey, if this process has it."""
@@ -22,26 +26,28 @@ def no_other(log: str, vkey: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """The log keys of a directory: `log-both.key`, and beside it, while a log passes to another, `log-both.<key id>.key`."""
+    """The log keys of a directory: `log-both.key`, after a closing `log-both.2.key`, and beside it, while a log passes to
+    another, `log-both.<key id>.key`."""
 
     directory: Path
 
     def main(self, log: str) -> LogKey:
-        return _read(self._plain(log))
+        return _read(self.place(log))
 
     def find(self, log: str, vkey: str) -> LogKey | None:
         """Looked for anew each time: a key may be brought to a machine whose hub runs."""
-        for path in (self._plain(log), *sorted(self.directory.glob(f"log-{log}.*.key"))):
+        for path in (self.place(log), *sorted(self.directory.glob(f"log-{stem(log)}.{_KEY_ID}.key"))):
             if (key := _read(path)).vkey == vkey:
                 return key
         return None
 
-    def _plain(self, log: str) -> Path:
-        return self.directory / f"log-{log}.key"
+    def place(self, log: str) -> Path:
+        """Where the key is that a log was opened with, or, after a rotation, the one that signs it now."""
+        return self.directory / f"log-{stem(log)}.key"
 
     def path(self, log: str, key: LogKey) -> Path:
         """Where a key is kept that a log is given."""
-        return self.directory / f"log-{log}.{key.verifier.key_id.hex()}.key"
+        return self.directory / f"log-{stem(log)}.{key.verifier.key_id.hex()}.key"
 
 
 def _read(path: Path) -> LogKey:
@@ -49,27 +55,31 @@ def _read(path: Path) -> LogKey:
 
 
 class Signing:
-    """One per publisher. `keys`: by log the key it was opened with, or any of its own once rows tell which sign."""
+    """One per publisher. `keys`: of the logs that are open, by log the key it was opened with, or any of its own once rows tell
+    which sign. `policies`: of every generation."""
 
-    def __init__(
-        self, store: Store, keys: Mapping[str, LogKey], find: FindKey, policies: Mapping[str, Policy] | None = None
-    ) -> None:
+    def __init__(self, store: Store, keys: Mapping[str, LogKey], find: FindKey, policies: Mapping[str, Policy]) -> None:
         self._store = store
         self._keys = keys
-        self._policies = policies or {}
+        self._policies = policies
         self._find = find
         self._held: dict[str, LogKey] = {key.vkey: key for key in keys.values()}
 
     @property
     def origins(self) -> dict[str, str]:
-        return {log: key.name for log, key in self._keys.items()}
+        """Of every generation."""
+        return {log: policy.logs[0].name for log, policy in self._policies.items()}
+
+    @property
+    def logs(self) -> Collection[str]:
+        """Those that are open."""
+        return self._keys.keys()
 
     async def verifiers(self, log: str) -> list[Verifier]:
         """Every key that this log was ever signed with, as far as rows and the hub's own policy tell: a database that was
         restored from before a rotation shall be known for what it is."""
         rows = await self._store.log_keys(log)
-        listed = self._policies[log].logs if log in self._policies else ()
-        return [*{self._keys[log].verifier, *(Verifier.parse(row.key) for row in rows), *listed}]
+        return [*{self._keys[log].verifier, *(Verifier.parse(row.key) for row in rows), *self._policies[log].logs}]
 
     async def named(self, log: str, size: int) -> list[str]:
         """The vkeys that sign the tree of a size. Raises LedgerFault (`log-key-missing`) where nothing tells of a second key, and

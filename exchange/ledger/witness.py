@@ -33,6 +33,7 @@ from aiohttp import web
 from certs.jcs import JsonError, canonical
 from exchange.clock import Clock
 from exchange.errors import LedgerFault
+from exchange.ledger.generations import succeeded
 from exchange.ledger.merkle import verify_consistency
 from exchange.ledger.mirror import PIECE_LIMIT_BYTES, Copy, Piece, write_durably
 from exchange.ledger.note import (
@@ -178,7 +179,8 @@ class Witness:
         os.close(self._process_lock)
 
     def add_log(self, vkey: str) -> None:
-        """Trust a log from now on, or one more key of a log (rotation). Nothing is taken back. Raises NoteFault."""
+        """Trust a log from now on, or one more key of a log (rotation). Nothing is taken back. Trusting a log's next generation
+        closes it. Raises NoteFault."""
         with self._lock:
             self._persist(with_log(self._state, vkey))
 
@@ -221,8 +223,8 @@ class Witness:
         self._must_remember(offered.origin, request.note)
         if self._retired:
             return RETIRED_ANSWER
-        # 4. Did it grow out of what was seen before, and do I hold it?
-        refusal = objection(log.checkpoint, request, offered) or self._not_held(offered)
+        # 4. Did it grow out of what was seen before, is it not closed, and do I hold it?
+        refusal = objection(log.checkpoint, request, offered) or self._closed(offered) or self._not_held(offered)
         if refusal is not None:
             if refusal.evidence:
                 with contextlib.suppress(OSError):  # a full disk must not turn the refusal into a fault of ours
@@ -238,6 +240,12 @@ class Witness:
         if offered.origin in self._copies:
             write_durably(self._copies[offered.origin].directory / "checkpoint", kept.note or b"")
         return Answer(200, f"{line}\n")
+
+    def _closed(self, offered: Checkpoint) -> Answer | None:
+        """A log whose next generation this witness was told to trust is closed for ever: no more of it is cosigned."""
+        if not succeeded(offered.origin, self._state.logs):
+            return None
+        return Answer(403, "this log is closed: another goes on in its stead\n", evidence=True)
 
     def _not_held(self, offered: Checkpoint) -> Answer | None:
         """Why the mirror keeps this witness from cosigning."""

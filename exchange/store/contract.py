@@ -89,11 +89,16 @@ class AgreementRow:
     overlays: bytes = b"[]"
     """The tightenings in force beside it, a JSON list of documents with their approvals."""
     cause: str = "activate"
-    """"activate" (a version both countries approved), "tighten", "lift" (by who tightened), "lapse" (an overlay's end) or "expire"."""
+    """"activate" (a version both countries approved), "tighten", "lift" (by who tightened), "lapse" (an overlay's end), "expire", or "abandon": the
+    same again after entries of `both` were lost for good, with a number beyond those that they can have given."""
 
     @property
     def name(self) -> str:
         return f"{self.agreement_id}/{self.version}"
+
+    def follows(self, number: int) -> bool:
+        """Whether it may come after the adoption of that number."""
+        return self.number == number + 1 or (self.cause == "abandon" and self.number > number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,11 +399,19 @@ RECOVERING = "recovering"
 
 
 class Floor(NamedTuple):
-    """What the leaves that were put back have used up: no counter may give it out again."""
+    """What the leaves that were put back, or that are lost for good, have used up: no counter may give it out again."""
 
     last_tick: int = 0
     last_time: int = 0
     seq: int = 0
+
+
+class Succession(NamedTuple):
+    """A log is closed for ever, and its next generation begins."""
+
+    log: str
+    before: int
+    """How many entries its generations had up to here, as far as anybody knows: numbers go on behind them."""
 
 
 class Outdated(Exception):
@@ -427,7 +440,8 @@ def must_be_steady(now_us: int, last_us: int, until_us: int | None) -> None:
 
 
 class Halted(Exception):
-    """The head says that this hub must not append (halted, fenced, or an unknown state)."""
+    """The head says that this hub must not append (halted, fenced, or an unknown state), or its logs are not the ones that this
+    process was started for."""
 
 
 # --- what is read ---
@@ -509,6 +523,9 @@ class TreeRow:
     log: str
     size: int
     root: bytes
+    before: int = 0
+    """Entries of earlier generations (Succession.before)."""
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -570,10 +587,13 @@ class Store(FeedRecords, Protocol):
     async def close(self) -> None: ...
 
     # writes
-    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
-        """Commit the acts in order in one transaction, under the head lock, each with its entries.
+    async def extend(
+        self, batch: Sequence[Act], *, until_us: int | None = None, logs: frozenset[str] | None = None
+    ) -> list[Done | Exception]:
+        """Commit the acts in order in one transaction, under the head lock, each with its entries, in the logs that are open.
 
-        `until_us`: the latest that it can be now; a clock that says more raises ClockStepped.
+        `until_us`: the latest that it can be now; a clock that says more raises ClockStepped. `logs`: the open logs as the
+        process knows them; others raise Halted.
 
         An act that is Outdated or that raises is left out whole; the others are committed. When the transaction itself
         fails, this raises and nothing of the batch is in the log *as far as we know*: the caller answers "unavailable".
@@ -581,7 +601,8 @@ class Store(FeedRecords, Protocol):
         ...
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
-        """Keep a checkpoint before it leaves the hub. A second root for a size that has one raises LedgerFault."""
+        """Keep a checkpoint before it leaves the hub. A second root for a size that has one raises LedgerFault, and so does
+        any for a log that is closed."""
         ...
 
     async def add_cosignature(self, log: str, size: int, witness: str, line: str) -> None: ...
@@ -601,12 +622,13 @@ class Store(FeedRecords, Protocol):
     async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
         """Put back leaves that a log had, from `start`, its size now, on; with their tiles, in one transaction.
 
-        Raises LedgerFault while the hub is not recovering, and when the log has another size.
+        Raises LedgerFault while the hub is not recovering, when the log has another size, and when it is closed.
         """
         ...
 
-    async def reopen(self, floor: Floor, act: Act) -> Done:
-        """End the halt with an act, all in one transaction. No counter is below `floor` afterwards. Raises what the act raises."""
+    async def reopen(self, floor: Floor, act: Act, successions: Sequence[Succession] = ()) -> Done:
+        """End the halt with an act, all in one transaction, the act's entries in the logs that are open then. No counter is below
+        `floor` afterwards. Raises LedgerFault for a log that is closed already, and what the act raises."""
         ...
 
     # reads
@@ -715,7 +737,9 @@ class Store(FeedRecords, Protocol):
         ...
 
     # the ledger
-    async def trees(self) -> dict[str, TreeRow]: ...
+    async def trees(self) -> dict[str, TreeRow]:
+        """Every log by its name, the closed ones too."""
+        ...
 
     async def log_keys(self, log: str) -> list[LogKeyRow]:
         """The keys of a log that was ever given a second one, oldest first; none for one that has the key it was opened with."""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from certs.jcs import canonical
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import Entry, commitment, encode
+from exchange.ledger.generations import kind
 from exchange.ledger.merkle import Frontier, leaf_hash
-from exchange.store.contract import RECOVERING, LeafRef, Record
+from exchange.store.contract import RECOVERING, Halted, LeafRef, Record
 
 Mark = tuple[int, int, int, dict[str, int]]
 """What `Leaves.reset` needs to forget an act that failed."""
@@ -29,21 +30,29 @@ class Grown(NamedTuple):
 class Leaves:
     """What one group commit adds to the logs, as rows to be written at its end.
 
-    `trees` are the rows read under the lock: (log, size, frontier). `seq` is the hub's last entry number.
+    `trees` are the rows of open logs, read under the lock: (log, size, frontier, before). `seq` is the hub's last entry number;
+    `logs`, where they are given, which logs those must be.
     """
 
-    def __init__(self, trees: Iterable[tuple[str, int, bytes]], seq: int) -> None:
+    def __init__(
+        self, trees: Iterable[tuple[str, int, bytes, int]], seq: int, logs: frozenset[str] | None = None
+    ) -> None:
         self.seq = seq
-        self._trees = {log: Frontier.decode(size, frontier) for log, size, frontier in trees}
-        self._added: dict[str, list[bytes]] = {log: [] for log in self._trees}
+        rows = {kind(row[0]): row for row in trees}
+        self._names = {one: log for one, (log, *_) in rows.items()}
+        if logs is not None and logs != set(self._names.values()):
+            raise Halted("the logs are not those that this process was started for")
+        self._trees = {one: Frontier.decode(size, frontier) for one, (_, size, frontier, _) in rows.items()}
+        self._before = {one: before for one, (*_, before) in rows.items()}
+        self._added: dict[str, list[bytes]] = {one: [] for one in self._trees}
         self.rows: list[tuple[str, int, bytes, bytes]] = []
         """(log, index, data, hash)"""
         self.private_rows: list[tuple[str, int, bytes, bytes]] = []
         """(log, index, salt, payload): what commitments open to."""
 
-    def size(self, log: str) -> int:
-        """Of a log as it will be, with what was added."""
-        return self._trees[log].size + len(self._added[log])
+    def size(self, kind: str) -> int:
+        """Of the open log of this kind as it will be, with what was added."""
+        return self._trees[kind].size + len(self._added[kind])
 
     def mark(self) -> Mark:
         counts = {log: len(hashes) for log, hashes in self._added.items()}
@@ -72,14 +81,18 @@ class Leaves:
             if committed is None:
                 salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
                 committed = opened[id(entry.private)] = b64encode(commitment(salt, payload)).decode()
-                self.private_rows.append((entry.log, index, salt, payload))
+                self.private_rows.append((self._names[entry.log], index, salt, payload))
         # Of all the hub's entries the number would tell one country how many the other has.
-        seen = None if entry.log == "both" else index + self.size("both") + 1
+        seen = None if entry.log == "both" else self._before[entry.log] + index + self._shared() + 1
         data = encode(entry, time_us=time_us, req=req, pol=pol, seq=seen, commitment_b64=committed)
         digest = leaf_hash(data)
         hashes.append(digest)
-        self.rows.append((entry.log, index, data, digest))
-        return LeafRef(entry.log, index, digest)
+        self.rows.append((self._names[entry.log], index, data, digest))
+        return LeafRef(self._names[entry.log], index, digest)
+
+    def _shared(self) -> int:
+        """How many entries both countries have."""
+        return self._before["both"] + self.size("both")
 
     def grown(self) -> Iterator[Grown]:
         """The logs that got entries."""
@@ -87,17 +100,26 @@ class Leaves:
             if hashes:
                 before = self._trees[log]
                 after = before.extend(hashes)
-                yield Grown(log, before.size, after.size, after.root(), after.encode())
+                yield Grown(self._names[log], before.size, after.size, after.root(), after.encode())
 
 
 def put_back(
-    state: str, log: str, size: int, frontier: bytes, start: int, entries: Sequence[bytes]
+    state: str, tree: tuple[str, int, bytes, bool], start: int, entries: Sequence[bytes]
 ) -> tuple[list[tuple[str, int, bytes, bytes]], Grown]:
-    """Leaves that a log lost, as rows, and what its `tree` row becomes. Raises LedgerFault where nothing may be put back."""
+    """Leaves that a log lost, as rows, and what its `tree` row (log, size, frontier, closed) becomes. Raises LedgerFault where
+    nothing may be put back."""
+    log, size, frontier, closed = tree
     if not state.startswith(RECOVERING):
         raise LedgerFault("not-recovering", f"the hub is {state}")
+    must_be_open(log, closed=closed)
     if size != start:
         raise LedgerFault("recover-moved", f"log {log} has {size} leaves, not {start}: somebody else recovers too")
     rows = [(log, index, data, leaf_hash(data)) for index, data in enumerate(entries, start)]
     after = Frontier.decode(size, frontier).extend([row[3] for row in rows])
     return rows, Grown(log, size, after.size, after.root(), after.encode())
+
+
+def must_be_open(log: str, *, closed: bool | None) -> None:
+    """Raise LedgerFault for a log that is closed, or that is not there (None)."""
+    if closed is None or closed:
+        raise LedgerFault("log-closed", f"log {log} is closed for ever")

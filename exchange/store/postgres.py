@@ -36,9 +36,11 @@ from exchange.store.contract import (
     Registry,
     Sample,
     StatusRow,
+    Succession,
     TreeRow,
 )
 from exchange.store.feed_rows import FeedRunRow, HeldRow
+from exchange.store.leaves import must_be_open
 from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare
 from exchange.store.runs import PageQuery
 
@@ -134,11 +136,14 @@ class PostgresStore:
 
     # --- writes ---
 
-    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
-        return await self._writer.transact(lambda db: postgres_append.extend(db, batch, self._clock, until_us))
+    async def extend(
+        self, batch: Sequence[Act], *, until_us: int | None = None, logs: frozenset[str] | None = None
+    ) -> list[Done | Exception]:
+        return await self._writer.transact(lambda db: postgres_append.extend(db, batch, self._clock, until_us, logs))
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
         async def work(db: Connection) -> None:
+            must_be_open(row.log, closed=await db.fetchval("SELECT closed FROM tree WHERE log = $1 FOR SHARE", row.log))
             await db.execute(
                 "INSERT INTO checkpoint (log, size, root, note, signed_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
                 row.log, row.size, row.root, row.note, row.signed_us,
@@ -172,8 +177,8 @@ class PostgresStore:
     async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
         await self._writer.transact(lambda db: postgres_recover.restore(db, log, start, entries))
 
-    async def reopen(self, floor: Floor, act: Act) -> Done:
-        return await self._writer.transact(lambda db: postgres_recover.reopen(db, floor, act, self._clock))
+    async def reopen(self, floor: Floor, act: Act, successions: Sequence[Succession] = ()) -> Done:
+        return await self._writer.transact(lambda db: postgres_recover.reopen(db, floor, act, successions, self._clock))
 
     # --- reads ---
 

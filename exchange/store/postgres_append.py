@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from exchange.clock import Clock
+from exchange.ledger.generations import kind
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.recall import RecallMark
@@ -61,8 +62,8 @@ _HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revi
 # A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
 # could lie before the commits that were waited for.
 _UNDER_LOCK = (
-    "SELECT log, size, frontier, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
-    " (SELECT coalesce(max(vid), 0) FROM object), (SELECT coalesce(max(id), 0) FROM label) FROM tree"
+    "SELECT log, size, frontier, before, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+    " (SELECT coalesce(max(vid), 0) FROM object), (SELECT coalesce(max(id), 0) FROM label) FROM tree WHERE NOT closed"
 )
 _ROWS = (
     "WITH l AS (INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])),"
@@ -86,10 +87,14 @@ _COUNTERS = (
 
 
 async def extend(
-    db: Connection, batch: Sequence[Act], clock: Clock | None, until_us: int | None = None
+    db: Connection,
+    batch: Sequence[Act],
+    clock: Clock | None,
+    until_us: int | None = None,
+    logs: frozenset[str] | None = None,
 ) -> list[Done | Exception]:
     """See Store.extend. Runs in a READ COMMITTED transaction: a stricter one would fail after every wait for the head."""
-    transaction = await _Transaction.begin(db, clock, until_us)
+    transaction = await _Transaction.begin(db, clock, until_us, logs)
     await transaction.placing.prepare(batch)
     results = [await transaction.take(act) for act in batch]
     await transaction.finish()
@@ -101,7 +106,7 @@ class _Transaction:
 
     def __init__(
         self, db: Connection, head: Sequence[Any], under_lock: Sequence[Sequence[Any]], clock: Clock | None,
-        until_us: int | None,
+        until_us: int | None, logs: frozenset[str] | None,
     ) -> None:  # fmt: skip
         self.db = db
         (
@@ -118,20 +123,24 @@ class _Transaction:
         ) = head
         if state not in WRITABLE:
             raise Halted(state)
-        now_us, last_vid, last_label = under_lock[0][3:]
+        now_us, last_vid, last_label = under_lock[0][4:]
         if clock is not None:
             now_us = clock.now_us()
         must_be_steady(now_us, last_time, until_us)
         # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
-        self.leaves = Leaves(((log, size, frontier) for log, size, frontier, *_ in under_lock), seq)
+        self.leaves = Leaves(
+            [(log, size, frontier, before) for log, size, frontier, before, *_ in under_lock], seq, logs
+        )
         self.statuses: list[StatusRow] = []
 
     @classmethod
-    async def begin(cls, db: Connection, clock: Clock | None, until_us: int | None) -> "_Transaction":
+    async def begin(
+        cls, db: Connection, clock: Clock | None, until_us: int | None, logs: frozenset[str] | None
+    ) -> "_Transaction":
         head = await db.fetchrow(_HEAD)
-        return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us)
+        return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us, logs)
 
     def mark(self) -> _Mark:
         return (
@@ -235,7 +244,7 @@ class _Transaction:
             await self._adopt(change)
             return
         if isinstance(change, KeyTurn):
-            await _turn_keys(self.db, change, change.since or self.leaves.size(change.log) + 1)
+            await _turn_keys(self.db, change, change.since or self.leaves.size(kind(change.log)) + 1)
             return
         if rules_anybody(change):
             self.registry += 1
@@ -243,7 +252,7 @@ class _Transaction:
         await _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     async def _adopt(self, row: AgreementRow) -> None:
-        if row.number != self.agreement + 1:
+        if not row.follows(self.agreement):
             raise Outdated
         await self.db.execute(
             "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause)"

@@ -355,7 +355,7 @@ async def log_keys(db: Connection, log: str) -> list[LogKeyRow]:
 
 
 async def trees(db: Connection) -> dict[str, TreeRow]:
-    return {row[0]: TreeRow(*row) for row in await db.fetch("SELECT log, size, root FROM tree")}
+    return {row[0]: TreeRow(*row) for row in await db.fetch("SELECT log, size, root, before, closed FROM tree")}
 
 
 async def leaves(db: Connection, log: str, start: int, end: int) -> list[bytes]:

@@ -1,10 +1,12 @@
-"""Putting a log's lost leaves back, on PostgreSQL."""
+"""Putting a log's lost leaves back, and closing one whose leaves nobody has any more, on PostgreSQL."""
 
 from collections.abc import Sequence
 
 from exchange.clock import Clock
-from exchange.store.contract import RECOVERING, Act, Done, Floor
-from exchange.store.leaves import put_back
+from exchange.ledger.generations import following
+from exchange.ledger.merkle import EMPTY_ROOT
+from exchange.store.contract import RECOVERING, Act, Done, Floor, Succession
+from exchange.store.leaves import must_be_open, put_back
 from exchange.store.postgres_append import extend, fill_tiles
 from exchange.store.postgres_session import Connection, arrays
 
@@ -17,8 +19,8 @@ async def recovering(db: Connection, state: str) -> str:
 
 async def restore(db: Connection, log: str, start: int, entries: Sequence[bytes]) -> None:
     state = await db.fetchval("SELECT state FROM head WHERE k = 0 FOR UPDATE")
-    size, frontier = await db.fetchrow("SELECT size, frontier FROM tree WHERE log = $1", log)
-    rows, grown = put_back(state, log, size, frontier, start, entries)
+    tree = await db.fetchrow("SELECT log, size, frontier, closed FROM tree WHERE log = $1", log)
+    rows, grown = put_back(state, tree, start, entries)
     await db.execute(
         "INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])",
         *arrays(rows, 4),
@@ -33,12 +35,21 @@ async def restore(db: Connection, log: str, start: int, entries: Sequence[bytes]
     await fill_tiles(db, grown)
 
 
-async def reopen(db: Connection, floor: Floor, act: Act, clock: Clock | None) -> Done:
+async def reopen(
+    db: Connection, floor: Floor, act: Act, successions: Sequence[Succession], clock: Clock | None
+) -> Done:
     await db.execute(
         "UPDATE head SET state = 'open', last_tick = greatest(last_tick, $1), last_time = greatest(last_time, $2),"
         " seq = greatest(seq, $3) WHERE k = 0",
         *floor,
     )
+    for one in successions:
+        closed = await db.fetchval("UPDATE tree SET closed = true WHERE log = $1 AND NOT closed RETURNING log", one.log)
+        must_be_open(one.log, closed=closed is None)
+        await db.execute(
+            "INSERT INTO tree (log, size, root, frontier, before, closed) VALUES ($1, 0, $2, '', $3, false)",
+            following(one.log), EMPTY_ROOT, one.before,
+        )  # fmt: skip
     [result] = await extend(db, [act], clock)
     if isinstance(result, Exception):
         raise result

@@ -34,9 +34,11 @@ from exchange.store.contract import (
     Registry,
     Sample,
     StatusRow,
+    Succession,
     TreeRow,
 )
 from exchange.store.feed_rows import FeedRunRow, HeldRow
+from exchange.store.leaves import must_be_open
 from exchange.store.runs import PageQuery
 
 T = TypeVar("T")
@@ -154,11 +156,15 @@ class SqliteStore:
 
     # --- writes ---
 
-    async def extend(self, batch: Sequence[Act], *, until_us: int | None = None) -> list[Done | Exception]:
-        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us(), until_us))
+    async def extend(
+        self, batch: Sequence[Act], *, until_us: int | None = None, logs: frozenset[str] | None = None
+    ) -> list[Done | Exception]:
+        return await self._transact(lambda db: sqlite_append.extend(db, batch, self._clock.now_us(), until_us, logs))
 
     async def add_checkpoint(self, row: CheckpointRow) -> None:
         def work(db: sqlite3.Connection) -> None:
+            tree = db.execute("SELECT closed FROM tree WHERE log = ?", (row.log,)).fetchone()
+            must_be_open(row.log, closed=tree and bool(tree[0]))
             held = db.execute("SELECT root FROM checkpoint WHERE log = ? AND size = ?", (row.log, row.size)).fetchone()
             if held is not None and held[0] != row.root:
                 raise LedgerFault("fork", f"log {row.log}: another root is signed for size {row.size}")
@@ -204,8 +210,8 @@ class SqliteStore:
     async def restore(self, log: str, start: int, entries: Sequence[bytes]) -> None:
         await self._transact(lambda db: sqlite_recover.restore(db, log, start, entries))
 
-    async def reopen(self, floor: Floor, act: Act) -> Done:
-        return await self._transact(lambda db: sqlite_recover.reopen(db, floor, act, self._clock.now_us()))
+    async def reopen(self, floor: Floor, act: Act, successions: Sequence[Succession] = ()) -> Done:
+        return await self._transact(lambda db: sqlite_recover.reopen(db, floor, act, successions, self._clock.now_us()))
 
     # --- reads ---
 

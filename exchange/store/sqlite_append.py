@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
+from exchange.ledger.generations import kind
 from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.recall import RecallMark
@@ -56,10 +57,14 @@ _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
 
 
 def extend(
-    db: sqlite3.Connection, batch: Sequence[Act], now_us: int, until_us: int | None = None
+    db: sqlite3.Connection,
+    batch: Sequence[Act],
+    now_us: int,
+    until_us: int | None = None,
+    logs: frozenset[str] | None = None,
 ) -> list[Done | Exception]:
     """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
-    transaction = _Transaction(db, now_us, until_us)
+    transaction = _Transaction(db, now_us, until_us, logs)
     results: list[Done | Exception] = []
     for act in batch:
         # What only records something writes no row before the end: a reader's page is not worth two more statements.
@@ -96,7 +101,7 @@ def extend(
 class _Transaction:
     """What one group commit carries along: the head, the growing logs, and the rows to write at its end."""
 
-    def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None) -> None:
+    def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None, logs: frozenset[str] | None) -> None:
         self.db = db
         row = db.execute(
             "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head"
@@ -119,7 +124,7 @@ class _Transaction:
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
         self.placing = Placing(db, self.time_us, last_tick)
-        self.leaves = Leaves(db.execute("SELECT log, size, frontier FROM tree"), seq)
+        self.leaves = Leaves(db.execute("SELECT log, size, frontier, before FROM tree WHERE closed = 0"), seq, logs)
 
     def mark(self) -> _Mark:
         return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
@@ -195,7 +200,7 @@ class _Transaction:
             self._adopt(change)
             return
         if isinstance(change, KeyTurn):
-            _turn_keys(self.db, change, change.since or self.leaves.size(change.log) + 1)
+            _turn_keys(self.db, change, change.since or self.leaves.size(kind(change.log)) + 1)
             return
         if rules_anybody(change):
             self.registry += 1
@@ -203,7 +208,7 @@ class _Transaction:
         _CHANGES[type(change)](self.db, stamped(change, self.time_us))
 
     def _adopt(self, row: AgreementRow) -> None:
-        if row.number != self.agreement + 1:
+        if not row.follows(self.agreement):
             raise Outdated
         self.db.execute(
             "INSERT INTO agreement (number, agreement_id, version, document, approvals, adopted_us, impact_sha256, overlays, cause)"

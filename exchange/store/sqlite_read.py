@@ -396,7 +396,8 @@ def log_keys(db: sqlite3.Connection, log: str) -> list[LogKeyRow]:
 
 
 def trees(db: sqlite3.Connection) -> dict[str, TreeRow]:
-    return {row[0]: TreeRow(*row) for row in db.execute("SELECT log, size, root FROM tree")}
+    rows = db.execute("SELECT log, size, root, before, closed FROM tree")
+    return {log: TreeRow(log, size, root, before, bool(closed)) for log, size, root, before, closed in rows}
 
 
 def leaves(db: sqlite3.Connection, log: str, start: int, end: int) -> list[bytes]:

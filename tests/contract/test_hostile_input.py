@@ -165,6 +165,7 @@ def target(dice: random.Random, world: World, template: str, ids: list[str]) -> 
         "feed": lambda: dice.choice(["kev", "a-feed"]),
         "number": lambda: dice.choice(["0", "1", "2", "in-force", str(10**15), str(10**20)]),
         "log": lambda: dice.choice(["both", "us", "mx"]),
+        "generation": lambda: dice.choice(["1", "2", "02", str(10**15)]),
         "list": lambda: dice.choice(["indicators", "us-domestic", "vulnerabilities"]),
         "file": lambda: dice.choice(list(KINDS_OF)),
         "index": lambda: str(dice.choice([0, 1, 5, 10**15, 10**17])),

@@ -11,7 +11,7 @@ import pickle
 import random
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ class Racer:
 async def racing(founded: Founded, slugs: Sequence[str], seed: int, hubs: Sequence[str]) -> AsyncIterator[list[Racer]]:
     """A writing process for each of these members. They end with the block, finished or not."""
     pickled = founded.home.root / "founded.pickle"
-    pickled.write_bytes(pickle.dumps(founded))
+    pickled.write_bytes(pickle.dumps(replace(founded, witnesses={})))
     async with contextlib.AsyncExitStack() as stack:
         racers = []
         for number, slug in enumerate(slugs):

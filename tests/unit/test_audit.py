@@ -75,6 +75,9 @@ class Source:
     async def note(self, log: str) -> bytes:
         return signed(log, self.entries[log])
 
+    async def held(self, log: str) -> int | None:
+        return None
+
     async def past(self, log: str) -> Past:
         notes = [signed(log, self.entries[log][:size]) for size in self.passed.get(log, ())]
         return Past(notes[0], notes[1:]) if notes else Past()

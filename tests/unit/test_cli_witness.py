@@ -101,3 +101,16 @@ def test_one_without_a_mirror_has_no_copy(tmp_path: Path, run: Run) -> None:
     result = CliRunner().invoke(witness, ["copy", str(tmp_path / "w"), str(tmp_path / "copy")])
     assert "keeps no mirror" in str(result.exception)
     assert json.loads(run("show", tmp_path / "w", "--json").output)["logs"][0]["mirror"] is None
+
+
+def test_to_trust_the_next_generation_closes_the_log(home: Path, run: Run) -> None:
+    later = LogKey(f"{LOG.name}/2", bytes([7] * 32))
+    assert LOG.name in run("trust", home, later.vkey).output
+    assert run("trust", home, LogKey("puente.hub.example/audit/us", bytes([8] * 32)).vkey).output == ""
+    one = Witness(home, FixedClock())
+    more = [*HASHES, leaf_hash(b"x")]
+    proof = tuple(consistency_proof(300, 301, reader_of(more)))
+    answer = one.answer(Request(300, proof, note(301, more)).encode())
+    assert (answer.status, answer.evidence) == (403, True)
+    assert one.answer(Request(0, (), later.sign(Checkpoint(later.name, 0, root([])).body())).encode()).status == 200
+    one.close()

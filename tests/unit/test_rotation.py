@@ -136,6 +136,18 @@ def test_a_log_whose_opening_is_not_there_is_taken_at_its_word() -> None:
     assert read(rotated(), revoked(OLD)) == [True, True]
 
 
+def test_after_a_loss_the_next_change_is_taken_at_its_word() -> None:
+    """What `both` lost for ever may have told of another key of `us`; nothing was lost of what follows."""
+    ours, new, newer = (LogKey(ELSEWHERE.name, bytes([n] * 32)) for n in range(6, 9))
+    begun = leaf("log.open", {"log": "us", "origin": ours.name, "key": ours.vkey, "witness_policy": "0" * 64}, "us")
+    unknown = leaf("key.rotate", Rotation.signed("us", new, newer).pub, "us")
+    for lost, taken in ((0, False), (3, True)):
+        closed = leaf("log.close", {"log": "both", "lost": lost})
+        assert read(opened(), begun, closed, unknown, unknown) == [True, True, True, taken, False]
+    closed = leaf("log.close", {"log": "both", "lost": 3})
+    assert read(opened(), begun, closed, rotated(STRANGER, NEW)) == [True, True, True, False], "it is not signed again"
+
+
 def test_a_statement_holds_by_itself_only_between_two_keys_of_one_origin() -> None:
     one = Rotation.signed("both", OLD, NEW)
     assert not replace(one, new=NEXT.vkey).holds

@@ -16,13 +16,15 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
 ) WITH (fillfactor = 10);
 INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
-CREATE TABLE tree (
-    log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
+CREATE TABLE tree (                 -- one of each kind is open: both, us, mx, or its next generation, both/2
+    log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL,
+    before bigint NOT NULL,         -- entries of the generations before it
+    closed boolean NOT NULL         -- for ever: nothing is appended or signed
 ) WITH (fillfactor = 10);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
-    ('both', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', ''),
-    ('us', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', ''),
-    ('mx', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', '');
+    ('both', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', '', 0, false),
+    ('us', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', '', 0, false),
+    ('mx', 0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', '', 0, false);
 
 CREATE TABLE leaf (
     log text COLLATE "C" NOT NULL, idx bigint NOT NULL, data bytea NOT NULL, hash bytea NOT NULL,

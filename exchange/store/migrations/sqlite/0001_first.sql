@@ -15,11 +15,15 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
 );
 INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
-CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
+CREATE TABLE tree (                 -- one of each kind is open: both, us, mx, or its next generation, both/2
+    log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL,
+    before INTEGER NOT NULL,        -- entries of the generations before it
+    closed INTEGER NOT NULL         -- 1: for ever; nothing is appended or signed
+);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
-    ('both', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X''),
-    ('us', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X''),
-    ('mx', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X'');
+    ('both', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X'', 0, 0),
+    ('us', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X'', 0, 0),
+    ('mx', 0, X'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', X'', 0, 0);
 
 CREATE TABLE leaf (
     log TEXT NOT NULL, idx INTEGER NOT NULL, data BLOB NOT NULL, hash BLOB NOT NULL,

@@ -1,0 +1,109 @@
+"""Logs' keys are replaced before `both` is closed for ever, in what is lost of it, and after: one story, by whoever reads it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from exchange.cli.packing import HubCopy, write_pack
+from exchange.cli.setup import OPERATOR, WITNESSES
+from exchange.governance.abandoning import Loss
+from exchange.hub import open_store, witness_policies, working
+from exchange.ledger.audit import write_copy
+from exchange.ledger.entry import LOGS
+from exchange.ledger.note import LogKey
+from exchange.ledger.signing import KeyFiles
+from exchange.store.contract import LogKeyRow
+from exchange.web.services import Services
+from tests.contract.test_log_keys import cosigned, judged, knowing, signers
+from tests.faults.test_abandon import recovery, signed
+from tests.faults.test_abandon import trust as trust_next
+from tests.faults.test_recover import back_up, replace_database, submit
+from tests.fscking import fsck
+from tests.places import Place, knobs_of
+from tests.rotating import desk, new_key, trust
+from tests.world import found
+
+
+async def rotate(services: Services, log: str, key: LogKey) -> None:
+    await desk(services).begin(OPERATOR, log, key.vkey)
+    await cosigned(services)
+    await desk(services).finish(OPERATOR, log)
+
+
+@pytest.mark.timeout(120)
+async def test_keys_are_replaced_in_every_generation(tmp_path: Path, place: Place) -> None:
+    async with found(tmp_path / "home", **knobs_of(place)) as founded:
+        files = KeyFiles(founded.settings.keys)
+        _, us, mx = (files.main(log) for log in LOGS)
+        second, new_us, new_mx = (new_key(founded, log) for log in LOGS)
+        for key in (second, new_us, new_mx):
+            trust(founded, key, [name for name in WITNESSES if key is second or name[:2] == key.name[-2:]])
+        async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+            await cosigned(services)
+            await rotate(services, "both", second)
+            await desk(services).begin(OPERATOR, "us", new_us.vkey)
+            await cosigned(services)
+        backup = await back_up(founded)
+
+        # What is lost ends the rotation of `us`, and does the whole of that of `mx`.
+        async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+            await desk(services).finish(OPERATOR, "us")
+            await rotate(services, "mx", new_mx)
+            await submit(services, founded, "us-cyber", 2)
+            for log, key in (("us", new_us), ("mx", new_mx)):
+                assert signers(await cosigned(services, log), us, new_us, mx, new_mx) == [key]
+            await write_copy(tmp_path / "copy", HubCopy(services, LOGS, countries=("us", "mx")))
+        shutil.rmtree(tmp_path / "copy" / "both" / "tile" / "entries")
+        files.path("mx", new_mx).replace(files.place("mx"))
+        await replace_database(founded, backup)
+        store = await open_store(founded.settings, founded.clock)
+        closing = recovery(founded, store, tmp_path / "copy", "both")
+        plan = await closing.plan()
+        both = plan[0]
+        assert isinstance(both, Loss) and both.lost
+        await closing.run(signed(founded, plan))
+        await store.close()
+        trust_next(founded, both)
+
+        # The next log has a key of its own, which is replaced as any other; and so are those of the logs that went on.
+        third, fourth, last_mx = files.main("both/2"), new_key(founded, "both"), new_key(founded, "mx")
+        assert (third.vkey, third.name) == (both.next, fourth.name)
+        trust(founded, fourth, WITNESSES)
+        trust(founded, last_mx, ["mx-a", "mx-b"])
+        async with working(founded.settings, founded.clock, ask_witnesses=True) as services:
+            assert signers(await cosigned(services, "both/2"), second, third, fourth) == [third]
+            assert signers(await cosigned(services, "us"), us, new_us) == [us, new_us], "its ending is lost"
+            audited_us = services.clock.now_us()
+            await rotate(services, "both/2", fourth)
+            await desk(services).finish(OPERATOR, "us")
+            assert signers(await cosigned(services, "mx"), mx, new_mx) == [new_mx]
+            await rotate(services, "mx", last_mx)
+            assert signers(await cosigned(services, "both/2"), second, third, fourth) == [fourth]
+            assert signers(await cosigned(services, "us"), us, new_us) == [new_us]
+            assert signers(await cosigned(services, "mx"), mx, new_mx, last_mx) == [last_mx]
+            assert (await services.store.log_keys("both"))[0].until is not None
+            assert [row.key for row in await services.store.log_keys("both/2")] == [third.vkey, fourth.vkey]
+            assert await services.store.log_keys("mx") == [
+                LogKeyRow("mx", new_mx.vkey, 0, (await services.store.log_keys("mx"))[0].until),
+                LogKeyRow("mx", last_mx.vkey, (await services.store.log_keys("mx"))[1].since),
+            ]
+            assert (await services.store.epochs()).state == "open"
+            checked = await fsck(
+                place if isinstance(place, str) else founded.settings.database,
+                known := witness_policies(founded.settings),
+                founded.settings.anchors,
+            )
+            assert checked.ok, checked.wrong
+            for whom in ("us", "mx"):
+                await write_pack(services, tmp_path / whom, whom, audited_us, [("both/2", 0)])
+        assert signers((tmp_path / "us/both/2/checkpoint.old").read_bytes(), third, fourth) == [third]
+
+        # Both verifiers are content, also with policies that have no old key; and name what the old ones do not tell.
+        newest = {"both": second, "both/2": fourth, "us": new_us, "mx": last_mx}
+        for whom in ("us", "mx"):
+            mine = {log: policy for log, policy in known.items() if log[:2] in (whom, "bo")}
+            assert judged(tmp_path / whom, mine) == set()
+            assert judged(tmp_path / whom, {log: knowing(one, newest[log]) for log, one in mine.items()}) == set()
+            blind = mine | {"both/2": knowing(mine["both/2"], third)}
+            assert "both/2/checkpoint" in judged(tmp_path / whom, blind)
