@@ -34,7 +34,6 @@ from exchange.ledger.sources import Source, SourceFault, entries, newest
 from exchange.model.instant import instant
 from exchange.model.member import Member, Status
 from exchange.model.statement import Statement
-from exchange.rules import RuleBook
 from exchange.store.contract import (
     RECOVERING,
     Act,
@@ -227,9 +226,8 @@ class Recovery:
             for gap in plan
             if gap.log in given
         )  # fmt: skip
-        rules = await RuleBook(self._store, self._clock).current()
         act = Act(
-            str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp, rules.log_of))), changes=tuple(changes),
+            str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp))), changes=tuple(changes),
             removals=tuple(self._told.removals),
         )  # fmt: skip
         # Every leaf took a number, those of `both` too, which do not show it.

@@ -187,7 +187,7 @@ class Intake:
             ]  # fmt: skip
             entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
             entries += [rules.recall_entry(one, caller.actor) for one in recalls]
-            entries += moved(stamp, judgements.log)
+            entries += moved(stamp)
             return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
@@ -345,7 +345,7 @@ class _Draft:
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
         entries += self._refusals(failures, private)
         self.own = len(entries)
-        entries += moved(stamp, self._judgements.log)
+        entries += moved(stamp)
         entries += self._judgements.unrecorded(self.decided)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)

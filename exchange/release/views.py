@@ -19,7 +19,7 @@ from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member
 from exchange.model.recall import RecallRow
-from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window, turned
+from exchange.model.view import CLOSED, DELAYED, EVER, NEW, NOW, OPEN, LateRun, View, Window, turned
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules, changing
 from exchange.store.contract import Act, Epochs, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
@@ -242,7 +242,7 @@ class _Step:
         self._standing = standing
         self._now_us = now_us
         self._history_us = max(history_us, view.floor)
-        changed = list(turned(view.states, standing.states))
+        changed = [label for label in turned(view.states, standing.states) if view.states[label - 1] != NEW]
         self.openings = [label for label in changed if view.states[label - 1] == CLOSED]
         """What may wait: until it is written it is not shown, and when it is, it is news."""
         self._turns = {label: self._turned(label) for label in changed if view.states[label - 1] != CLOSED}
@@ -283,7 +283,8 @@ class _Step:
     def behind(self) -> bool:
         """Whether a label is less to the member than what was written, or new, or by what rules it is answered is not written
         yet: first it is, for what is placed from now on will have been shown by these."""
-        return bool(self._turns) or len(self._view.states) != len(self._standing.states) or not self._agrees
+        written = self._view.states
+        return bool(self._turns) or len(written) != len(self._standing.states) or NEW in written or not self._agrees
 
     @property
     def _agrees(self) -> bool:
@@ -355,7 +356,7 @@ class _Step:
         return Turn(label, True, (), self._view.floor)
 
     def _turned(self, label: int) -> Turn:
-        """A label that is something else now. New ones are not among them: the member was never answered without them."""
+        """A label that is something else now. New ones are not among them: what lies under them was placed since, or is shown."""
         before, state = self._view.states[label - 1], self._standing.states[label - 1]
         windows = self._view.by_label.get(label)
         if state == CLOSED:

@@ -278,7 +278,7 @@ class Placed(NamedTuple):
 
 
 class MovedObject(NamedTuple):
-    """One that was placed again, as entries tell it."""
+    """One that came under another label, as entries tell it."""
 
     id: str
     version: str
@@ -291,11 +291,12 @@ class MovedObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MovedRun:
-    """Neighbours placed again under another label, because something that they refer to came, went, or lies otherwise."""
+    """Neighbours that became news to members, because something that they refer to came, went, or lies otherwise."""
 
-    label: str
     collection: str
     country: str
+    gaining: frozenset[str]
+    """The countries of those members."""
     first_tick: int
     objects: tuple[MovedObject, ...]
 
@@ -319,7 +320,7 @@ class Stamp:
     late: tuple[LateRun, ...] = ()
     """What the act's ViewChange released late."""
     moved: tuple[MovedRun, ...] = ()
-    """What the act placed again."""
+    """What became news by the act, beside what it placed."""
 
 
 @dataclass(frozen=True, slots=True)

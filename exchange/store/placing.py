@@ -5,6 +5,8 @@ An engine says what it holds of the ids (`Held`), this says what becomes of each
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from exchange.model.instant import instant
@@ -60,6 +62,8 @@ class Going(NamedTuple):
     gap: bool
     before: int
     """The version before it by the same holder in that collection; 0 for none."""
+    label: str
+    """What it is to lie under."""
 
     @property
     def body(self) -> bytes:
@@ -72,11 +76,16 @@ class Judged:
 
     placed: list[Placed] = field(default_factory=list)
     going: dict[str, list[Going]] = field(default_factory=dict)
-    """By label, in order of first appearance."""
+    """By the label that they were given, in order of first appearance."""
     superseded: list[int] = field(default_factory=list)
     """Versions that a later one joins: to be marked wherever they lie, and their runs as odd."""
     changed: bool = False
     """Rows placed earlier may read differently now."""
+
+    @property
+    def labels(self) -> dict[str, NewObject]:
+        """Every label that something is to lie under, with something that is."""
+        return {one.label: one.new for of_label in self.going.values() for one in of_label}
 
 
 def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) -> Judged:
@@ -97,7 +106,7 @@ def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) 
                 newer = _rivals(new, same, others, judged)
         if verdict is Verdict.STORED:
             vid = same.vid if same is not None else None
-            one = Going(new, len(judged.placed), vid, newer, gap, _before(new, others))
+            one = Going(new, len(judged.placed), vid, newer, gap, _before(new, others), new.label)
             judged.going.setdefault(new.label, []).append(one)
         judged.placed.append(Placed(verdict))
     return judged
@@ -138,28 +147,38 @@ class Laid:
 
 
 def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> None:
-    """Give ticks, label after label, from laid.last_tick on. `judged.placed` learns them."""
+    """Give ticks, from laid.last_tick on, in the order of the labels that were given: what an object leads to may be hidden from who
+    sees it, and bears on no tick. `judged.placed` learns them."""
     time_text = instant(as_text(time_us))
-    for name, of_label in judged.going.items():
-        label = labels[name]
+    for of_label in judged.going.values():
         for part in cut(of_label):
             first = _next_tick(part, time_us, time_text, laid.last_tick)
-            for tick, one in enumerate(part, start=first):
-                vid = one.vid
-                if vid is None:
-                    vid, laid.next_vid = laid.next_vid, laid.next_vid + 1
-                    laid.versions.append(_version_row(vid, one.new))
-                laid.references += [(vid, ref) for ref in one.new.refs]
-                laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
-                if one.before:
-                    laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
-                judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, name if one.new.refs else "")
             laid.last_tick = first + len(part) - 1
-            odd = max(one.newer for one in part)
-            laid.runs.append(NewRun(part[0].new.collection, first, label, odd, [one.new.object for one in part]))
-        news = laid.label_news.setdefault(label, [0, 0])
-        news[0] += len(of_label)
-        news[1] = laid.last_tick
+            for name, alike in groupby(part, key=_label):
+                run = list(alike)
+                _lay_run(judged, run, name, labels[name], first, laid)
+                first += len(run)
+
+
+_label = attrgetter("label")
+
+
+def _lay_run(judged: Judged, run: Sequence[Going], name: str, label: int, first: int, laid: Laid) -> None:
+    for tick, one in enumerate(run, start=first):
+        vid = one.vid
+        if vid is None:
+            vid, laid.next_vid = laid.next_vid, laid.next_vid + 1
+            laid.versions.append(_version_row(vid, one.new))
+        laid.references += [(vid, ref) for ref in one.new.refs]
+        laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
+        if one.before:
+            laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
+        judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, name if one.new.refs else "")
+    odd = max(one.newer for one in run)
+    laid.runs.append(NewRun(run[0].new.collection, first, label, odd, [one.new.object for one in run]))
+    news = laid.label_news.setdefault(label, [0, 0])
+    news[0] += len(run)
+    news[1] = first + len(run) - 1
 
 
 def _next_tick(part: Sequence[Going], time_us: int, time_text: str, last_tick: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from exchange.store.contract import Act, MovedRun, NewObject, Placed, Removal, Withdrawn
 from exchange.store.graph import followers, join
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.postgres_graph import Mover, drive
+from exchange.store.postgres_graph import drive, relabel
 from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.runs import Run
 
@@ -58,8 +58,8 @@ _SUPERSEDE = (
 
 
 _RELABELLED = (
-    "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
-    " SELECT f.tick, f.collection, f.id, f.label, p.label, p.tick"
+    "INSERT INTO relabelled (tick, collection, id, label, former, placed, again)"
+    " SELECT f.tick, f.collection, f.id, f.label, p.label, p.tick, false"
     " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS f (tick, collection, id, label, vid)"
     " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = f.vid OFFSET 0) p"
     " WHERE p.collection = f.collection AND (p.label <> f.label OR EXISTS (SELECT 1 FROM placement n JOIN object o"
@@ -95,7 +95,7 @@ class Placing:
     changed: bool = False
     moves: int = 0
     moved: list[MovedRun] = field(default_factory=list)
-    """What the act at hand placed again."""
+    """What became news by the act at hand, beside what it placed."""
     steps: int = 0
     """How many views that was a step of."""
     _superseded: list[int] = field(default_factory=list)
@@ -197,9 +197,9 @@ class Placing:
         if connects:
             await self.flush()
             await drive(self.db, join(judged))
-            self._labels |= await self._numbers(list(judged.going.keys() - self._labels.keys()))
-        for name, going in judged.going.items():
-            self._name(name, going[0].new.collection, going[0].new.country)
+            self._labels |= await self._numbers(list(judged.labels.keys() - self._labels.keys()))
+        for name, one in judged.labels.items():
+            self._name(name, one.collection, one.country)
         lay(judged, self._labels, self.time_us, self.laid)
         self._superseded += judged.superseded
         self.changed = self.changed or judged.changed
@@ -212,7 +212,7 @@ class Placing:
         return judged.placed
 
     async def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
-        """Place again what refers to these ids and must lie under another label now."""
+        """Put what refers to these ids, and must lie under another label now, there."""
         await self.flush()
         moving = await drive(self.db, followers(changed, placed))
         if moving:
@@ -220,9 +220,9 @@ class Placing:
             for one in moving:
                 self._name(one.facets, one.lain.collection, one.lain.country)
             await self.flush()
-            mover = Mover(self.db, self.laid, self.time_us, self._labels, moving)
-            self.moved += await mover.move()
-            self.steps += len(mover.touched)
+            made = await relabel(self.db, self.laid, self.time_us, self._labels, moving)
+            self.moved += made.moved
+            self.steps += len(made.rows)
             self.changed, self.moves = True, self.moves + 1
 
     async def _ask(self, objects: Iterable[NewObject]) -> dict[str, list[Held]]:

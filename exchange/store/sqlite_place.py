@@ -10,7 +10,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from exchange.store.contract import MovedRun, NewObject, Placed, Removal, Withdrawn
 from exchange.store.graph import followers, join
 from exchange.store.placing import Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.sqlite_graph import Mover, drive
+from exchange.store.sqlite_graph import drive, relabel
 from exchange.store.sqlite_read import id_key
 from exchange.store.sqlite_rows import insert_rows
 from exchange.store.sqlite_runs import blank, insert
@@ -57,7 +57,7 @@ class Placing:
         self.changed = False
         self.moves = 0
         self.moved: list[MovedRun] = []
-        """What the act at hand placed again."""
+        """What became news by the act at hand, beside what it placed."""
         self.steps = 0
         """How many views that was a step of."""
 
@@ -103,20 +103,20 @@ class Placing:
             )
 
     def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
-        """Place again what refers to these ids and must lie under another label now."""
+        """Put what refers to these ids, and must lie under another label now, there."""
         moving = drive(self._db, followers(changed, placed)) if changed else []
         if moving:
-            mover = Mover(self._db, self, moving)
-            self.moved += mover.move()
-            self.steps += len(mover.touched)
+            made = relabel(self._db, self, moving)
+            self.moved += made.moved
+            self.steps += len(made.rows)
             self.changed, self.moves = True, self.moves + 1
 
     def _store(self, judged: Judged, keys: Mapping[str, int], held: Container[str]) -> set[int]:
         """Write what is placed; the numbers of its versions."""
         next_vid: int = self._db.execute("SELECT coalesce(max(vid), 0) + 1 FROM object").fetchone()[0]
         laid = Laid(self.last_tick, next_vid, label_news=self.label_news)
-        lay(judged, {name: self.label(name, going[0].new.collection, going[0].new.country)
-                     for name, going in judged.going.items()}, self.time_us, laid)  # fmt: skip
+        labels = {name: self.label(name, one.collection, one.country) for name, one in judged.labels.items()}
+        lay(judged, labels, self.time_us, laid)
         self.last_tick = laid.last_tick
         insert_rows(
             self._db,
@@ -130,8 +130,8 @@ class Placing:
             [(id_key(ref), vid, ref) for vid, ref in laid.references],
         )
         self._db.executemany(
-            "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
-            " SELECT ?1, collection, ?2, ?3, label, tick FROM placement INDEXED BY placement_vid"
+            "INSERT INTO relabelled (tick, collection, id, label, former, placed, again)"
+            " SELECT ?1, collection, ?2, ?3, label, tick, 0 FROM placement INDEXED BY placement_vid"
             " WHERE vid = ?4 AND collection = ?5 AND (label <> ?3 OR EXISTS (SELECT 1 FROM placement p JOIN object o"
             " ON o.vid = p.vid WHERE p.collection = ?5 AND p.tick = ?1 AND o.revoked = 1))",
             [(tick, id_, label, vid, collection) for tick, collection, id_, label, vid in laid.followed],

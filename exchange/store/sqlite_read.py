@@ -278,7 +278,8 @@ def labels(db: sqlite3.Connection, since: int = -1) -> list[LabelRow]:
     return [
         LabelRow(*row)
         for row in db.execute(
-            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ? ORDER BY id",
+            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ?1 OR joined > ?1"
+            " ORDER BY id",
             (since,),
         )
     ]

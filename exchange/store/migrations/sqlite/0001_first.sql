@@ -11,7 +11,7 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
     views INTEGER NOT NULL,         -- rises with every step of any member's view
-    moves INTEGER NOT NULL          -- rises when something was placed again, under another label
+    moves INTEGER NOT NULL          -- rises when something came under another label
 );
 INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
 
@@ -91,7 +91,8 @@ CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
 
 CREATE TABLE label (
     id INTEGER PRIMARY KEY, collection TEXT NOT NULL, facets TEXT NOT NULL UNIQUE, country TEXT NOT NULL,
-    placements INTEGER NOT NULL, last_tick INTEGER NOT NULL
+    placements INTEGER NOT NULL, last_tick INTEGER NOT NULL,
+    joined INTEGER NOT NULL DEFAULT 0   -- the hub's last tick when something that was placed before last came under it
 );
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
@@ -134,7 +135,7 @@ CREATE TABLE member_view (          -- what each label was to a member when its 
     born INTEGER NOT NULL,          -- the tick at which the member was first answered
     changes INTEGER NOT NULL,       -- of registry and agreement, until it was written
     until_us INTEGER NOT NULL,      -- nothing placed behind it was ever shown by what is written here
-    elsewhere INTEGER NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
+    elsewhere INTEGER NOT NULL DEFAULT 0  -- when something last came under another label that is not shown where it was placed
 ) WITHOUT ROWID;
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member TEXT NOT NULL, label INTEGER NOT NULL, done INTEGER NOT NULL,
@@ -161,7 +162,8 @@ CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE noticed = 0;
 CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
     label INTEGER NOT NULL,
-    former INTEGER NOT NULL, placed INTEGER NOT NULL  -- label and tick of the version before
+    former INTEGER NOT NULL, placed INTEGER NOT NULL,  -- label and tick of the version before
+    again INTEGER NOT NULL          -- 1: it is the same version
 );
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
