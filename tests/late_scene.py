@@ -48,10 +48,12 @@ CONNECTING = "relation"
 SPARE = tuple(f"indicator--{uuid.uuid5(uuid.NAMESPACE_DNS, str(n))}" for n in range(3))
 """Ids that may be referred to before they come."""
 COLLECTION = Collection("91a7b528-80eb-42ed-a74d-c6fbd5a26116", "indicators", "Indicators", "", ("all",), ("all",))
+ELSEWHERE = Collection("5b2a7c1e-6d0f-4b7e-9a51-0c7f3f6f2d11", "elsewhere", "Elsewhere", "", ("all",), ("all",))
+"""Where second copies of what lies in the other come to lie, which nobody here asks for."""
 DELAY_SECONDS = 3600
 
 Mark = tuple[str, str]
-"""Of an object: its author and what it is marked as."""
+"""Of an object: its author and what it is marked as; of a copy elsewhere, with an @ behind."""
 Of = tuple[str, str, frozenset[frozenset[Mark]]]
 """Of a label: the same, and of each thing that it leads to the marks under which it lies; nothing for what is not there."""
 
@@ -90,11 +92,11 @@ class Reader:
         return next((state for state in ("closed", "delayed") if state in states), "open")
 
     def _marked(self, own: Mark, suspended: Set[str]) -> str:
-        author, mark = own
+        author, mark = own[0], own[1].removesuffix("@")
         if author == self.slug:
             return "open"
         given = mark != CONTROLLED or (author == AUTHORS[0] and bool(self.consent))
-        return self.ruled.get(own, "closed") if given and author not in suspended else "closed"
+        return self.ruled.get((author, mark), "closed") if given and author not in suspended else "closed"
 
 
 @dataclass
@@ -125,6 +127,8 @@ class Scene:
     release: Release
     number: int = 0
     held: list[Version] = field(default_factory=list)
+    copies: dict[str, tuple[Mark, tuple[str, ...], str]] = field(default_factory=dict)
+    """By id, of a copy elsewhere: as what it is marked, to what it refers, and whose it is."""
     gone: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
     """Authors that are suspended, and are no readers."""
@@ -157,6 +161,7 @@ class Scene:
         for slug in {*READERS, *AUTHORS}:
             await self.act(change=member(slug))
         await self.act(change=COLLECTION)
+        await self.act(change=ELSEWHERE)
         await self.act(change=TrustListRow(1, hub().trust))
         await self.adopt()
 
@@ -202,6 +207,21 @@ class Scene:
             one = self.held[which % len(self.held)]
             await self._place([self._object(one.obj.id, one.obj.created)], (one.own[0], mark), one.refs)
 
+    async def copy(self, which: int, own: Mark) -> None:
+        """A second copy of something comes elsewhere, under a marking of its own; where there is one, it goes."""
+        if not self.held:
+            return
+        one = self.held[which % len(self.held)]
+        if one.obj.id in self.copies:
+            *_, owner = self.copies.pop(one.obj.id)
+            await self.act(removal=Removal(ELSEWHERE.id, one.obj.id, owner))
+        else:
+            mark = (own[0], f"{own[1]}@")
+            copy = NewObject(one.obj, one.own[0], "copier", ELSEWHERE.id, label(own, ELSEWHERE), "US", refs=one.refs)
+            await self.act(objects=(copy,))
+            self.copies[one.obj.id] = mark, one.refs, one.own[0]
+        self._relabel(set())
+
     async def _place(self, objects: list[StixObject], own: Mark, *refs: tuple[str, ...]) -> None:
         refs = refs or ((),) * len(objects)
         self.clock.advance(seconds=1)
@@ -239,8 +259,10 @@ class Scene:
             ref = ahead.pop()
             if ref not in seen:
                 seen.add(ref)
-                ends.add(frozenset([newest[ref].own] if ref in newest else []))
-                ahead += newest[ref].refs if ref in newest else ()
+                there = [(newest[ref].own, newest[ref].refs)] if ref in newest else []
+                there += [self.copies[ref][:2]] if ref in self.copies else []
+                ends.add(frozenset(mark for mark, _ in there))
+                ahead += [far for _, refs in there for far in refs]
         return (*one.own, frozenset(end for end in ends if one.own not in end))
 
     def _object(self, object_id: str, created: str = "") -> StixObject:
@@ -458,9 +480,9 @@ def hub() -> Hub:
     return Hub(NoticeKey(made.key, made.certificate), pki.trust.successor(issued=now, hub=named).encode())
 
 
-def label(own: Mark) -> str:
+def label(own: Mark, collection: Collection = COLLECTION) -> str:
     author, mark = own
-    return Label("indicators", author, "US", ("agency",), ("gov.cyber",), "green", "clear",
+    return Label(collection.alias, author, "US", ("agency",), ("gov.cyber",), "green", "clear",
                  ("orcon",) if mark == CONTROLLED else (), None, mark, "high",
                  "originator-signed", "named", "").encode()  # fmt: skip
 

@@ -35,6 +35,7 @@ EVENTS = st.lists(
         called("revise", st.integers(0, 30), st.sampled_from(MARKS)),
         called("poll", st.integers(0, 2), st.integers(1, 4)),
         called("delete", st.integers(0, 30)),
+        called("copy", st.integers(0, 30), OWN),
         called("suspend", st.sampled_from(READERS)),
         called("consent", st.sampled_from(READERS)),
         called("suspend_author", st.just(AUTHORS[0])),
@@ -79,6 +80,24 @@ TWICE_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
     ("delete", (0,)),
 ]
 """What was shown is placed again twice before its reader asks: it stays where it was."""
+
+
+SECOND_COPIES: list[tuple[str, tuple[Any, ...]]] = [
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[0]), "open")),
+    ("connect", (AUTHORS[0], 3, 5, 2)),
+    ("connect", (AUTHORS[0], 4, 5, 1)),
+    ("poll", (0, 4)),
+    ("copy", (1, (AUTHORS[0], MARKS[0]))),
+    ("poll", (0, 4)),
+    ("copy", (0, (AUTHORS[0], MARKS[1]))),
+    ("connect", (AUTHORS[0], 3, 6, 1)),
+    ("poll", (0, 4)),
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[1]), "open")),
+    ("copy", (0, (AUTHORS[0], MARKS[1]))),
+    ("copy", (1, (AUTHORS[0], MARKS[0]))),
+    ("poll", (0, 4)),
+]
+"""Copies of what connects come and go: what they open is news once, and what they do not stays where it was."""
 
 
 async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
@@ -129,6 +148,7 @@ def unseen(test: Any) -> Any:
 @example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
 @example(runs_at_once=RUNS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
 @example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
+@example(runs_at_once=RUNS_AT_ONCE, events=SECOND_COPIES)
 async def test_nothing_is_lost_leaked_or_given_twice(tmp_path: Path, runs_at_once: int, events: list[Any]) -> None:
     await play(await emptied(tmp_path / "hub.sqlite"), runs_at_once, events)
 
@@ -145,6 +165,7 @@ def database_url(databases: Databases) -> str:
 @example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
 @example(runs_at_once=RUNS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
 @example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
+@example(runs_at_once=RUNS_AT_ONCE, events=SECOND_COPIES)
 async def test_nothing_is_lost_leaked_or_given_twice_on_postgres(
     database_url: str, runs_at_once: int, events: list[Any]
 ) -> None:
