@@ -440,12 +440,11 @@ class _Step:
 
     def _windows(self, native: Iterable[Window], late: Sequence[LateRun]) -> list[list[int]]:
         windows = [Window(max(one.after, self._view.floor), one.until) for one in native]
-        runs = [run for run in late if run.tick > run.run]
-        if runs:  # released in order and without a gap, but for what a window shows
-            windows.append(Window(runs[0].run - 1, runs[-1].run + runs[-1].size - 1))
+        if late and not self._view.elsewhere:  # released in order and without a gap, but for what a window shows
+            windows.append(Window(late[0].run - 1, late[-1].run + late[-1].size - 1))
         windows = [Window(one.after, min(one.until, self.until_us)) for one in windows]
-        # What was placed again lies where it was for who was shown it: that may be long before it came under this label.
-        windows += [Window(run.run - 1, run.run + run.size - 1) for run in late if run.tick < run.run]
+        if self._view.elsewhere:  # what came under the label when others that lie around it were not to be seen
+            windows += [Window(run.run - 1, run.run + run.size - 1) for run in late if run.tick <= self.until_us]
         return [list(one) for one in windows if one.after < one.until]
 
     def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: RecallRow) -> Entry:

@@ -358,7 +358,7 @@ class Act:
     noticed: str = ""
     """The recall whose notice these objects are; Outdated when it has one already."""
     moves: int | None = None
-    """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
+    """Outdated unless nothing came under another label since the `Epochs.moves` that this is; None when that does not matter."""
     weight: int = 0
     """For how many objects' time it holds the lock beside its own."""
 
@@ -435,8 +435,7 @@ class Epochs:
     views: int
     """Rises with every step of any member's view."""
     moves: int = 0
-    """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
-    see it."""
+    """Rises when something came under another label, and still lies where it was: who did not know its new label did not see it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from exchange.model.instant import instant
 from exchange.model.versions import Known, Verdict, judge, leaves_gap
@@ -75,8 +75,8 @@ class Judged:
     """What becomes of objects whose ids all differ: none of them bears on another."""
 
     placed: list[Placed] = field(default_factory=list)
-    going: dict[str, list[Going]] = field(default_factory=dict)
-    """By the label that they were given, in order of first appearance."""
+    going: dict[tuple[str, frozenset[str]], list[Going]] = field(default_factory=dict)
+    """By what they say themselves, in order of first appearance: the label that they were given, and the types of what they refer to."""
     superseded: list[int] = field(default_factory=list)
     """Versions that a later one joins: to be marked wherever they lie, and their runs as odd."""
     changed: bool = False
@@ -86,6 +86,9 @@ class Judged:
     def labels(self) -> dict[str, NewObject]:
         """Every label that something is to lie under, with something that is."""
         return {one.label: one.new for of_label in self.going.values() for one in of_label}
+
+
+_NOTHING: Final = frozenset[str]()
 
 
 def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) -> Judged:
@@ -107,7 +110,8 @@ def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) 
         if verdict is Verdict.STORED:
             vid = same.vid if same is not None else None
             one = Going(new, len(judged.placed), vid, newer, gap, _before(new, others), new.label)
-            judged.going.setdefault(new.label, []).append(one)
+            kinds = frozenset([ref.partition("--")[0] for ref in new.refs]) if new.refs else _NOTHING
+            judged.going.setdefault((new.label, kinds), []).append(one)
         judged.placed.append(Placed(verdict))
     return judged
 
@@ -147,8 +151,8 @@ class Laid:
 
 
 def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> None:
-    """Give ticks, from laid.last_tick on, in the order of the labels that were given: what an object leads to may be hidden from who
-    sees it, and bears on no tick. `judged.placed` learns them."""
+    """Give ticks, from laid.last_tick on, by what the objects say themselves: under which labels that lies which one leads to may be
+    hidden from who sees it, and bears on no tick. `judged.placed` learns them."""
     time_text = instant(as_text(time_us))
     for of_label in judged.going.values():
         for part in cut(of_label):

@@ -70,7 +70,7 @@ AGAIN_BEFORE_ITS_NOTICE: list[tuple[str, tuple[Any, ...]]] = [
     ("poll", (0, 4)),
     ("revise", (1, MARKS[2])),
 ]
-"""What closed is placed again before its notice is made: that names it all the same."""
+"""What closed comes under another label before its notice is made: that names it all the same."""
 
 TWICE_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
     ("poll", (2, 3)),
@@ -79,7 +79,7 @@ TWICE_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
     ("revise", (0, MARKS[1])),
     ("delete", (0,)),
 ]
-"""What was shown is placed again twice before its reader asks: it stays where it was."""
+"""What was shown comes under other labels twice before its reader asks: it stays where it was."""
 
 
 SECOND_COPIES: list[tuple[str, tuple[Any, ...]]] = [
