@@ -85,7 +85,11 @@ class Judged:
     @property
     def labels(self) -> dict[str, NewObject]:
         """Every label that something is to lie under, with something that is."""
-        return {one.label: one.new for of_label in self.going.values() for one in of_label}
+        return {
+            one.label: one.new
+            for (_, kinds), of_label in self.going.items()
+            for one in (of_label if kinds else of_label[:1])
+        }
 
 
 _NOTHING: Final = frozenset[str]()
@@ -154,17 +158,19 @@ def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> 
     """Give ticks, from laid.last_tick on, by what the objects say themselves: under which labels that lies which one leads to may be
     hidden from who sees it, and bears on no tick. `judged.placed` learns them."""
     time_text = instant(as_text(time_us))
-    for of_label in judged.going.values():
+    for (_, kinds), of_label in judged.going.items():
         for part in cut(of_label):
             first = _next_tick(part, time_us, time_text, laid.last_tick)
             laid.last_tick = first + len(part) - 1
-            for name, alike in groupby(part, key=_label):
-                run = list(alike)
+            for run in _alike(part) if kinds else (part,):
+                name = run[0].label
                 _lay_run(judged, run, name, labels[name], first, laid)
                 first += len(run)
 
 
-_label = attrgetter("label")
+def _alike(part: Sequence[Going]) -> Iterator[Sequence[Going]]:
+    for _, run in groupby(part, key=attrgetter("label")):
+        yield list(run)
 
 
 def _lay_run(judged: Judged, run: Sequence[Going], name: str, label: int, first: int, laid: Laid) -> None:
