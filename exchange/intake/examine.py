@@ -62,6 +62,17 @@ class Note:
     text: Text
 
 
+CURBED = Note(
+    "citing-limit",
+    Text(
+        "You have more definitions and identities here, or cite them in more ways, than are looked at. Who is given this object is not"
+        " given by it what it cites, nor it by what cites it.",
+        "Usted tiene aquí más definiciones e identidades, o las cita de más maneras, que las que se consideran. A quien se le dé este"
+        " objeto no se le da por él lo que cita, ni se da este por lo que lo cita.",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why one object was refused."""
@@ -84,6 +95,8 @@ class Examined(NamedTuple):
     version: str
     facts: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[Note, ...] = ()
+    named: bool = False
+    """Whether it may be opened by what cites it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +359,8 @@ def _labelled(
         facts["attestation"] = proof.attestation
     if proof.prev_sha256:
         facts["prev"] = proof.prev_sha256
-    return Examined(new, obj.id, obj.version, facts, notes)
+    notes = (CURBED, *notes) if judged.curbed else notes
+    return Examined(new, obj.id, obj.version, facts, notes, bool(judged.label.named))
 
 
 def _known_good(obj: StixObject, hits: list[Hit]) -> Failure:

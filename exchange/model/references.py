@@ -1,9 +1,9 @@
 """What an object refers to: the ids that it would give away to whoever reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from policies.markings import SIGNATURE_EXTENSION
+from policies.markings import CAVEAT_EXTENSION, CAVEAT_MARKINGS, SIGNATURE_EXTENSION, TLP_DEFINITIONS
 
 _GRAPH: Final = frozenset({
     "source_ref", "target_ref", "sighting_of_ref", "observed_data_refs", "where_sighted_refs", "object_refs", "object_ref",
@@ -16,6 +16,20 @@ _ASIDE: Final = frozenset({
 _COMMON: Final = ("created_by_ref", "object_marking_refs", "external_references")
 _COMPANIONS: Final = ("marking-definition--", "extension-definition--")
 """They say how to read an object, and nothing of anybody: whoever has the object may know that it cites them."""
+_EVERYBODYS: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS, CAVEAT_EXTENSION, SIGNATURE_EXTENSION})
+DEFINITIONS: Final = frozenset({"marking-definition", "extension-definition"})
+
+
+def citations(value: Mapping[str, Any], markings: Iterable[str]) -> tuple[str, ...]:
+    """The ids by which a validated object says whose it is and how to read it, those aside that everybody has. `markings`:
+    all that it bears."""
+    cited = {one for one in markings if one not in _EVERYBODYS}
+    if "extensions" in value:
+        cited.update([one for one in value["extensions"] if one.startswith(_COMPANIONS) and one not in _EVERYBODYS])
+    if "created_by_ref" in value:
+        cited.add(value["created_by_ref"])
+    cited.discard(value["id"])
+    return tuple(sorted(cited))
 
 
 def may_refer(value: Mapping[str, Any], body: bytes) -> bool:

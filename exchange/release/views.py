@@ -325,7 +325,7 @@ class _Step:
             waiting += [self._waiting(label, NOW) for label in turns if self._state(label) == OPEN]
         return ViewChange(
             self._member.slug, self._view.number, registry, self._states, self._view.floor, self._rules.until_us - 1,
-            tuple(kept), tuple(waiting), runs_at_most,
+            tuple(kept), tuple(waiting), runs_at_most, self._rules.citing.epoch,
         )  # fmt: skip
 
     def count(self, rows: Mapping[int, LabelRow]) -> None:
@@ -361,12 +361,18 @@ class _Step:
         if state == CLOSED:
             return Turn(label, False)
         if before == CLOSED:
-            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us, anew=True)
+            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._since(label), anew=True)
         done = self._view.released.get(label, self._view.floor)
         if before == OPEN:  # what was shown stays; what comes is delayed
             *earlier, last = windows or (Window(0, EVER),)
             return Turn(label, True, (*earlier, Window(last.after, NOW)), done)
         return Turn(label, True, (*(windows or ()), Window(NOW, EVER)), done)
+
+    def _since(self, label: int) -> int:
+        """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""
+        places = self._rules.citing.places_of(self._label(self._rows[label]))
+        late = any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places)
+        return 0 if late else self._history_us
 
     # --- what is recorded of it: of labels what they say of the objects themselves, for their ends may be the other country's affair
 

@@ -253,6 +253,8 @@ class ViewChange:
     waiting: tuple[Waiting, ...] = ()
     runs_at_most: int = 1
     """How many runs are released late in this step: what is left waits for the next."""
+    citing: int | None = None
+    """Outdated unless the `Epochs.citing` is still this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,8 @@ class Placed(NamedTuple):
     """Its signature names a version before it that the hub does not hold as such (`model.versions.leaves_gap`)."""
     label: str = ""
     """The label that it was placed under, where that is not the one that was given: it refers to other objects."""
+    newest: bool = False
+    """Whether no later version, and none of another holder, was ever here."""
 
 
 class MovedObject(NamedTuple):
@@ -358,6 +362,8 @@ class Act:
     """The recall whose notice these objects are; Outdated when it has one already."""
     moves: int | None = None
     """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
+    citing: int | None = None
+    """Outdated unless the `Epochs.citing` is still this; None when that does not matter."""
     weight: int = 0
     """For how many objects' time it holds the lock beside its own."""
 
@@ -436,6 +442,8 @@ class Epochs:
     moves: int = 0
     """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
     see it."""
+    citing: int = 0
+    """Rises when a label that cites something comes to hold something, or ceases to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +456,16 @@ class LabelRow:
     country: str
     placements: int
     last_tick: int
+
+
+class CitingRow(NamedTuple):
+    """A label that cites something, or under which lies what may be opened by being cited."""
+
+    label: int
+    live: bool
+    """Whether the newest version, of its holder in its collection, of something lies under it."""
+    facets: str
+    """ "" for one that the asker knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,6 +624,11 @@ class Store(FeedRecords, Protocol):
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         """Every label under which something was placed after that tick, by id."""
+        ...
+
+    async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
+        """`Epochs.citing`, and of that moment every label that tells of citing, by id. The asker knows the facets of those up to
+        `known`."""
         ...
 
     async def samples(self, since_us: int) -> list[Sample]:
