@@ -47,13 +47,18 @@ CONTROLLED = "infrastructure"
 CONNECTING = "relation"
 SPARE = tuple(f"indicator--{uuid.uuid5(uuid.NAMESPACE_DNS, str(n))}" for n in range(3))
 """Ids that may be referred to before they come."""
+DEFINING = "context"
+"""What the definitions of all authors are marked as. No rule need permit it: what cites one may open it."""
+DEFINED = {f"identity--{uuid.uuid5(uuid.NAMESPACE_DNS, f'{one} {n}')}": one for one in AUTHORS for n in range(2)}
+"""The ids of the definitions, and whose each is."""
 COLLECTION = Collection("91a7b528-80eb-42ed-a74d-c6fbd5a26116", "indicators", "Indicators", "", ("all",), ("all",))
 DELAY_SECONDS = 3600
 
 Mark = tuple[str, str]
 """Of an object: its author and what it is marked as."""
-Of = tuple[str, str, frozenset[frozenset[Mark]]]
-"""Of a label: the same, and of each thing that it leads to the marks under which it lies; nothing for what is not there."""
+Of = tuple[str, str, frozenset[frozenset[Mark]], frozenset[str]]
+"""Of a label: the same; of each thing that it leads to the marks under which it lies, nothing for what is not there; and the
+definitions that it cites, or for a definition its own id."""
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Version:
     obj: StixObject
     own: Mark
     refs: tuple[str, ...]
+    cites: frozenset[str]
     of: Of
     placed_us: int
 
@@ -78,9 +84,15 @@ class Reader:
     reads: bool = True
     consent: str = ""
     """The id of the consent that names it, while there is one."""
+    citing: dict[str, set[Of]] = field(default_factory=dict)
+    """By definition, what cites it now."""
 
     def state(self, of: Of, suspended: Set[str]) -> str:
-        author, mark, ends = of
+        author, mark, ends, about = of
+        if mark == DEFINING and self.reads and self._marked((author, mark), suspended) != "open":
+            [one] = about
+            if any(self.state(by, suspended) == "open" for by in self.citing.get(one, ()) if by[0] == author):
+                return "open"
         if not self.reads or author == self.slug:
             return "open" if self.reads else "closed"
         states = [self._marked((author, mark), suspended)]
@@ -184,6 +196,16 @@ class Scene:
         made = [self._object(f"indicator--{uuid.uuid4()}") for _ in range(count)]
         await self._place(made, own)
 
+    async def cite(self, own: Mark, which: Set[int], count: int) -> None:
+        ids = list(DEFINED)
+        made = [self._object(f"indicator--{uuid.uuid4()}") for _ in range(count)]
+        await self._place(made, own, cites=frozenset(ids[one] for one in which))
+
+    async def define(self, which: int) -> None:
+        one = list(DEFINED)[which]
+        if all(held.obj.id != one for held in self.held) and one not in self.gone:
+            await self._place([self._object(one)], (DEFINED[one], DEFINING), cites=frozenset([one]))
+
     async def come(self, own: Mark, which: int) -> None:
         """What may have been referred to already."""
         if all(one.obj.id != SPARE[which] for one in self.held) and SPARE[which] not in self.gone:
@@ -200,19 +222,24 @@ class Scene:
     async def revise(self, which: int, mark: str) -> None:
         if self.held:
             one = self.held[which % len(self.held)]
-            await self._place([self._object(one.obj.id, one.obj.created)], (one.own[0], mark), one.refs)
+            mark = DEFINING if one.obj.id in DEFINED else mark
+            await self._place(
+                [self._object(one.obj.id, one.obj.created)], (one.own[0], mark), one.refs, cites=one.cites
+            )
 
-    async def _place(self, objects: list[StixObject], own: Mark, *refs: tuple[str, ...]) -> None:
+    async def _place(
+        self, objects: list[StixObject], own: Mark, *refs: tuple[str, ...], cites: frozenset[str] = frozenset()
+    ) -> None:
         refs = refs or ((),) * len(objects)
         self.clock.advance(seconds=1)
         stamp = await self.act(
             objects=tuple(
-                NewObject(obj, own[0], "", COLLECTION.id, label(own), "US", refs=one)
+                NewObject(obj, own[0], "", COLLECTION.id, label(own, cites), "US", refs=one)
                 for obj, one in zip(objects, refs, strict=True)
             )
         )
         self.held += [
-            Version(obj, own, one, (*own, frozenset()), placed.tick)
+            Version(obj, own, one, cites, (*own, frozenset(), cites), placed.tick)
             for obj, one, placed in zip(objects, refs, stamp.placed, strict=True)
         ]
         self._relabel({key(obj) for obj in objects})
@@ -220,6 +247,7 @@ class Scene:
     def _relabel(self, new: set[str]) -> None:
         """What a label is when what it refers to is another. Who was shown the object still is, if it may have the new one too."""
         newest = {one.obj.id: one for one in sorted(self.held, key=lambda one: one.obj.instant)}
+        self._cite_again(newest)
         for one in self.held:
             before, one.of = one.of, self._of(one, newest)
             if before == one.of or key(one.obj) in new:
@@ -233,6 +261,14 @@ class Scene:
                     if self.readers[client.reader].noticed.get(one.of) == "closed":
                         del client.had[key(one.obj)]
 
+    def _cite_again(self, newest: dict[str, Version]) -> None:
+        citing: dict[str, set[Of]] = {}
+        for one in newest.values():
+            for id_ in one.cites if one.own[1] != DEFINING else ():
+                citing.setdefault(id_, set()).add(self._of(one, newest))
+        for reader in self.readers.values():
+            reader.citing = citing
+
     def _of(self, one: Version, newest: dict[str, Version]) -> Of:
         seen, ahead, ends = {one.obj.id}, list(one.refs), set()
         while ahead:
@@ -241,7 +277,7 @@ class Scene:
                 seen.add(ref)
                 ends.add(frozenset([newest[ref].own] if ref in newest else []))
                 ahead += newest[ref].refs if ref in newest else ()
-        return (*one.own, frozenset(end for end in ends if one.own not in end))
+        return (*one.own, frozenset(end for end in ends if one.own not in end), one.cites)
 
     def _object(self, object_id: str, created: str = "") -> StixObject:
         self.clock.advance(seconds=1)
@@ -458,11 +494,13 @@ def hub() -> Hub:
     return Hub(NoticeKey(made.key, made.certificate), pki.trust.successor(issued=now, hub=named).encode())
 
 
-def label(own: Mark) -> str:
+def label(own: Mark, cites: frozenset[str] = frozenset()) -> str:
     author, mark = own
+    defined = mark == DEFINING
     return Label("indicators", author, "US", ("agency",), ("gov.cyber",), "green", "clear",
                  ("orcon",) if mark == CONTROLLED else (), None, mark, "high",
-                 "originator-signed", "named", "").encode()  # fmt: skip
+                 "originator-signed", "named", "", named="".join(cites) if defined else "",
+                 cites=() if defined else tuple(sorted(cites))).encode()  # fmt: skip
 
 
 def member(slug: str) -> Member:

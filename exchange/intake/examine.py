@@ -26,14 +26,14 @@ from certs.jcs import JsonError, canonical
 from certs.origin import GATEWAY_RELEASE, Origin, releases
 from certs.signature import EXT_SIG, NOTICE, Verified, verify_object
 from exchange.errors import Text
-from exchange.intake.labelling import Labeller, marking_ids
+from exchange.intake.labelling import Labeller
 from exchange.intake.pattern import Level, check_pattern
 from exchange.intake.shapes import Budget
 from exchange.intake.validate import rejections, warnings
 from exchange.intake.warninglists import Hit, Warninglists
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member
-from exchange.model.references import may_refer, references
+from exchange.model.references import marking_ids, may_refer, references
 from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
 from exchange.rules import Rules
 from exchange.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any, Final
 from certs.origin import Origin
 from exchange.citing import Counting
 from exchange.model.member import Collection, Member
-from exchange.model.references import DEFINITIONS, citations
+from exchange.model.references import DEFINITIONS, citations, marking_ids
 from exchange.rules import Rules
 from policies.agreement import Agreement
 from policies.cited import may_be_opened
@@ -62,7 +62,7 @@ class Labeller:
         """The label of one object version (`label_for`), judged."""
         marks = marking_ids(obj)
         band = confidence_band(obj.get("confidence"))
-        cites, named = citations(obj, marks), _named(obj, owner, assurance)
+        cites, named = citations(obj), _named(obj, owner, assurance)
         key = (obj["type"], band, marks, owner, collection.alias, assurance, claimed, feed, origin, cites, named)
         found = self._kept.get(key)
         if found is None:
@@ -127,7 +127,7 @@ def label_for(
         not_before=marks.not_before,
         cases=marks.cases,
         terms=marks.terms,
-        cites=citations(obj, own),
+        cites=citations(obj),
     )
     named = _named(obj, owner, assurance) if may_be_opened(label) else ""
     return replace(label, named=named, marked=marks.tlp is not None or marks.pap is not None) if named else label
@@ -153,13 +153,3 @@ def cited_markings(values: Iterable[Any]) -> set[str]:
             found = [mark.get("marking_ref") for mark in marks if isinstance(mark, dict)]
             cited.update([ref for ref in found if isinstance(ref, str)])
     return cited
-
-
-def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every marking the object carries: its own and those of its parts. One marked property marks the whole for release."""
-    ids = tuple(obj.get("object_marking_refs", ()))
-    granular = obj.get("granular_markings")
-    if not granular and len(ids) < 2:
-        return ids
-    parts = [mark["marking_ref"] for mark in granular or () if "marking_ref" in mark]
-    return tuple(dict.fromkeys((*ids, *parts)))

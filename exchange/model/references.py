@@ -1,6 +1,6 @@
 """What an object refers to: the ids that it would give away to whoever reads it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from policies.markings import CAVEAT_EXTENSION, CAVEAT_MARKINGS, SIGNATURE_EXTENSION, TLP_DEFINITIONS
@@ -20,10 +20,19 @@ _EVERYBODYS: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS, CAVEAT_EXTEN
 DEFINITIONS: Final = frozenset({"marking-definition", "extension-definition"})
 
 
-def citations(value: Mapping[str, Any], markings: Iterable[str]) -> tuple[str, ...]:
-    """The ids by which a validated object says whose it is and how to read it, those aside that everybody has. `markings`:
-    all that it bears."""
-    cited = {one for one in markings if one not in _EVERYBODYS}
+def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every marking the object carries: its own and those of its parts. One marked property marks the whole for release."""
+    ids = tuple(obj.get("object_marking_refs", ()))
+    granular = obj.get("granular_markings")
+    if not granular and len(ids) < 2:
+        return ids
+    parts = [mark["marking_ref"] for mark in granular or () if "marking_ref" in mark]
+    return tuple(dict.fromkeys((*ids, *parts)))
+
+
+def citations(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ids by which a validated object says whose it is and how to read it, those aside that everybody has."""
+    cited = {one for one in marking_ids(value) if one not in _EVERYBODYS}
     if "extensions" in value:
         cited.update([one for one in value["extensions"] if one.startswith(_COMPANIONS) and one not in _EVERYBODYS])
     if "created_by_ref" in value:

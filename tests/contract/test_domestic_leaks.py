@@ -7,6 +7,7 @@ lot, salts and the numbers of requests, is left out; so is what follows from it,
 import asyncio
 import re
 import shutil
+import uuid
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -202,7 +203,20 @@ class Scenes:
             ]  # fmt: skip
 
         self._script = several(viewer, 5)
-        self._away = several("mx-ciber" if viewer == "us-cyber" else "us-cyber", OBJECTS, NOFORN)
+        away = "mx-ciber" if viewer == "us-cyber" else "us-cyber"
+        mine = founded.members[away].identity_id
+        statement = founded.sign(away, {
+            "type": "marking-definition", "spec_version": "2.1", "id": f"marking-definition--{uuid.uuid4()}", "created": now,
+            "created_by_ref": mine, "definition_type": "statement", "definition": {"statement": "."},
+            "object_marking_refs": [NOFORN],
+        })  # fmt: skip
+        identity = founded.sign(away, {
+            "type": "identity", "spec_version": "2.1", "id": mine, "created": now, "modified": now, "created_by_ref": mine,
+            "name": "A", "identity_class": "organization", "object_marking_refs": [NOFORN],
+        })  # fmt: skip
+        # The last is sent first: what is cited, and then what cites it.
+        plain, citing = several(away, OBJECTS - 12, NOFORN), several(away, 10, NOFORN, statement["id"])
+        self._away = [*plain, *citing, identity, statement]
 
     async def seen(self, days: Sequence[Sequence[str]]) -> Seen:
         copy = {}
