@@ -73,13 +73,13 @@ class Judgements:
             label, members = Label.decode(encoded), self.rules.registry.members.values()
             found = [(member, self.rules.decide(label, member)) for member in members]
             entry = _decision(encoded, country, self.rules.in_force.sha256, label, found)
-            readable = {
-                one.slug for one in members if label.collection in (self.rules.recipient(one).collections or ())
-            }
-            given_to = frozenset([one.slug for one, decision in found if given(decision)])
+            collection = self.rules.collection(label.collection)
+            readers = [
+                one.slug for one, decision in found if given(decision) and collection and collection.can_read(one)
+            ]
             lacking = [one.slug for one, decision in found if one.country != country and lacks_only_a_permit(decision)]
             log = self.rules.log_by(country, found)
-            self._judged[key] = _Judged(label, given_to & readable, frozenset(lacking), log, entry)
+            self._judged[key] = _Judged(label, frozenset(readers), frozenset(lacking), log, entry)
         return self._judged[key]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from certs.signature import EXT_ATT
 from policies.markings import CAVEAT_EXTENSION, CAVEAT_MARKINGS, SIGNATURE_EXTENSION, TLP_DEFINITIONS
 
 _GRAPH: Final = frozenset({
@@ -16,7 +17,7 @@ _ASIDE: Final = frozenset({
 _COMMON: Final = ("created_by_ref", "object_marking_refs", "external_references")
 _COMPANIONS: Final = ("marking-definition--", "extension-definition--")
 """They say how to read an object, and nothing of anybody: whoever has the object may know that it cites them."""
-_EVERYBODYS: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS, CAVEAT_EXTENSION, SIGNATURE_EXTENSION})
+_EVERYBODYS: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS, CAVEAT_EXTENSION, EXT_ATT, SIGNATURE_EXTENSION})
 DEFINITIONS: Final = frozenset({"marking-definition", "extension-definition"})
 
 
@@ -32,13 +33,11 @@ def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:
 
 def citations(value: Mapping[str, Any]) -> tuple[str, ...]:
     """The ids by which a validated object says whose it is and how to read it, those aside that everybody has."""
-    cited = {one for one in marking_ids(value) if one not in _EVERYBODYS}
+    cited = [one for one in marking_ids(value) if one not in _EVERYBODYS]
     if "extensions" in value:
-        cited.update([one for one in value["extensions"] if one.startswith(_COMPANIONS) and one not in _EVERYBODYS])
-    if "created_by_ref" in value:
-        cited.add(value["created_by_ref"])
-    cited.discard(value["id"])
-    return tuple(sorted(cited))
+        cited += [one for one in value["extensions"] if one not in _EVERYBODYS and one.startswith(_COMPANIONS)]
+    creator = value.get("created_by_ref", value["id"])
+    return tuple(sorted({*cited, creator} - {value["id"]})) if cited else (creator,) if creator != value["id"] else ()
 
 
 def may_refer(value: Mapping[str, Any], body: bytes) -> bool:

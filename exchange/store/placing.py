@@ -153,9 +153,8 @@ def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> 
                 laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
                 if one.before:
                     laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
-                judged.placed[one.number] = Placed(
-                    Verdict.STORED, tick, one.gap, name if one.new.refs else "", newest=not one.newer
-                )  # fmt: skip
+                told = name if one.new.refs else ""
+                judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, told, not one.newer)
             laid.last_tick = first + len(part) - 1
             odd = max(one.newer for one in part)
             laid.runs.append(NewRun(part[0].new.collection, first, label, odd, [one.new.object for one in part]))

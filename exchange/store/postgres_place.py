@@ -224,11 +224,11 @@ class Placing:
             self._labels |= await self._numbers(list(judged.going.keys() - self._labels.keys()))
         for name, going in judged.going.items():
             self._name(name, going[0].new.collection, going[0].new.country)
-        before = len(self.laid.placements)
+        before = len(self.laid.runs)
         lay(judged, self._labels, self.time_us, self.laid)
-        laid = self.laid.placements[before:]
-        self.alive.update([row[2] for row in laid if not row[4]])
-        self._doubtful += {row[2] for row in laid if row[4]}
+        runs = self.laid.runs[before:]
+        self.alive.update([run.label for run in runs if not run.odd])
+        self._doubtful += {run.label for run in runs if run.odd}
         self._superseded += judged.superseded
         self.changed = self.changed or judged.changed
         self._touched |= ids

@@ -140,7 +140,7 @@ class Placing:
             [(*row, keys[row[1]], row[1] in held) for row in laid.versions],
         )
         insert_rows(self._db, "placement (collection, tick, label, vid, newer, run)", laid.placements)
-        self.alive.update([row[2] for row in laid.placements if not row[4]])
+        self.alive.update([run.label for run in laid.runs if not run.odd])
         insert(self._db, laid.runs)
         self._db.executemany(
             "INSERT OR IGNORE INTO reference (id_key, vid, id) VALUES (?, ?, ?)",
@@ -153,7 +153,7 @@ class Placing:
             " ON o.vid = p.vid WHERE p.collection = ?5 AND p.tick = ?1 AND o.revoked = 1))",
             [(tick, id_, label, vid, collection) for tick, collection, id_, label, vid in laid.followed],
         )
-        doubtful = {row[2] for row in laid.placements if row[4]}
+        doubtful = {run.label for run in laid.runs if run.odd}
         if laid.followed:
             since = min(row[0] for row in laid.followed)
             doubtful.update([

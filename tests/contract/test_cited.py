@@ -2,11 +2,14 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from certs.jcs import canonical
+from certs.signature import attestation
 from exchange.clock import FixedClock
 from exchange.times import as_millis_text
 from tests.contract.test_graphs import NOFORN, Poller, indicator, made, newer, related, send
@@ -196,3 +199,31 @@ async def test_an_extension_is_cited_by_its_key(world: World, both: str) -> None
     assert await world.pull(ABROAD, both) == []
     await send(world, both, bearing)
     assert set(await world.pull(ABROAD, both)) == {extension, bearing["id"]}
+
+
+async def test_who_imports_both_is_the_one_that_cites(world: World, both: str) -> None:
+    world.clock.advance(seconds=1)  # type: ignore[attr-defined]
+    now, maker = as_millis_text(world.clock.now_us()), f"identity--{uuid.uuid4()}"
+    common = {"spec_version": "2.1", "created": now, "modified": now}
+    theirs = {
+        **common,
+        "type": "identity",
+        "id": maker,
+        "name": "A maker of elsewhere",
+        "identity_class": "organization",
+    }
+    theirs_too = world.indicator("us-cyber", tlp="green", created_by_ref=maker)
+
+    def imported(obj: dict[str, Any]) -> list[dict[str, Any]]:
+        digest = sha256(canonical(obj)).hexdigest()
+        made = attestation(
+            id=f"object-attestation--{uuid.uuid4()}", created_by_ref=world.members["us-cyber"].identity_id, created=now,
+            covers=[{"id": obj["id"], "version": obj["modified"], "sha256": digest}], attestation_type="imported-from",
+            source={"source_name": "elsewhere", "source_url": "https://example.com/", "retrieved_at": now},
+        )  # fmt: skip
+        return [world.sign("us-cyber", made), obj]
+
+    await send(world, both, *imported(theirs))
+    assert await world.pull("us-port-gulf", both) == []
+    await send(world, both, *imported(theirs_too))
+    assert set(await world.pull("us-port-gulf", both)) == {maker, theirs_too["id"]}
