@@ -34,6 +34,8 @@ class Citing:
     """Pairs, by originator."""
     named: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What may be opened, by originator."""
+    owned: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """By member, the labels of what may be opened to it alone, since something that cites it leads to what is the member's own."""
 
     def of(self, label: Label) -> Sequence[Label]:
         """By what something is cited that may be opened."""
@@ -116,6 +118,11 @@ class CitingBook:
             if label.named:
                 named[label.originator].add(label.named)
         places = {key: tuple(numbers) for key, numbers in self._pairs(live, named).items()}
+        owned: defaultdict[str, set[int]] = defaultdict(set)
+        for number, label in self._labels.items():
+            for one in places.get((label.originator, label.named), ()):
+                for member in self._labels[one].originators - {label.originator}:
+                    owned[member].add(number)
         before = self._current
         return Citing(
             epoch,
@@ -127,4 +134,5 @@ class CitingBook:
             frozenset(known),
             counts,
             {who: frozenset(ids) for who, ids in named.items()},
+            {who: frozenset(numbers) for who, numbers in owned.items()},
         )  # fmt: skip

@@ -170,10 +170,11 @@ def matrix(
     to = [sides.recipient_side(agreement, one) for one in recipients]
     for label in labels:
         of = sides.label_side(agreement, label)
-        citing = [sides.label_side(agreement, one) for one in cited.get((label.originator, label.named), ())]
-        yield [
-            _opened(_judged(agreement, term, of, one, consents), agreement, term, citing, one, consents) for one in to
-        ]
+        alone = [_judged(agreement, term, of, one, consents) for one in to]
+        by = [sides.label_side(agreement, one) for one in cited.get((label.originator, label.named), ())]
+        if by:
+            alone = [_opened(was, agreement, term, by, one, consents) for was, one in zip(alone, to, strict=True)]
+        yield alone
 
 
 class _Term(NamedTuple):
@@ -234,7 +235,7 @@ def _opened(
 ) -> Decision:  # fmt: skip
     """What is decided of a definition or an identity: by its own label, or as of the first label that cites it and is given. What
     is given with a delay opens nothing, or what it cites would come before it and tell of it."""
-    if not citing or given(alone) or not lacks_only_a_permit(alone):
+    if given(alone) or not lacks_only_a_permit(alone):
         return alone
     label, readable = alone.case.label, to.recipient.collections
     for of in citing:

@@ -57,7 +57,8 @@ def differences(
     for audience in audiences:
         groups = _groups(audience.recipients, old, new, named=named)
         for label in audience.labels:
-            for group in _apart(groups, label.originators):
+            citing = cited.get((label.originator, label.named), ())
+            for group in _apart(groups, label.originators.union(*(one.originators for one in citing))):
                 case = label, group[0]
                 before = decide(old, *case, now=old_now, consents=consents, cited=cited) if old is not None else None
                 after = decide(new, *case, now=new_now, consents=consents, cited=cited)

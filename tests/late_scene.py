@@ -136,6 +136,8 @@ class Scene:
     rulebook: RuleBook
     release: Release
     number: int = 0
+    backfill: str = ""
+    """How far back an opening reaches; "" for as far as there is anything."""
     held: list[Version] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
@@ -183,6 +185,8 @@ class Scene:
             if state != "closed"
         ]
         head = sample_agreement().decode().split("[[permit]]")[0]
+        if self.backfill:
+            head = head.replace("[defaults]\n", f'[defaults]\nbackfill = "{self.backfill}"\n')
         document = (
             head
             + CONSENTS
@@ -211,13 +215,14 @@ class Scene:
         if all(one.obj.id != SPARE[which] for one in self.held) and SPARE[which] not in self.gone:
             await self._place([self._object(SPARE[which])], own)
 
-    async def connect(self, author: str, first: int, second: int, count: int) -> None:
+    async def connect(self, author: str, first: int, second: int, count: int, which: Set[int] = frozenset()) -> None:
         """Relationships, sightings and reports are all one to the hub: they refer to things, each other among them."""
         ids = [*SPARE, *[one.obj.id for one in self.held]]
         made = [self._object(f"report--{uuid.uuid4()}") for _ in range(count)]
         refs = (ids[first % len(ids)], ids[-1 - second % len(ids)])
         rings = [(*refs, made[1].id), (*refs, made[0].id)] if count == 2 else [refs] * count
-        await self._place(made, (author, CONNECTING), *rings)
+        cites = frozenset(list(DEFINED)[one] for one in which)
+        await self._place(made, (author, CONNECTING), *rings, cites=cites)
 
     async def revise(self, which: int, mark: str) -> None:
         if self.held:

@@ -138,7 +138,7 @@ class Grants:
         await self.rows(epochs)
         self._under(rules)
         readable = frozenset([one.id for one in rules.registry.collections if one.can_read(member)])
-        owns = member.slug in self._labels.owned
+        owns = member.slug in self._labels.owned or member.slug in rules.citing.owned
         judged, key = self._judged, (member if owns else self._judged.peer(rules, member), readable, hour(rules))
         found = self._standings.get(key)
         if found is None or (len(found.kinds), found.citing) != (self._labels.last_id, rules.citing.epoch):
@@ -161,9 +161,10 @@ class Grants:
 
     def _stand(self, judged: Judged, rules: Rules, member: Member, table: Table, readable: frozenset[str]) -> Standing:
         states, delays = bytearray(table.states), dict(table.delays)
+        cited = [row for one in rules.citing.owned.get(member.slug, ()) if (row := self._labels.rows.get(one))]
         own = {
             row.id: judged.own(rules, row.id, self.label(row), member)
-            for row in self._labels.owned.get(member.slug, ())
+            for row in (*self._labels.owned.get(member.slug, ()), *cited)
         }
         for label, kind in own.items():
             states[label - 1] = judged.terms[kind].state

@@ -13,6 +13,8 @@ from certs.signature import attestation
 from exchange.clock import FixedClock
 from exchange.times import as_millis_text
 from tests.contract.test_graphs import NOFORN, Poller, indicator, made, newer, related, send
+from tests.late_scene import AUTHORS, MARKS, READERS, scene
+from tests.places import Place
 from tests.taxii import collection, leaves
 from tests.world import TLP2, World, make_world
 
@@ -227,3 +229,27 @@ async def test_who_imports_both_is_the_one_that_cites(world: World, both: str) -
     assert await world.pull("us-port-gulf", both) == []
     await send(world, both, *imported(theirs_too))
     assert set(await world.pull("us-port-gulf", both)) == {maker, theirs_too["id"]}
+
+
+@pytest.mark.parametrize("days", [10, 40])
+async def test_it_comes_however_old_it_is(place: Place, days: int) -> None:
+    """With what cites it now. The agreement bounds how far back an opening reaches, not how old what belongs to it may be."""
+    async with scene(place) as made:
+        made.backfill = "30d"
+        await made.rule(READERS[0], (AUTHORS[0], MARKS[0]), "open")
+        await made.define(0)
+        await made.poll(1, 10)
+        await made.wait(days * 86_400)
+        await made.cite((AUTHORS[0], MARKS[1]), {0}, 1)
+        await made.poll(1, 10)
+        assert not made.clients[1].had
+        await made.cite((AUTHORS[0], MARKS[0]), {0}, 1)
+        await made.poll(1, 10)
+        assert len(made.clients[1].had) == 2
+        await made.rule(READERS[0], (AUTHORS[0], MARKS[0]), "closed")
+        await made.poll(1, 10)
+        assert not made.clients[1].had
+        await made.wait(40 * 86_400)  # now all that cites it is too old to come
+        await made.rule(READERS[0], (AUTHORS[0], MARKS[0]), "open")
+        await made.poll(1, 10)
+        assert not made.clients[1].had

@@ -34,7 +34,14 @@ def called(name: str, *values: st.SearchStrategy[Any]) -> st.SearchStrategy[tupl
 EVENTS = st.lists(
     st.one_of(
         called("submit", OWN, st.integers(1, 4)),
-        called("connect", st.sampled_from(AUTHORS), st.integers(0, 30), st.integers(0, 5), st.integers(1, 3)),
+        called(
+            "connect",
+            st.sampled_from(AUTHORS),
+            st.integers(0, 30),
+            st.integers(0, 5),
+            st.integers(1, 3),
+            st.frozensets(st.integers(0, len(DEFINED) - 1), max_size=2),
+        ),
         called("cite", OWN, st.frozensets(st.integers(0, len(DEFINED) - 1), min_size=1), st.integers(1, 2)),
         called("define", st.integers(0, len(DEFINED) - 1)),
         called("come", OWN, st.integers(0, len(SPARE) - 1)),
@@ -119,6 +126,16 @@ CITED_AND_NOT: list[tuple[str, tuple[Any, ...]]] = [
 """A definition opens with what its author cites it by, whoever else cites it, and closes with the last of that."""
 
 
+CITED_BY_WHAT_LEADS_TO_ONES_OWN: list[tuple[str, tuple[Any, ...]]] = [
+    ("define", (0,)),
+    ("poll", (2, 4)),
+    ("submit", ((AUTHORS[1], MARKS[1]), 1)),
+    ("connect", (AUTHORS[0], -1, 0, 1, {0})),
+    ("poll", (2, 4)),
+]
+"""Of what cites it the ends are the reader's own, or not there for anybody else like it."""
+
+
 async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
     async with scene(place) as made:
         views = made.release.views
@@ -169,6 +186,7 @@ def unseen(test: Any) -> Any:
 @example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
 @example(runs_at_once=RUNS_AT_ONCE, events=CITED_AND_NOT)
 @example(runs_at_once=1, events=CITED_AND_NOT)
+@example(runs_at_once=RUNS_AT_ONCE, events=CITED_BY_WHAT_LEADS_TO_ONES_OWN)
 async def test_nothing_is_lost_leaked_or_given_twice(tmp_path: Path, runs_at_once: int, events: list[Any]) -> None:
     await play(await emptied(tmp_path / "hub.sqlite"), runs_at_once, events)
 
