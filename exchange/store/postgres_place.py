@@ -66,13 +66,16 @@ _RELABELLED = (
     " ON o.vid = n.vid WHERE n.collection = f.collection AND n.tick = f.tick AND o.revoked)) RETURNING former"
 )
 
-# A run that nothing was taken out of, and none of whose rows has a rival, holds newest versions alone.
+# A run that nothing was taken out of, and none of whose rows has a rival, holds newest versions alone. OFFSET keeps the questions
+# about the others loops over indexes.
 _LIVE = (
-    "SELECT l.id, l.live, EXISTS (SELECT 1 FROM run WHERE run.label = l.id AND odd = 0)"
-    " OR EXISTS (SELECT 1 FROM run r JOIN placement p ON p.collection = r.collection"
-    " AND p.tick BETWEEN r.first_tick AND r.first_tick + r.count - 1 JOIN object o ON o.vid = p.vid"
-    " WHERE r.label = l.id AND NOT EXISTS (SELECT 1 FROM object n JOIN placement q ON q.vid = n.vid"
-    " WHERE n.id = o.id AND n.holder = o.holder AND n.instant > o.instant AND q.collection = p.collection))"
+    "SELECT l.id, l.live, EXISTS (SELECT 1 FROM run WHERE run.label = l.id AND odd = 0 OFFSET 0)"
+    " OR EXISTS (SELECT 1 FROM (SELECT * FROM run WHERE run.label = l.id OFFSET 0) r"
+    " CROSS JOIN LATERAL (SELECT * FROM placement WHERE collection = r.collection"
+    " AND tick BETWEEN r.first_tick AND r.first_tick + r.count - 1 OFFSET 0) p"
+    " CROSS JOIN LATERAL (SELECT * FROM object WHERE vid = p.vid OFFSET 0) o"
+    " WHERE NOT EXISTS (SELECT 1 FROM object n WHERE n.id = o.id AND n.holder = o.holder AND n.instant > o.instant"
+    " AND EXISTS (SELECT 1 FROM placement q WHERE q.vid = n.vid AND q.collection = p.collection OFFSET 0) OFFSET 0))"
     " FROM label l WHERE l.live >= 0 AND l.id = ANY($1)"
 )
 
