@@ -370,7 +370,7 @@ class _Step:
 
     def _since(self, label: int) -> int:
         """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""
-        places = self._rules.citing.places_of(self._label(self._rows[label]))
+        places = self._rules.citing.places_of(self._grants.label(self._rows[label]))
         late = any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places)
         return 0 if late else self._history_us
 
