@@ -5,11 +5,11 @@ counts how often they did (`Epochs.citing`), so that whoever judges knows when t
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from exchange.store.contract import CitingRow, Store
+from exchange.store.contract import Store
 from policies.cited import NOTHING, Cited
 from policies.label import Label
 
@@ -19,6 +19,9 @@ each kind of member."""
 NAMED_AT_MOST: Final = 200
 """Definitions and identities of one originator that may be opened: each has labels of its own."""
 
+Key = tuple[str, str]
+"""An originator, and the id of what it cites or has here."""
+
 
 @dataclass(frozen=True)
 class Citing:
@@ -26,7 +29,7 @@ class Citing:
 
     epoch: int = 0
     pairs: Cited = field(default_factory=lambda: NOTHING)
-    places: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    places: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     """By the same, the numbers of the labels."""
     known: frozenset[Label] = frozenset()
     """Labels that were counted, whether anything lies under them now or not."""
@@ -65,74 +68,75 @@ class Counting:
         ids = self._citing.named.get(who, frozenset())
         if named and named not in ids and len(ids | self._named[who] | {named}) > NAMED_AT_MOST:
             named = ""
-        self._seen.add(label)
         self._pairs[who] += len(cites)
         if named:
             self._named[who].add(named)
         counted = replace(label, cites=cites, named=named, marked=label.marked and bool(named))
+        if counted == label:
+            self._seen.add(label)
         return counted, counted != label
 
 
 class CitingBook:
-    """Reads what came since; labels are never forgotten, and say what they said."""
+    """Reads what came since: labels are never forgotten, and say what they said."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._labels: dict[int, Label] = {}
         self._last = 0
+        self._labels: dict[int, Label] = {}
+        self._citing: defaultdict[Key, list[int]] = defaultdict(list)
+        """Labels, by what they cite."""
+        self._named: defaultdict[Key, list[int]] = defaultdict(list)
+        """And of what may be opened."""
+        self._known: set[Label] = set()
+        self._counts: Counter[str] = Counter()
         self._current = Citing()
 
     async def current(self, epoch: int) -> Citing:
         """As it is at `epoch`, or later."""
         if self._current.epoch < epoch:
             epoch, rows = await self._store.citing(self._last)
-            self._current = self._made(epoch, rows)
+            for row in rows:
+                if row.facets:
+                    self._learn(row.label, Label.decode(row.facets))
+            self._current = self._made(epoch, {row.label for row in rows if not row.live})
         return self._current
 
-    def _pairs(self, live: Sequence[int], named: Mapping[str, set[str]]) -> dict[tuple[str, str], list[int]]:
-        """As many of each originator as count: what refers to others comes last, for of that no intake knows the labels."""
-        found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        counts: Counter[str] = Counter()
-        for number in sorted(live, key=lambda one: bool(self._labels[one].ends)):
-            label = self._labels[number]
-            cites = named.get(label.originator, set()).intersection(label.cites)
-            if counts[label.originator] + len(cites) <= PAIRS_AT_MOST:
-                counts[label.originator] += len(cites)
-                for one in cites:
-                    found[label.originator, one].append(number)
-        return found
+    def _learn(self, number: int, label: Label) -> None:
+        self._labels[number], self._last = label, max(self._last, number)
+        for one in label.cites:
+            self._citing[label.originator, one].append(number)
+        if label.named:
+            self._named[label.originator, label.named].append(number)
+        if label.alone not in self._known:
+            self._known.add(label.alone)
+            self._counts[label.originator] += len(label.cites)
 
-    def _made(self, epoch: int, rows: Iterable[CitingRow]) -> Citing:
-        live = []
-        for row in rows:
-            if row.facets:
-                self._labels[row.label] = Label.decode(row.facets)
-                self._last = max(self._last, row.label)
-            if row.live:
-                live.append(row.label)
-        counts: Counter[str] = Counter()
+    def _made(self, epoch: int, dead: Collection[int]) -> Citing:
+        before, places = self._current, self._places(dead)
         named: defaultdict[str, set[str]] = defaultdict(set)
-        known = {label.alone for label in self._labels.values()}
-        for label in known:
-            counts[label.originator] += len(label.cites)
-            if label.named:
-                named[label.originator].add(label.named)
-        places = {key: tuple(numbers) for key, numbers in self._pairs(live, named).items()}
         owned: defaultdict[str, set[int]] = defaultdict(set)
-        for number, label in self._labels.items():
-            for one in places.get((label.originator, label.named), ()):
-                for member in self._labels[one].originators - {label.originator}:
-                    owned[member].add(number)
-        before = self._current
-        return Citing(
-            epoch,
-            {
-                key: before.pairs[key] if before.places.get(key) == numbers else tuple([self._labels[n] for n in numbers])
-                for key, numbers in places.items()
-            },
-            places,
-            frozenset(known),
-            counts,
-            {who: frozenset(ids) for who, ids in named.items()},
-            {who: frozenset(numbers) for who, numbers in owned.items()},
-        )  # fmt: skip
+        for who, one in self._named:
+            named[who].add(one)
+            for member in {
+                member for number in places.get((who, one), ()) for member in self._labels[number].originators
+            }:
+                owned[member].update(self._named[who, one] if member != who else ())
+        pairs = {
+            key: before.pairs[key] if before.places.get(key) == numbers else tuple([self._labels[n] for n in numbers])
+            for key, numbers in places.items()
+        }
+        return Citing(epoch, pairs, places, frozenset(self._known), dict(self._counts),
+                      {who: frozenset(ids) for who, ids in named.items()},
+                      {who: frozenset(numbers) for who, numbers in owned.items()})  # fmt: skip
+
+    def _places(self, dead: Collection[int]) -> dict[Key, tuple[int, ...]]:
+        """As many of each originator as count. What refers to others comes last, for intake knows no such labels and lets them in."""
+        live = [(key, number) for key in self._named for number in self._citing.get(key, ()) if number not in dead]
+        found: defaultdict[Key, list[int]] = defaultdict(list)
+        room: Counter[str] = Counter()
+        for key, number in sorted(live, key=lambda one: (bool(self._labels[one[1]].ends), one[1])):
+            room[key[0]] += 1
+            if room[key[0]] <= PAIRS_AT_MOST:
+                found[key].append(number)
+        return {key: tuple(numbers) for key, numbers in found.items()}

@@ -465,7 +465,7 @@ class CitingRow(NamedTuple):
     live: bool
     """Whether the newest version, of its holder in its collection, of something lies under it."""
     facets: str
-    """ "" for one that the asker knows."""
+    """ "" for one that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -627,8 +627,8 @@ class Store(FeedRecords, Protocol):
         ...
 
     async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
-        """`Epochs.citing`, and of that moment every label that tells of citing, by id. The asker knows the facets of those up to
-        `known`."""
+        """`Epochs.citing`, and of that moment every label behind `known` that tells of citing, by id; of those up to there the ones that
+        are not live, without their facets."""
         ...
 
     async def samples(self, since_us: int) -> list[Sample]:

@@ -255,8 +255,9 @@ async def labels(db: Connection, since: int = -1) -> list[LabelRow]:
 async def citing(db: Connection, known: int) -> tuple[int, list[CitingRow]]:
     """See Store.citing."""
     sql = (
-        "SELECT h.citing, l.id, l.live, CASE WHEN l.id > $1 THEN l.facets ELSE '' END"
-        " FROM head h LEFT JOIN label l ON l.live >= 0 ORDER BY l.id"
+        "SELECT h.citing, l.id, l.live, l.facets FROM head h LEFT JOIN ("
+        "SELECT id, live, facets FROM label WHERE id > $1 AND live >= 0"
+        " UNION ALL SELECT id, live, '' FROM label WHERE id <= $1 AND live = 0) l ON true ORDER BY l.id"
     )
     return citing_of(await db.fetch(sql, known))
 

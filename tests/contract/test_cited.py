@@ -12,6 +12,7 @@ from certs.jcs import canonical
 from certs.signature import attestation
 from exchange.clock import FixedClock
 from exchange.times import as_millis_text
+from tests.agreeing import amended, enact, in_force
 from tests.contract.test_graphs import NOFORN, Poller, indicator, made, newer, related, send
 from tests.late_scene import AUTHORS, MARKS, READERS, scene
 from tests.places import Place
@@ -95,6 +96,11 @@ async def test_a_definition_comes_with_what_cites_it_and_not_with_what_is_hidden
     assert "cita en él" in (await explained(world, definition, ABROAD, "es"))["reason"]
     told = await explained(world, other, ABROAD)
     assert (told["effect"], told["visible"]) == ("deny", False)
+    headers = {**world.headers(ABROAD), "Accept": "application/json", "Accept-Language": "es"}
+    async with world.session.get(f"{world.hub.url}/api/v1/access", headers=headers) as answer:
+        clauses = [one for part in (await answer.json())["collections"] for one in part["clauses"]]
+    [cited] = {one["text"] for one in clauses if one["clause"] == "CITED"}
+    assert "identidad de su creador" in cited
 
 
 async def test_what_is_cited_later_is_news_to_those_who_gain_and_to_nobody_else(world: World, both: str) -> None:
@@ -253,3 +259,20 @@ async def test_it_comes_however_old_it_is(place: Place, days: int) -> None:
         await made.rule(READERS[0], (AUTHORS[0], MARKS[0]), "open")
         await made.poll(1, 10)
         assert not made.clients[1].had
+
+
+async def test_what_an_act_opens_is_published_where_it_goes(world: World, both: str) -> None:
+    """The last here: by an agreement in which no clause speaks of definitions across the border. What crosses is told in both
+    countries' log, what stays in its own."""
+    document, _ = await in_force(world.hub.services)
+    world.clock.advance(seconds=1)  # type: ignore[attr-defined]
+    await enact(world.hub.services, world.home, amended(document, "P-RELATIONS", '"relation", "context"', '"relation"'))
+    definition, other = statement(world), statement(world)
+    before = {log: len(await leaves(world, log, "publish")) for log in ("both", "us")}
+    shown, hidden = indicator(world, "us-cyber", definition["id"]), indicator(world, "us-cyber", other["id"], NOFORN)
+    await send(world, both, definition, other, shown, hidden)
+    for log in before:
+        [entry] = (await leaves(world, log, "publish"))[before[log] :]
+        assert (entry["pub"]["cause"], entry["pub"]["count"]) == ("new", 2)
+    assert set(await world.pull("mx-ciber", both)) == {definition["id"], shown["id"]}
+    assert set(await world.pull(HOME, both)) == {one["id"] for one in (definition, other, shown, hidden)}

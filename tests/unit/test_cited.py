@@ -133,6 +133,7 @@ def test_one_originator_brings_so_much_and_no_more() -> None:
     kept = [count.within(replace(CITING, confidence=str(n))) for n in range(citing.PAIRS_AT_MOST + 1)]
     assert [curbed for _, curbed in kept] == [False] * citing.PAIRS_AT_MOST + [True]
     assert kept[-1][0].cites == ()
+    assert count.within(replace(CITING, confidence=str(citing.PAIRS_AT_MOST)))[1], "however often it is tried"
     assert count.within(replace(CITING, confidence="0")) == (replace(CITING, confidence="0"), False), (
         "what it had stays"
     )

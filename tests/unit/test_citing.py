@@ -50,7 +50,8 @@ class Held(Labels):
         self.epoch += 1
 
     async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
-        found = [CitingRow(one.id, one.id not in self.dead, one.facets if one.id > known else "") for one in self.rows]
+        found = [CitingRow(one.id, one.id not in self.dead, one.facets if one.id > known else "") for one in self.rows
+                 if one.id > known or one.id in self.dead]  # fmt: skip
         self.told.append(sum(bool(one.facets) for one in found))
         return self.epoch, found
 

@@ -100,6 +100,7 @@ CREATE TABLE label (                -- numbered by whoever holds the head
     live smallint NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 ) WITH (fillfactor = 50);
 
+CREATE INDEX label_dead ON label (id) WHERE live = 0;
 CREATE UNIQUE INDEX label_facets ON label (md5(facets));  -- with its ends a label may be longer than an index takes
 
 CREATE TABLE object (               -- numbered by whoever holds the head

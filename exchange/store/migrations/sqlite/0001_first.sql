@@ -95,6 +95,7 @@ CREATE TABLE label (
     placements INTEGER NOT NULL, last_tick INTEGER NOT NULL,
     live INTEGER NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 );
+CREATE INDEX label_dead ON label (id) WHERE live = 0;
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
