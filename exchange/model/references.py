@@ -36,8 +36,10 @@ def citations(value: Mapping[str, Any]) -> tuple[str, ...]:
     cited = [one for one in marking_ids(value) if one not in _EVERYBODYS]
     if "extensions" in value:
         cited += [one for one in value["extensions"] if one not in _EVERYBODYS and one.startswith(_COMPANIONS)]
-    creator = value.get("created_by_ref", value["id"])
-    return tuple(sorted({*cited, creator} - {value["id"]})) if cited else (creator,) if creator != value["id"] else ()
+    own, creator = value.get("id", ""), value.get("created_by_ref", "")
+    if not cited:
+        return (creator,) if creator not in (own, "") else ()
+    return tuple(sorted({*cited, creator} - {own, ""}))
 
 
 def may_refer(value: Mapping[str, Any], body: bytes) -> bool:
