@@ -35,6 +35,12 @@ def test_it_is_given_to_whoever_is_given_what_cites_it() -> None:
     assert all(clause_text(INDICATORS, CITED))
 
 
+def test_what_cites_it_may_block_and_it_may_not() -> None:
+    lets = agreement(permit(when={"classes": ["indicator"]}, then={"identity": "reveal", "blocking": "may"}))
+    assert judged(CITING, under=lets, of=replace(CITING, cites=())).may_block
+    assert not judged(CITING, under=lets).may_block
+
+
 def test_what_is_not_given_opens_nothing() -> None:
     assert judged(replace(CITING, tlp="amber+strict")).effect == "deny"
     assert judged(replace(CITING, ends=((),))).effect == "deny"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import cast
 
 from exchange.citing import CitingBook
@@ -11,7 +12,9 @@ from exchange.release.judged import permitted
 from exchange.rules import Rules
 from exchange.store.contract import CitingRow, Epochs, LabelRow, Store
 from policies.agreement import load
+from policies.decide import decide
 from policies.label import Label
+from policies.matrix import Audience, differences, permits
 from tests.agreeing import amended
 from tests.unit.test_grants import COLLECTION, MEMBERS, NEW, SAMPLE, Labels, row, rules
 
@@ -33,6 +36,9 @@ ENDING = Label.decode(row(1, "mx-a", "red", "high", ()).facets)
 RELATION = under(4, replace(INDICATOR, object_class="relation", cites=(ID,), ends=((ENDING,),)))
 """To whom its end belongs alone it is given."""
 EMBARGOED = under(6, replace(INDICATOR, not_before="2026-11-24T13:00:00Z", cites=(ID,)))
+
+
+NARROW_NOW = "2026-12-24T12:00:00Z"
 
 
 class Held(Labels):
@@ -86,6 +92,30 @@ async def test_what_is_kept_follows_who_cites() -> None:
     store.turn(dead=[RELATION])
     assert await shown(store, book, grants, now) == {}
     assert store.told == [3, 1, 1, 0, 0], "of labels that were there it is not told again"
+
+
+def test_what_agreements_decide_differently_is_told_of_what_is_cited_too() -> None:
+    """Narrower by the indicators, and so by the definition; to whom an end is its own, each alone."""
+    labels = [Label.decode(one.facets) for one in (DEFINITION, RELATION, CITING)]
+    recipients = [replace(rules(UNSPOKEN).recipient(one), collections=None) for one in MEMBERS.values()]
+    cited = {("us-a", ID): labels[1:]}
+    way = '"US>MX", "MX>US"'
+    document = amended(SAMPLE, "P-RELATIONS", '"relation", "context"', '"relation"')
+    narrow = load(amended(document, "P-AUTHORITY-TO-AUTHORITY", way, '"MX>US"'))
+    now = NARROW_NOW
+    told = {
+        (change.label, one.member): change.kind
+        for change in differences(
+            UNSPOKEN, narrow, [Audience(labels, recipients)], old_now=now, new_now=now, cited=cited
+        )
+        for one in change.recipients
+    }
+    for label, one in product(labels, recipients):
+        before, after = (decide(under, label, one, now=now, cited=cited) for under in (UNSPOKEN, narrow))
+        kind = {(True, False): "lost", (False, True): "gained"}.get((permits(before), permits(after)))
+        assert told.get((label, one.member)) in (kind, "changed"), (label.object_class, one.member)
+    assert told[labels[0], "mx-b"] == "lost"
+    assert told.get((labels[0], "mx-a")) != "lost", "which has the relation"
 
 
 async def test_prepared_too_and_when_an_hour_has_come() -> None:
