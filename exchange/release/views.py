@@ -129,8 +129,9 @@ class Views:
                     step.late[run.label].append(run)
         written = step.written(change)
         act = Act(
-            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written)
-        )
+            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written),
+            moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
+        )  # fmt: skip
         with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
             async with self._turn.taken(written):
                 await self._sequencer.append(act)
@@ -325,7 +326,7 @@ class _Step:
             waiting += [self._waiting(label, NOW) for label in turns if self._state(label) == OPEN]
         return ViewChange(
             self._member.slug, self._view.number, registry, self._states, self._view.floor, self._rules.until_us - 1,
-            tuple(kept), tuple(waiting), runs_at_most, self._rules.citing.epoch,
+            tuple(kept), tuple(waiting), runs_at_most,
         )  # fmt: skip
 
     def count(self, rows: Mapping[int, LabelRow]) -> None:

@@ -253,8 +253,6 @@ class ViewChange:
     waiting: tuple[Waiting, ...] = ()
     runs_at_most: int = 1
     """How many runs are released late in this step: what is left waits for the next."""
-    citing: int | None = None
-    """Outdated unless the `Epochs.citing` is still this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +359,7 @@ class Act:
     noticed: str = ""
     """The recall whose notice these objects are; Outdated when it has one already."""
     moves: int | None = None
-    """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
+    """Outdated unless the `Epochs.moves` is still this; None when that does not matter."""
     citing: int | None = None
     """Outdated unless the `Epochs.citing` is still this; None when that does not matter."""
     weight: int = 0
@@ -441,7 +439,7 @@ class Epochs:
     """Rises with every step of any member's view."""
     moves: int = 0
     """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
-    see it."""
+    see it. And when a label that cites something ceased to hold anything: what it let open may be closed."""
     citing: int = 0
     """Rises when a label that cites something comes to hold something, or ceases to."""
 

@@ -222,7 +222,6 @@ class _Transaction:
     async def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
             raise Outdated
-        await self._must_cite_as(change.citing)
         laid = self.placing.laid
         given = await step(self.db, change, self._ahead, self.agreement + self.registry)
         if given:

@@ -182,7 +182,6 @@ class _Transaction:
     def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
         if change.registry != self.registry:
             raise Outdated
-        self._must_cite_as(change.citing)
         given = step(self.db, change, self._ahead, self.agreement + self.registry)
         if given:
             self.placing.last_tick = given[-1].last_tick

@@ -12,7 +12,7 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
     views bigint NOT NULL,          -- rises with every step of any member's view
-    moves bigint NOT NULL,          -- rises when something was placed again, under another label
+    moves bigint NOT NULL,          -- rises when something was placed again, or a label that cites something ceased to hold anything
     citing bigint NOT NULL          -- rises when a label that cites something comes to hold something, or ceases to
 ) WITH (fillfactor = 10);
 INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);

@@ -11,7 +11,7 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
     views INTEGER NOT NULL,         -- rises with every step of any member's view
-    moves INTEGER NOT NULL,         -- rises when something was placed again, under another label
+    moves INTEGER NOT NULL,         -- rises when something was placed again, or a label that cites something ceased to hold anything
     citing INTEGER NOT NULL         -- rises when a label that cites something comes to hold something, or ceases to
 );
 INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
