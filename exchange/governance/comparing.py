@@ -18,7 +18,6 @@ from exchange.rules import Rules, agreement_of, overlays_of
 from exchange.store.contract import LabelRow, Sample, Store
 from policies.agreement import run_tests
 from policies.clauses import Agreement
-from policies.decide import decide
 from policies.label import Label, Recipient
 from policies.matrix import Change, Coverage, coverage
 from policies.overlay import overlaid
@@ -99,7 +98,7 @@ def oversees(rules: Rules, member: Member) -> bool:
 
 
 def _has(rules: Rules, label: Label, recipient: Recipient) -> bool:
-    decision = decide(rules.in_force, label, recipient, now=rules.now)
+    decision = rules.judge(label, recipient)
     return decision.effect == "permit" and decision.view == "full" and decision.delay_seconds == 0
 
 

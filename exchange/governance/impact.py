@@ -97,7 +97,7 @@ class Matrix:
         """Both agreements judged at `now`, one that has not begun by then at its beginning."""
         old_now = max(now, old.effective_from) if old is not None else now
         return differences(old, new, self.audiences(only), old_now=old_now, new_now=max(now, new.effective_from),
-                           consents=self._rules.consents)  # fmt: skip
+                           consents=self._rules.consents, cited=self._rules.citing.pairs)  # fmt: skip
 
 
 def _one_by_one(labels: Iterable[Label]) -> Iterator[Label]:

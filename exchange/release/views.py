@@ -129,8 +129,9 @@ class Views:
                     step.late[run.label].append(run)
         written = step.written(change)
         act = Act(
-            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written)
-        )
+            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written),
+            moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
+        )  # fmt: skip
         with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
             async with self._turn.taken(written):
                 await self._sequencer.append(act)
@@ -362,12 +363,18 @@ class _Step:
         if state == CLOSED:
             return Turn(label, False)
         if before == CLOSED:
-            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us, anew=True)
+            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._since(label), anew=True)
         done = self._view.released.get(label, self._view.floor)
         if before == OPEN:  # what was shown stays; what comes is delayed
             *earlier, last = windows or (Window(0, EVER),)
             return Turn(label, True, (*earlier, Window(last.after, NOW)), done)
         return Turn(label, True, (*(windows or ()), Window(NOW, EVER)), done)
+
+    def _since(self, label: int) -> int:
+        """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""
+        places = self._rules.citing.places_of(self._grants.label(self._rows[label]))
+        late = any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places)
+        return 0 if late else self._history_us
 
     # --- what is recorded of it: of labels what they say of the objects themselves, for their ends may be the other country's affair
 

@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from exchange.model.stix import SCO_TYPES
 from exchange.model.view import CLOSED, NEW
-from exchange.store.contract import MovedObject
+from exchange.store.contract import CitingRow, MovedObject
 from exchange.store.placing import Judged
 from policies.label import Label
 
@@ -138,7 +138,7 @@ def _newest(rows: Iterable[End]) -> tuple[Alternatives, tuple[str, ...]]:
         place = (row.collection, row.holder)
         if place not in newest or row.instant >= newest[place].instant:
             newest[place] = row
-    alternatives = {alone(row.facets) for row in newest.values()}
+    alternatives = {_as_end(row.facets) for row in newest.values()}
     return tuple(sorted(alternatives)), tuple(dict.fromkeys(ref for row in newest.values() for ref in row.refs))
 
 
@@ -146,6 +146,22 @@ def _newest(rows: Iterable[End]) -> tuple[Alternatives, tuple[str, ...]]:
 def alone(facets: str) -> str:
     """What a label says of the object itself, as text."""
     return Label.decode(facets).alone.encode() if not facets.endswith('"ends":[]}') else facets
+
+
+@lru_cache(20_000)
+def _as_end(facets: str) -> str:
+    return Label.decode(facets).as_end.encode()
+
+
+def tells_of_citing(facets: str) -> bool:
+    """Whether what lies under a label cites something, or may be opened by what cites it. What its ends say comes behind."""
+    _, found, said = facets.partition('"named":')
+    return bool(found) and not said.startswith('"","marked":false,"cites":[]')
+
+
+def citing_of(rows: Sequence[Sequence[Any]]) -> tuple[int, list[CitingRow]]:
+    """What an engine's rows say; of a hub without such labels there is one, without a label."""
+    return rows[0][0], [CitingRow(label, live == 1, facets) for _, label, live, facets in rows if label is not None]
 
 
 @lru_cache(20_000)
@@ -160,7 +176,7 @@ def _joined(own: str, ends: frozenset[Alternatives]) -> str:
 def _refused(own: str) -> str:
     """A label whose end cannot be evaluated, hence is denied."""
     label = Label.decode(own)
-    return label.joined([[replace(label, tlp="")]]).encode()
+    return label.joined([[replace(label.as_end, tlp="")]]).encode()
 
 
 def join(judged: Judged) -> Generator[EndsOf, Sequence[End], None]:

@@ -183,7 +183,8 @@ def _lay_run(judged: Judged, run: Sequence[Going], name: str, label: int, first:
         laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
         if one.before:
             laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
-        judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, name if one.new.refs else "")
+        told = name if one.new.refs else ""
+        judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, told, not one.newer)
     odd = max(one.newer for one in run)
     laid.runs.append(NewRun(run[0].new.collection, first, label, odd, [one.new.object for one in run]))
     news = laid.label_news.setdefault(label, [0, 0])

@@ -7,6 +7,7 @@ lot, salts and the numbers of requests, is left out; so is what follows from it,
 import asyncio
 import re
 import shutil
+import uuid
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -225,6 +226,16 @@ class Scenes:
             ]  # fmt: skip
 
         other = "mx-ciber" if viewer == "us-cyber" else "us-cyber"
+        mine = founded.members[other].identity_id
+        statement = founded.sign(other, {
+            "type": "marking-definition", "spec_version": "2.1", "id": f"marking-definition--{uuid.uuid4()}", "created": now,
+            "created_by_ref": mine, "definition_type": "statement", "definition": {"statement": "."},
+            "object_marking_refs": [NOFORN],
+        })  # fmt: skip
+        identity = founded.sign(other, {
+            "type": "identity", "spec_version": "2.1", "id": mine, "created": now, "modified": now, "created_by_ref": mine,
+            "name": "A", "identity_class": "organization", "object_marking_refs": [NOFORN],
+        })  # fmt: skip
         values = [f"203.0.113.{n}" for n in range(1, 5)]
         held = [founded.observed(viewer, value, TLP2["amber"]) for value in values[:2]]
         self._ends = [founded.observed(other, value, TLP2["amber"], NOFORN) for value in values]
@@ -238,7 +249,9 @@ class Scenes:
             [*shown[:3], *held[0], *connecting[2:4]],
             [*shown[3:], *held[1], *connecting[:2], connecting[4]],
         ]
-        self._away = several(other, OBJECTS, NOFORN)
+        # The last is sent first: what is cited, and then what cites it.
+        plain, citing = several(other, OBJECTS - 12, NOFORN), several(other, 10, NOFORN, statement["id"])
+        self._away = [*plain, *citing, identity, statement]
 
     async def seen(self, days: Sequence[Sequence[str]]) -> Seen:
         copy = {}

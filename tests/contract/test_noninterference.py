@@ -6,6 +6,7 @@ acts, as clocks do: what is left when it does not is in docs/threats.md.
 
 import contextlib
 import shutil
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,6 +79,7 @@ async def play(
         await submit("shown later")
         await submit("kept back later")
         await submit("hidden elsewhere", "vulnerabilities")
+        clock.advance(seconds=10)  # what opens takes ticks, as an act does
         await seer.look(ids)
         await roles(world, viewer, "feed")
         await submit("hidden when closed")
@@ -140,6 +142,24 @@ async def test_what_is_hidden_changes_no_byte(
             clock.advance(seconds=1)
             return founded.related("us-cyber", script[source][0]["id"], script[target][0]["id"])
 
+        def statement(*marks: str) -> dict[str, Any]:
+            return founded.sign("us-cyber", {
+                "type": "marking-definition", "spec_version": "2.1", "id": f"marking-definition--{uuid.uuid4()}",
+                "created_by_ref": founded.members["us-cyber"].identity_id, "created": now, "definition_type": "statement",
+                "definition": {"statement": "As it is."},
+            } | ({"object_marking_refs": list(marks)} if marks else {}))  # fmt: skip
+
+        # One that the viewer has, one that it comes to have by what cites it, one that it never has: cited by hidden things too.
+        had, comes, hidden_one = statement(TLP2["green"]), statement(), statement(*strict["object_marking_refs"])
+        script["shown"] += [had, comes]
+        script["shown later"] += several(1, object_marking_refs=[TLP2["amber"], comes["id"]])
+        cited = [had["id"], comes["id"], hidden_one["id"]]
+        marks = {"object_marking_refs": [*strict["object_marking_refs"], *cited]}
+        # The first is taken out again: nothing else lies under its label.
+        script["hidden"] = [*several(1, confidence=30, **marks), *script["hidden"], hidden_one, *several(2, **marks)]
+        script["hidden later"] += several(2, confidence=50, **marks)
+        script["hidden elsewhere"] += several(1, confidence=60, **marks)
+        script["hidden when closed"] += several(1, confidence=95, **marks)
         script |= {
             "kept back": [related("shown", "hidden"), related("hidden", "hidden later")],
             "shown connected": [related("shown", "shown")],

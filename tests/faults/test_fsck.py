@@ -35,7 +35,7 @@ KEYS = {
 
 SILENT = {
     "checkpoint": ("signed_us",),
-    "head": ("last_tick", "last_time", "registry", "revision", "views", "moves"),
+    "head": ("last_tick", "last_time", "registry", "revision", "views", "moves", "citing"),
     "run": ("odd",),
     "placement": ("newer",),
     "object": ("holder", "owner", "again"),

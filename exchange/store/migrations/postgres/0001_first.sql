@@ -12,9 +12,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
     views bigint NOT NULL,          -- rises with every step of any member's view
-    moves bigint NOT NULL           -- rises when something came under another label
+    moves bigint NOT NULL,          -- rises when something came under another label, or a label that cites something ceased to hold anything
+    citing bigint NOT NULL          -- rises when a label that cites something comes to hold something, or ceases to
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE tree (
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL
@@ -96,9 +97,11 @@ CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
 CREATE TABLE label (                -- numbered by whoever holds the head
     id bigint PRIMARY KEY, collection text NOT NULL, facets text COLLATE "C" NOT NULL, country text NOT NULL,
     placements bigint NOT NULL, last_tick bigint NOT NULL,
-    joined bigint NOT NULL DEFAULT 0    -- the hub's last tick when something that was placed before last came under it
+    joined bigint NOT NULL DEFAULT 0,   -- the hub's last tick when something that was placed before last came under it
+    live smallint NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 ) WITH (fillfactor = 50);
 
+CREATE INDEX label_dead ON label (id) WHERE live = 0;
 CREATE UNIQUE INDEX label_facets ON label (md5(facets));  -- with its ends a label may be longer than an index takes
 
 CREATE TABLE object (               -- numbered by whoever holds the head

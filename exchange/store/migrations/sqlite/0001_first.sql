@@ -11,9 +11,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
     views INTEGER NOT NULL,         -- rises with every step of any member's view
-    moves INTEGER NOT NULL          -- rises when something came under another label
+    moves INTEGER NOT NULL,         -- rises when something came under another label, or a label that cites something ceased to hold anything
+    citing INTEGER NOT NULL         -- rises when a label that cites something comes to hold something, or ceases to
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE tree (log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL);
 INSERT INTO tree VALUES             -- the root of an empty log is SHA-256 of nothing (RFC 6962, 2.1)
@@ -92,8 +93,10 @@ CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
 CREATE TABLE label (
     id INTEGER PRIMARY KEY, collection TEXT NOT NULL, facets TEXT NOT NULL UNIQUE, country TEXT NOT NULL,
     placements INTEGER NOT NULL, last_tick INTEGER NOT NULL,
-    joined INTEGER NOT NULL DEFAULT 0   -- the hub's last tick when something that was placed before last came under it
+    joined INTEGER NOT NULL DEFAULT 0,  -- the hub's last tick when something that was placed before last came under it
+    live INTEGER NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 );
+CREATE INDEX label_dead ON label (id) WHERE live = 0;
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
