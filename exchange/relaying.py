@@ -14,9 +14,10 @@ import orjson
 from certs.origin import Origin, commitment, releases
 from exchange.errors import NotFound, NotPermitted
 from exchange.governance.registry import Governance
-from exchange.intake.labelling import FIXED_MARKINGS, marking_ids
+from exchange.intake.labelling import FIXED_MARKINGS
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member, Status
+from exchange.model.references import marking_ids
 from exchange.release.page import Release
 from exchange.rules import Caller, Glance, Rules
 from exchange.settings import Settings

@@ -16,6 +16,7 @@ import orjson
 
 from certs.signature import Keyring, KeyringEntry, Revocation, Revocations
 from certs.trust import TrustList
+from exchange.citing import Citing, CitingBook
 from exchange.clock import Clock
 from exchange.crls import CrlFolder
 from exchange.errors import Unavailable
@@ -95,6 +96,8 @@ class Rules:
     """By member, the audiences that their owners have added it to."""
     withheld: frozenset[str] = frozenset()
     """Members that are suspended: nobody has what they sent for as long as they are."""
+    citing: Citing = field(default_factory=Citing)
+    """What definitions and identities are cited by."""
 
     def recipient(self, member: Member) -> Recipient:
         added = self.additions.get(member.slug, ())
@@ -106,7 +109,8 @@ class Rules:
         return self.judge(label, self.recipient(member))
 
     def judge(self, label: Label, recipient: Recipient) -> Decision:
-        return decide(self.in_force, label, recipient, now=self.now, consents=self.consents)
+        cited = self.citing.pairs
+        return decide(self.in_force, label, recipient, now=self.now, consents=self.consents, cited=cited)
 
     def peer(self, member: Member) -> Recipient:
         """The member as one of those whom no clause can tell from each other: equal for equal decisions, save on what is
@@ -188,7 +192,8 @@ class Rules:
 
     @cached_property
     def basis(self) -> tuple[object, ...]:
-        """All that a decision hangs on beside the label and the recipient: equal ones decide alike."""
+        """All that a decision hangs on beside the label and the recipient, and what that is cited by (`citing`, whose changes bear on
+        few labels): equal ones decide alike."""
         return (
             self.agreement.sha256 if self.agreement else "",
             self.until_us,
@@ -272,6 +277,7 @@ class RuleBook:
         self._current: Rules | None = None
         self._trusted = _Trusted()
         self._renewing = asyncio.Lock()
+        self._citing = CitingBook(store)
 
     async def current(self) -> Rules:
         return (await self.glance()).rules
@@ -284,7 +290,13 @@ class RuleBook:
             async with self._renewing:
                 rules = self._current
                 if rules is None or not self._fits(rules, epochs):
-                    rules = self._current = await self._build()
+                    rules = self._current = await self._build(epochs.citing)
+        if rules.citing.epoch < epochs.citing:
+            async with self._renewing:
+                # Whoever came first did it for all; only the citing is another then, so that the rest is kept.
+                rules = self._current or rules
+                if rules.citing.epoch < epochs.citing:
+                    rules = self._current = replace(rules, citing=await self._citing.current(epochs.citing))
         if (
             epochs.last_tick >= rules.until_us
         ):  # ticks run ahead of the clock when much is placed: what lies there is for the next
@@ -303,7 +315,7 @@ class RuleBook:
     def _edge(self, now: str) -> str:
         return now[: 13 if self._crls is None else 16]
 
-    async def _build(self) -> Rules:
+    async def _build(self, citing: int) -> Rules:
         registry = await self._store.registry()
         adopted = await self._store.agreement()
         agreed = agreement_of(adopted.document) if adopted else None
@@ -327,6 +339,7 @@ class RuleBook:
             consents=_consents(registry, agreed),
             additions=_additions(registry, agreed),
             withheld=withheld,
+            citing=await self._citing.current(citing),
         )
 
     def _judged(self, made_of: tuple[object, ...], registry: Registry, now_us: int) -> _Trusted:

@@ -10,6 +10,7 @@ CLASSIFIED: Final = "classification"
 AUDIENCE: Final = "AUDIENCE"
 EMBARGO: Final = "EMBARGO"
 ENDS: Final = "ENDS"
+CITED: Final = "CITED"
 SUBMIT: Final = "SUBMIT"
 ANYWHERE: Final = "ceilings.anywhere"
 CROSS_BORDER: Final = "ceilings.cross_border"
@@ -48,6 +49,10 @@ TEXTS: Final = {
         "Something that it refers to is not here, or is not for the recipient: what connects travels only with all that it connects.",
         "Algo a lo que hace referencia no está aquí o no es para el destinatario: lo que enlaza viaja solo con todo lo que enlaza.",
     ),
+    CITED: (
+        "Who is given an object is given the definitions that its originator cites in it, and its creator's identity.",
+        "A quien se le da un objeto se le dan las definiciones que su remitente cita en él y la identidad de su creador.",
+    ),
     SUBMIT: (
         "The object may be submitted; who receives it is judged apart.",
         "El objeto puede depositarse; quién lo recibe se decide por separado.",
@@ -71,7 +76,7 @@ TEXTS: Final = {
     ),
 }
 
-_ORDER: Final = (OWN, SUSPENDED, NOT_YET, EXPIRED, CLASSIFIED, AUDIENCE, EMBARGO, ENDS)
+_ORDER: Final = (OWN, SUSPENDED, NOT_YET, EXPIRED, CLASSIFIED, AUDIENCE, EMBARGO, ENDS, CITED)
 
 
 def bit(rule: str) -> int:
@@ -84,7 +89,7 @@ def of_bits(bits: int) -> tuple[str, ...]:
 
 
 ON_RELEASE: Final = _ORDER
-ON_SUBMISSION: Final = tuple(rule for rule in _ORDER if rule not in (OWN, SUSPENDED, ENDS))
+ON_SUBMISSION: Final = tuple(rule for rule in _ORDER if rule not in (OWN, SUSPENDED, ENDS, CITED))
 """Those that are tried when the question is whether an object may be taken in."""
-REFUSING: Final = tuple(rule for rule in _ORDER if rule != OWN)
+REFUSING: Final = tuple(rule for rule in _ORDER if rule not in (OWN, CITED))
 """Those that deny where they apply."""

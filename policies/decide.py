@@ -7,16 +7,19 @@ Cedar's semantics with one change: a clause that cannot be evaluated denies, whe
             audience, an embargo), something that the object refers to is not permitted, any forbid matches, or an evaluation
             fails
     permit  if any permit matches, every ceiling holds, and a purpose is left that it may serve
+    permit  if it is a definition or an identity that lacks no more than a permit or, unmarked, a level, and something by which
+            its originator cites it is given (CITED)
     deny    otherwise
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from policies import builtin, explain, sides
-from policies.builtin import AUDIENCE, EMBARGO, ENDS, EXPIRED, NOT_YET, OWN, SUSPENDED
+from policies.builtin import AUDIENCE, CITED, EMBARGO, ENDS, EXPIRED, NOT_YET, OWN, SUSPENDED
+from policies.cited import NOTHING, Cited, lets_open
 from policies.clauses import Agreement
 from policies.consent import Consent, consented
 from policies.explain import Case, Step
@@ -29,7 +32,13 @@ __all__ = ["Consent", "Decision", "Step", "View", "decide", "matrix", "may_submi
 
 Effect = Literal["permit", "deny"]
 
-_OWN, _SUSPENDED, _AUDIENCE, _EMBARGO, _ENDS = map(builtin.bit, (OWN, SUSPENDED, AUDIENCE, EMBARGO, ENDS))
+_OWN, _SUSPENDED, _AUDIENCE, _EMBARGO, _ENDS, _CITED = map(
+    builtin.bit, (OWN, SUSPENDED, AUDIENCE, EMBARGO, ENDS, CITED)
+)
+
+
+_NO_LEVELS: Final = frozenset({builtin.MIN_ASSURANCE, builtin.UNKNOWN_MARKING, builtin.PURPOSES, builtin.CROSS_BORDER})
+"""Ceilings that are none of TLP or PAP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +145,11 @@ class Decision:
 
 
 def decide(
-    agreement: Agreement, label: Label, recipient: Recipient, *, now: str, consents: Collection[Consent] = ()
-) -> Decision:
+    agreement: Agreement, label: Label, recipient: Recipient, *, now: str, consents: Collection[Consent] = (),
+    cited: Cited = NOTHING,
+) -> Decision:  # fmt: skip
     """Judge one label for one recipient at `now` (RFC 3339). What cannot be evaluated is denied, never raised."""
-    (decision,) = next(matrix(agreement, (label,), (recipient,), now=now, consents=consents))
+    (decision,) = next(matrix(agreement, (label,), (recipient,), now=now, consents=consents, cited=cited))
     return decision
 
 
@@ -150,6 +160,7 @@ def matrix(
     *,
     now: str,
     consents: Collection[Consent] = (),
+    cited: Cited = NOTHING,
 ) -> Iterator[list[Decision]]:
     """For each label the decisions for all recipients: `decide`, many times over.
 
@@ -159,7 +170,11 @@ def matrix(
     to = [sides.recipient_side(agreement, one) for one in recipients]
     for label in labels:
         of = sides.label_side(agreement, label)
-        yield [_judged(agreement, term, of, one, consents) for one in to]
+        alone = [_judged(agreement, term, of, one, consents) for one in to]
+        by = [sides.label_side(agreement, one) for one in cited.get((label.originator, label.named), ())]
+        if by:
+            alone = [_opened(was, agreement, term, by, one, consents) for was, one in zip(alone, to, strict=True)]
+        yield alone
 
 
 class _Term(NamedTuple):
@@ -212,6 +227,36 @@ def _judged(
         verdict = _verdict(case, of, (*errors, builtin.CONSENT) if unclear else errors, delay)
         sides.keep(agreement, key, verdict)
     return Decision(verdict, case)
+
+
+def _opened(
+    alone: Decision, agreement: Agreement, term: _Term, citing: Sequence[LabelSide], to: RecipientSide,
+    consents: Collection[Consent],
+) -> Decision:  # fmt: skip
+    """What is decided of a definition or an identity: by its own label, or as of the first label that cites it and is given. What
+    is given with a delay opens nothing, or what it cites would come before it and tell of it."""
+    if given(alone) or not lacks_only_a_permit(alone):
+        return alone
+    label, readable = alone.case.label, to.recipient.collections
+    for of in citing:
+        if lets_open(of.label, label) and (readable is None or of.label.collection in readable):
+            found = _judged(agreement, term, of, to, consents)
+            if given(found):
+                verdict = replace(found.verdict, rules=(CITED, *found.rules), may_block=False)
+                return Decision(verdict, alone.case._replace(applied=alone.case.applied | _CITED))
+    return alone
+
+
+def given(decision: Decision) -> bool:
+    """Permitted as it is, and at once."""
+    return decision.effect == "permit" and decision.view == "full" and not decision.delay_seconds
+
+
+def lacks_only_a_permit(decision: Decision) -> bool:
+    """Whether nothing keeps a definition or an identity back but that no permit speaks of it as it is or, where it bears none,
+    the level that what bears none is given."""
+    levels = decision.ceilings if decision.case.label.marked else _NO_LEVELS.intersection(decision.ceilings)
+    return bool(decision.case.label.named) and not (decision.forbids or decision.errors or levels)
 
 
 def _after_ends(

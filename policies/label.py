@@ -139,6 +139,12 @@ class Label:
     """Sorted: handles under which the originator controls it and is asked for consent. Only beside "orcon"."""
     terms: tuple[str, ...] = ()
     """Sorted: what its markings ask of a recipient, as "obligation=word"."""
+    named: str = ""
+    """Of a definition or an identity that may be opened by what cites it (policies.cited): its id. Else ""."""
+    marked: bool = False
+    """Whether it bears a level of its own. Only beside `named`."""
+    cites: tuple[str, ...] = ()
+    """Sorted: the definitions it bears, and its creator, by their ids."""
     ends: tuple[tuple["Label", ...], ...] = ()
     """Of what it refers to, and what that refers to: for each the labels it lies under, one of which is enough to have it. None
     stands for what the hub does not hold. They have no ends of their own."""
@@ -147,6 +153,13 @@ class Label:
     def alone(self) -> "Label":
         """What it says of the object itself."""
         return replace(self, ends=()) if self.ends else self
+
+    @property
+    def as_end(self) -> "Label":
+        """What it is judged by where something refers to it: what cites it opens no end, nor what it cites."""
+        return (
+            replace(self, named="", marked=False, cites=(), ends=()) if self.named or self.cites or self.ends else self
+        )
 
     @property
     def originators(self) -> frozenset[str]:
@@ -161,15 +174,15 @@ class Label:
 
     def joined(self, ends: Iterable[Iterable["Label"]]) -> "Label":
         """The label of an object that refers to what lies under these. Ends that say nothing new are left out."""
-        own = self.alone
+        own = self.as_end
         told = {tuple(sorted(set(end), key=Label.encode)) for end in ends}
         kept = [end for end in told if own not in end]
-        return replace(own, ends=tuple(sorted(kept, key=lambda end: [one.encode() for one in end])))
+        return replace(self, ends=tuple(sorted(kept, key=lambda end: [one.encode() for one in end])))
 
     def value_at_end(self) -> "Label":
         """What the id of an observable is judged by where the hub does not hold it: it gives the value away, which then is the
         referring object's own content."""
-        return replace(self, object_class="observed", ends=())
+        return replace(self.as_end, object_class="observed")
 
     def encode(self) -> str:
         """The JSON text by which the label is interned: its facets in the order above, no spaces."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from policies.agreement import TestResult
 from policies.builtin import NO_PERMIT
+from policies.cited import NOTHING, Cited
 from policies.clauses import Agreement
 from policies.consent import Consent
 from policies.decide import Decision, decide
@@ -49,16 +50,18 @@ class Change:
 
 def differences(
     old: Agreement | None, new: Agreement, audiences: Iterable[Audience], *, old_now: str, new_now: str,
-    consents: Collection[Consent] = (),
+    consents: Collection[Consent] = (), cited: Cited = NOTHING,
 ) -> Iterator[Change]:  # fmt: skip
     """Every label and group of recipients that the two agreements decide differently, each at its own time."""
     named = frozenset(slug for one in consents for slug in one.members)
     for audience in audiences:
         groups = _groups(audience.recipients, old, new, named=named)
         for label in audience.labels:
-            for group in _apart(groups, label.originators):
-                before = decide(old, label, group[0], now=old_now, consents=consents) if old is not None else None
-                after = decide(new, label, group[0], now=new_now, consents=consents)
+            citing = cited.get((label.originator, label.named), ())
+            for group in _apart(groups, label.originators.union(*(one.originators for one in citing))):
+                case = label, group[0]
+                before = decide(old, *case, now=old_now, consents=consents, cited=cited) if old is not None else None
+                after = decide(new, *case, now=new_now, consents=consents, cited=cited)
                 kind = _kind(before, after)
                 if kind is not None:
                     yield Change(kind, label, group, before, after)

@@ -47,13 +47,20 @@ CONTROLLED = "infrastructure"
 CONNECTING = "relation"
 SPARE = tuple(f"indicator--{uuid.uuid5(uuid.NAMESPACE_DNS, str(n))}" for n in range(3))
 """Ids that may be referred to before they come."""
+DEFINING = "context"
+"""What the definitions of all authors are marked as. No rule need permit it: what cites one may open it."""
+DEFINED = {f"identity--{uuid.uuid5(uuid.NAMESPACE_DNS, f'{one} {n}')}": one for one in AUTHORS for n in range(2)}
+"""The ids of the definitions, and whose each is."""
 COLLECTION = Collection("91a7b528-80eb-42ed-a74d-c6fbd5a26116", "indicators", "Indicators", "", ("all",), ("all",))
+ELSEWHERE = Collection("5b2a7c1e-6d0f-4b7e-9a51-0c7f3f6f2d11", "elsewhere", "Elsewhere", "", ("all",), ("all",))
+"""Where second copies of what lies in the other come to lie, which nobody here asks for."""
 DELAY_SECONDS = 3600
 
 Mark = tuple[str, str]
-"""Of an object: its author and what it is marked as."""
-Of = tuple[str, str, frozenset[frozenset[Mark]]]
-"""Of a label: the same, and of each thing that it leads to the marks under which it lies; nothing for what is not there."""
+"""Of an object: its author and what it is marked as; of a copy elsewhere, with an @ behind."""
+Of = tuple[str, str, frozenset[frozenset[Mark]], frozenset[str]]
+"""Of a label: the same; of each thing that it leads to the marks under which it lies, nothing for what is not there; and the
+definitions that it cites, or for a definition its own id."""
 
 
 @dataclass
@@ -61,6 +68,7 @@ class Version:
     obj: StixObject
     own: Mark
     refs: tuple[str, ...]
+    cites: frozenset[str]
     of: Of
     placed_us: int
 
@@ -78,9 +86,15 @@ class Reader:
     reads: bool = True
     consent: str = ""
     """The id of the consent that names it, while there is one."""
+    citing: dict[str, set[Of]] = field(default_factory=dict)
+    """By definition, what cites it now."""
 
     def state(self, of: Of, suspended: Set[str]) -> str:
-        author, mark, ends = of
+        author, mark, ends, about = of
+        if mark == DEFINING and self.reads and self._marked((author, mark), suspended) != "open":
+            [one] = about
+            if any(self.state(by, suspended) == "open" for by in self.citing.get(one, ()) if by[0] == author):
+                return "open"
         if not self.reads or author == self.slug:
             return "open" if self.reads else "closed"
         states = [self._marked((author, mark), suspended)]
@@ -90,11 +104,11 @@ class Reader:
         return next((state for state in ("closed", "delayed") if state in states), "open")
 
     def _marked(self, own: Mark, suspended: Set[str]) -> str:
-        author, mark = own
+        author, mark = own[0], own[1].removesuffix("@")
         if author == self.slug:
             return "open"
         given = mark != CONTROLLED or (author == AUTHORS[0] and bool(self.consent))
-        return self.ruled.get(own, "closed") if given and author not in suspended else "closed"
+        return self.ruled.get((author, mark), "closed") if given and author not in suspended else "closed"
 
 
 @dataclass
@@ -124,7 +138,11 @@ class Scene:
     rulebook: RuleBook
     release: Release
     number: int = 0
+    backfill: str = ""
+    """How far back an opening reaches; "" for as far as there is anything."""
     held: list[Version] = field(default_factory=list)
+    copies: dict[str, tuple[Mark, tuple[str, ...], str]] = field(default_factory=dict)
+    """By id, of a copy elsewhere: as what it is marked, to what it refers, and whose it is."""
     gone: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
     """Authors that are suspended, and are no readers."""
@@ -157,6 +175,7 @@ class Scene:
         for slug in {*READERS, *AUTHORS}:
             await self.act(change=member(slug))
         await self.act(change=COLLECTION)
+        await self.act(change=ELSEWHERE)
         await self.act(change=TrustListRow(1, hub().trust))
         await self.adopt()
 
@@ -171,6 +190,8 @@ class Scene:
             if state != "closed"
         ]
         head = sample_agreement().decode().split("[[permit]]")[0]
+        if self.backfill:
+            head = head.replace("[defaults]\n", f'[defaults]\nbackfill = "{self.backfill}"\n')
         document = (
             head
             + CONSENTS
@@ -184,35 +205,66 @@ class Scene:
         made = [self._object(f"indicator--{uuid.uuid4()}") for _ in range(count)]
         await self._place(made, own)
 
+    async def cite(self, own: Mark, which: Set[int], count: int) -> None:
+        ids = list(DEFINED)
+        made = [self._object(f"indicator--{uuid.uuid4()}") for _ in range(count)]
+        await self._place(made, own, cites=frozenset(ids[one] for one in which))
+
+    async def define(self, which: int) -> None:
+        one = list(DEFINED)[which]
+        if all(held.obj.id != one for held in self.held) and one not in self.gone:
+            await self._place([self._object(one)], (DEFINED[one], DEFINING), cites=frozenset([one]))
+
     async def come(self, own: Mark, which: int) -> None:
         """What may have been referred to already."""
         if all(one.obj.id != SPARE[which] for one in self.held) and SPARE[which] not in self.gone:
             await self._place([self._object(SPARE[which])], own)
 
-    async def connect(self, author: str, first: int, second: int, count: int) -> None:
+    async def connect(self, author: str, first: int, second: int, count: int, which: Set[int] = frozenset()) -> None:
         """Relationships, sightings and reports are all one to the hub: they refer to things, each other among them."""
         ids = [*SPARE, *[one.obj.id for one in self.held]]
         made = [self._object(f"report--{uuid.uuid4()}") for _ in range(count)]
         refs = (ids[first % len(ids)], ids[-1 - second % len(ids)])
         rings = [(*refs, made[1].id), (*refs, made[0].id)] if count == 2 else [refs] * count
-        await self._place(made, (author, CONNECTING), *rings)
+        cites = frozenset(list(DEFINED)[one] for one in which)
+        await self._place(made, (author, CONNECTING), *rings, cites=cites)
 
     async def revise(self, which: int, mark: str) -> None:
         if self.held:
             one = self.held[which % len(self.held)]
-            await self._place([self._object(one.obj.id, one.obj.created)], (one.own[0], mark), one.refs)
+            mark = DEFINING if one.obj.id in DEFINED else mark
+            await self._place(
+                [self._object(one.obj.id, one.obj.created)], (one.own[0], mark), one.refs, cites=one.cites
+            )
 
-    async def _place(self, objects: list[StixObject], own: Mark, *refs: tuple[str, ...]) -> None:
+    async def copy(self, which: int, own: Mark) -> None:
+        """A second copy of something comes elsewhere, under a marking of its own; where there is one, it goes."""
+        if not self.held:
+            return
+        one = self.held[which % len(self.held)]
+        if one.obj.id in self.copies:
+            *_, owner = self.copies.pop(one.obj.id)
+            await self.act(removal=Removal(ELSEWHERE.id, one.obj.id, owner))
+        else:
+            mark = (own[0], f"{own[1]}@")
+            copy = NewObject(one.obj, one.own[0], "copier", ELSEWHERE.id, label(own, ELSEWHERE), "US", refs=one.refs)
+            await self.act(objects=(copy,))
+            self.copies[one.obj.id] = mark, one.refs, one.own[0]
+        self._relabel(set())
+
+    async def _place(
+        self, objects: list[StixObject], own: Mark, *refs: tuple[str, ...], cites: frozenset[str] = frozenset()
+    ) -> None:
         refs = refs or ((),) * len(objects)
         self.clock.advance(seconds=1)
         stamp = await self.act(
             objects=tuple(
-                NewObject(obj, own[0], "", COLLECTION.id, label(own), "US", refs=one)
+                NewObject(obj, own[0], "", COLLECTION.id, label(own, cites=cites), "US", refs=one)
                 for obj, one in zip(objects, refs, strict=True)
             )
         )
         self.held += [
-            Version(obj, own, one, (*own, frozenset()), placed.tick)
+            Version(obj, own, one, cites, (*own, frozenset(), cites), placed.tick)
             for obj, one, placed in zip(objects, refs, stamp.placed, strict=True)
         ]
         self._relabel({key(obj) for obj in objects})
@@ -220,6 +272,7 @@ class Scene:
     def _relabel(self, new: set[str]) -> None:
         """What a label is when what it refers to is another. Who was shown the object still is, if it may have the new one too."""
         newest = {one.obj.id: one for one in sorted(self.held, key=lambda one: one.obj.instant)}
+        self._cite_again(newest)
         for one in self.held:
             before, one.of = one.of, self._of(one, newest)
             if before == one.of or key(one.obj) in new:
@@ -233,15 +286,25 @@ class Scene:
                     if self.readers[client.reader].noticed.get(one.of) == "closed":
                         del client.had[key(one.obj)]
 
+    def _cite_again(self, newest: dict[str, Version]) -> None:
+        citing: dict[str, set[Of]] = {}
+        for one in newest.values():
+            for id_ in one.cites if one.own[1] != DEFINING else ():
+                citing.setdefault(id_, set()).add(self._of(one, newest))
+        for reader in self.readers.values():
+            reader.citing = citing
+
     def _of(self, one: Version, newest: dict[str, Version]) -> Of:
         seen, ahead, ends = {one.obj.id}, list(one.refs), set()
         while ahead:
             ref = ahead.pop()
             if ref not in seen:
                 seen.add(ref)
-                ends.add(frozenset([newest[ref].own] if ref in newest else []))
-                ahead += newest[ref].refs if ref in newest else ()
-        return (*one.own, frozenset(end for end in ends if one.own not in end))
+                there = [(newest[ref].own, newest[ref].refs)] if ref in newest else []
+                there += [self.copies[ref][:2]] if ref in self.copies else []
+                ends.add(frozenset(mark for mark, _ in there))
+                ahead += [far for _, refs in there for far in refs]
+        return (*one.own, frozenset(end for end in ends if one.own not in end), one.cites)
 
     def _object(self, object_id: str, created: str = "") -> StixObject:
         self.clock.advance(seconds=1)
@@ -458,11 +521,13 @@ def hub() -> Hub:
     return Hub(NoticeKey(made.key, made.certificate), pki.trust.successor(issued=now, hub=named).encode())
 
 
-def label(own: Mark) -> str:
+def label(own: Mark, collection: Collection = COLLECTION, cites: frozenset[str] = frozenset()) -> str:
     author, mark = own
-    return Label("indicators", author, "US", ("agency",), ("gov.cyber",), "green", "clear",
+    defined = mark == DEFINING
+    return Label(collection.alias, author, "US", ("agency",), ("gov.cyber",), "green", "clear",
                  ("orcon",) if mark == CONTROLLED else (), None, mark, "high",
-                 "originator-signed", "named", "").encode()  # fmt: skip
+                 "originator-signed", "named", "", named="".join(cites) if defined else "",
+                 cites=() if defined else tuple(sorted(cites))).encode()  # fmt: skip
 
 
 def member(slug: str) -> Member:

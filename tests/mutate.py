@@ -26,8 +26,19 @@ import pytest
 import policies.document  # noqa: F401 - no mutant changes it, and it takes the longest to import
 
 ROOT = Path(__file__).resolve().parents[1]
-EVALUATOR = ("decide", "sides", "predicates", "obligations", "consent", "clauses", "markings", "terms", "acs")
-UNIT = ["decide", "clauses", "bounds", "obligations", "reasons", "contradictions", "terms", "label", "agreement"]
+EVALUATOR = ("decide", "cited", "sides", "predicates", "obligations", "consent", "clauses", "markings", "terms", "acs")
+UNIT = [
+    "decide",
+    "cited",
+    "clauses",
+    "bounds",
+    "obligations",
+    "reasons",
+    "contradictions",
+    "terms",
+    "label",
+    "agreement",
+]
 UNNEEDED = ("cacheprovider", "xdist", "hypothesispytest")
 ENOUGH = 0.9
 PATIENCE_SECONDS = 60

@@ -65,7 +65,7 @@ async def emptied(place: Place) -> Place:
                              "DELETE FROM approval; DELETE FROM schedule; DELETE FROM statement; DELETE FROM feed_run;"
                              "DELETE FROM trust_list; DELETE FROM log_key; DELETE FROM held_value; DELETE FROM released_value; DELETE FROM reference;"
                              "UPDATE head SET state = 'open', last_tick = 0, last_time = 0, seq = 0, agreement = 0, pol = '', registry = 0,"
-                             " revision = 0, views = 0, moves = 0;"
+                             " revision = 0, views = 0, moves = 0, citing = 0;"
                              "UPDATE tree SET size = 0, root = sha256(''), frontier = ''")  # fmt: skip
     await connection.close()
     return place

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import SubjectAlternativeName, load_pem_x509_certificate
 
 from certs.authority import hub_authority
+from certs.jcs import canonical
+from certs.signature import attestation
 from exchange.cli import setup
 from exchange.clock import Clock, SystemClock
 from exchange.hub import Running, running, working
+from exchange.intake.stix.observables import sco_id
 from exchange.ledger.witness import Witness, serve
 from exchange.model.member import Member
+from exchange.model.stix import UNVERSIONED
 from exchange.settings import Settings
 from exchange.times import as_datetime, as_millis_text
 
@@ -83,6 +88,29 @@ class Founded:
     def sign(self, slug: str, obj: dict[str, Any]) -> dict[str, Any]:
         signer = self.home.signer(slug, self.members[slug].identity_id)
         return signer.sign(obj, signed_at=as_datetime(self.clock.now_us()).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def observed(self, slug: str, value: str, *marks: str) -> list[dict[str, Any]]:
+        """An address, and the attestation by which a member vouches for it; both under these markings."""
+        now_us = self.clock.now_us()
+        plain = {"type": "ipv4-addr", "spec_version": "2.1", "value": value, "object_marking_refs": list(marks)}
+        address: dict[str, Any] = {**plain, "id": sco_id(plain)}
+        made = attestation(
+            id=f"object-attestation--{uuid.uuid4()}",
+            created_by_ref=self.members[slug].identity_id,
+            created=as_millis_text(now_us),
+            covers=[{"id": address["id"], "version": UNVERSIONED, "sha256": sha256(canonical(address)).hexdigest()}],
+            object_marking_refs=marks,
+        )
+        return [address, self.sign(slug, made)]
+
+    def related(self, slug: str, source: str, target: str, *marks: str) -> dict[str, Any]:
+        """A signed relationship."""
+        base = self.indicator(slug)
+        kept = {name: base[name] for name in ("spec_version", "created_by_ref", "created", "modified", "confidence")}
+        ends = {"relationship_type": "related-to", "source_ref": source, "target_ref": target}
+        name = f"relationship{base['id'].removeprefix('indicator')}"
+        refs = list(marks) or base["object_marking_refs"]
+        return self.sign(slug, kept | ends | {"type": "relationship", "id": name, "object_marking_refs": refs})
 
     def headers(self, slug: str, **more: str) -> dict[str, str]:
         return {"Accept": TAXII, "Authorization": f"Bearer {self.tokens[slug]}", **more}

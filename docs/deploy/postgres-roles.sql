@@ -25,8 +25,8 @@ GRANT INSERT, UPDATE ON cosignature, member, credential, signing_cert, collectio
 
 -- What members see where; what is closed to one again is forgotten.
 GRANT INSERT, UPDATE ON member_view TO puente_hub;
-GRANT INSERT, UPDATE, DELETE ON view_label TO puente_hub;
-GRANT INSERT, DELETE ON late_run, relabelled, feed_run TO puente_hub;
+GRANT INSERT, UPDATE, DELETE ON view_label, relabelled TO puente_hub;
+GRANT INSERT, DELETE ON late_run, feed_run TO puente_hub;
 
 -- What is held back and what is let in of it; the oldest is forgotten.
 GRANT INSERT, UPDATE, DELETE ON held_value, released_value TO puente_hub;

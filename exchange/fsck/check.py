@@ -152,7 +152,7 @@ async def _head(
     *,
     exact: bool,
 ) -> None:
-    """The counters. `registry`, `revision` and `moves` only tell processes that something changed, and follow from nothing. `exact`: no leaf was
+    """The counters. `registry`, `revision`, `moves` and `citing` only tell processes that something changed, and follow from nothing. `exact`: no leaf was
     ever lost for good, so the last number is the number of leaves."""
     sql = "SELECT state, last_tick, last_time, seq, agreement, pol, views FROM head"
     rows = [row async for row in scan.rows(sql)]

@@ -16,8 +16,9 @@ from exchange.fsck.logs import Ahead, as_bytes
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.merkle import root
 from exchange.model.instant import instant
-from exchange.model.references import may_refer, references
+from exchange.model.references import citations, may_refer, references
 from exchange.model.stix import StixObject, item_hash
+from exchange.store.graph import tells_of_citing
 from exchange.store.runs import extent
 from exchange.store.scan import Cells, Scan, literal
 from exchange.store.sqlite_read import id_key
@@ -26,6 +27,12 @@ from policies.label import Label
 
 _STEP = 1000
 _HASH = 32
+
+_LIVE = (
+    "SELECT DISTINCT p.label FROM placement p JOIN object o ON o.vid = p.vid WHERE NOT EXISTS (SELECT 1 FROM object n"
+    " JOIN placement q ON q.vid = n.vid WHERE {key} n.id = o.id AND n.holder = o.holder AND n.instant > o.instant"
+    " AND q.collection = p.collection)"
+)
 
 _PLACED = (
     "SELECT p.tick, p.collection, p.label, p.vid, p.run, o.id, o.version, o.sha256, o.item, o.instant, o.type, o.revoked,"
@@ -74,6 +81,9 @@ class ObjectCheck:
     _lying: Counter[int] = field(default_factory=Counter)
     """Placements by label."""
     _labels: dict[int, Cells] = field(default_factory=dict)
+    _decoded: dict[int, Label | None] = field(default_factory=dict)
+    _live: set[int] = field(default_factory=set)
+    """Labels under which the newest version of something lies."""
     _suspect: dict[int, str] = field(default_factory=dict)
     """Runs that a leaf contradicts: by first tick, which leaf."""
     _released_else: list[str] = field(default_factory=list)
@@ -150,9 +160,11 @@ class ObjectCheck:
         async for label, count in self.scan.rows("SELECT label, count(*) FROM placement GROUP BY label ORDER BY label"):
             self._lying[label] = count
         async for row in self.scan.rows(
-            "SELECT id, collection, placements, last_tick, facets, country FROM label ORDER BY id"
+            "SELECT id, collection, placements, last_tick, facets, country, live FROM label ORDER BY id"
         ):
             self._labels[row[0]] = row
+        async for (label,) in self.scan.rows(_LIVE.format(key="n.id_key = o.id_key AND" if self.scan.keyed else "")):
+            self._live.add(label)
         placed = await Ahead.of(self.scan.rows(_PLACED))
         done = 0
         async for row in self.scan.rows(
@@ -270,6 +282,17 @@ class ObjectCheck:
             self.findings.add("run-form", "run", first, "items")
         else:
             self.scratch.refer(one.vid, refs)
+            self._cites(one, body)
+
+    def _cites(self, one: _Placed, body: bytes) -> None:
+        """What a label says of its objects' citing opens what they cite: it must be true of each. One that is curbed says nothing."""
+        if one.label not in self._decoded:
+            self._decoded[one.label] = _label(self._labels[one.label][4]) if one.label in self._labels else None
+        label = self._decoded[one.label]
+        if label is not None and label.cites and label.cites != citations(orjson.loads(body)):
+            self.findings.add("label-differs", "label", one.label, "cites")
+        elif label is not None and label.named not in ("", one.id):
+            self.findings.add("label-differs", "label", one.label, "named")
 
     async def _which(self, one: _Placed, obj: StixObject | None, item: bytes, *, in_turn: bool) -> None:
         """The placement names another object than the one whose bytes it places, or one that is not there. `in_turn`: its number
@@ -302,7 +325,7 @@ class ObjectCheck:
 
     def _judge_labels(self) -> None:
         for label, row in self._labels.items():
-            wrong = _label_wrong(row[4], row[5])
+            wrong = _label_wrong(row[4], row[5]) or self._live_wrong(label, row)
             if wrong is not None:
                 self.findings.add("label-differs", "label", label, wrong)
         for label, count in self._lying.items():
@@ -313,6 +336,11 @@ class ObjectCheck:
         for label, row in self._labels.items():
             if label not in self._lying and row[2] != 0 and not self._told("placement", "run"):
                 self.findings.add("label-differs", "label", label, "placements")
+
+    def _live_wrong(self, label: int, row: Cells) -> str | None:
+        if self._told("placement", "run", "object"):
+            return None
+        return None if row[6] == (int(label in self._live) if tells_of_citing(row[4]) else -1) else "live"
 
     def _told(self, *tables: str) -> bool:
         return any(self.findings.counts[table] for table in tables)
@@ -367,11 +395,17 @@ def _parsed(body: bytes) -> tuple[StixObject | None, tuple[str, ...]]:
 
 def _label_wrong(facets: str, country: str) -> str | None:
     """The column of a label that its facets, which decide who may see what lies under it, contradict."""
-    try:
-        label = Label.decode(facets)
-    except ValueError:
+    label = _label(facets)
+    if label is None:
         return "facets"
     return "country" if label.country != country else None
+
+
+def _label(facets: str) -> Label | None:
+    try:
+        return Label.decode(facets)
+    except ValueError:
+        return None
 
 
 def _instant(version: str) -> str | None:

@@ -7,7 +7,7 @@ it would open. The operator at the hub's own files is told everything.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from exchange.errors import Malformed, NotFound
@@ -18,7 +18,6 @@ from exchange.rules import Rules, agreement_of, overlays_of
 from exchange.store.contract import LabelRow, Sample, Store
 from policies.agreement import run_tests
 from policies.clauses import Agreement
-from policies.decide import decide
 from policies.label import Label, Recipient
 from policies.matrix import Change, Coverage, coverage
 from policies.overlay import overlaid
@@ -48,7 +47,7 @@ async def compare(store: Store, rules: Rules, old: Agreement, new: Agreement, as
         "new": name_of(new),
         "pairs": pairs,
         "objects": objects,
-        "lines": [asdict(one) for one in lines],
+        "lines": [one.told() | {"examples": one.examples} for one in lines],
     }
 
 
@@ -67,7 +66,7 @@ def _lines(
         for recipient in _told(rules, change, asked.asker):
             key = (f"{change.label.country}>{recipient.country}", recipient.member, change.kind, change.clause)
             line = found.setdefault(key, Line(*key))
-            line.labels += 1
+            line.count(change.label)
             line.objects += sample.count
             if len(line.examples) < EXAMPLES and sample.example not in line.examples:
                 line.examples.append(sample.example)
@@ -99,7 +98,7 @@ def oversees(rules: Rules, member: Member) -> bool:
 
 
 def _has(rules: Rules, label: Label, recipient: Recipient) -> bool:
-    decision = decide(rules.in_force, label, recipient, now=rules.now)
+    decision = rules.judge(label, recipient)
     return decision.effect == "permit" and decision.view == "full" and decision.delay_seconds == 0
 
 

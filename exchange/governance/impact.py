@@ -13,7 +13,7 @@ import asyncio
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_bytes
 
@@ -49,6 +49,16 @@ class Line:
     labels: int = 0
     objects: int = 0
     examples: list[str] = field(default_factory=list)
+    counted: set[Label] = field(default_factory=set)
+
+    def count(self, label: Label) -> None:
+        """Labels by what they say of the objects themselves: how many more there are by what these refer to, and who holds that, may
+        be the other country's affair."""
+        self.counted.add(label.alone)
+        self.labels = len(self.counted)
+
+    def told(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in ("direction", "recipient", "kind", "clause", "labels", "objects")}
 
 
 Key = tuple[str, str, str, str]
@@ -87,7 +97,7 @@ class Matrix:
         """Both agreements judged at `now`, one that has not begun by then at its beginning."""
         old_now = max(now, old.effective_from) if old is not None else now
         return differences(old, new, self.audiences(only), old_now=old_now, new_now=max(now, new.effective_from),
-                           consents=self._rules.consents)  # fmt: skip
+                           consents=self._rules.consents, cited=self._rules.citing.pairs)  # fmt: skip
 
 
 def _one_by_one(labels: Iterable[Label]) -> Iterator[Label]:
@@ -104,7 +114,7 @@ def tally(changes: Iterable[Change], rows: Mapping[Label, LabelRow]) -> list[Lin
         for recipient in change.recipients:
             key = (f"{change.label.country}>{recipient.country}", recipient.member, change.kind, change.clause)
             line = lines.setdefault(key, Line(*key))
-            line.labels += 1
+            line.count(change.label)
             line.objects += rows[change.label].placements
     return [lines[key] for key in sorted(lines)]
 
@@ -120,7 +130,7 @@ def _impact(rules: Rules, rows: Sequence[LabelRow], new: Agreement) -> Impact:
     crossing: list[dict[str, object]] = []
     staying: dict[str, list[dict[str, object]]] = {country.value: [] for country in Country}
     for line in lines:
-        said = {name: value for name, value in asdict(line).items() if name != "examples"}
+        said = line.told()
         origin, _, destination = line.direction.partition(">")
         (staying[origin] if origin == destination else crossing).append(said)
     openings = {

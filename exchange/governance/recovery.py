@@ -38,7 +38,6 @@ from exchange.ledger.publication import moved
 from exchange.ledger.publisher import Anchor, Anchors
 from exchange.ledger.sources import Source, SourceFault, entries, newest
 from exchange.model.member import Member, Status
-from exchange.rules import RuleBook
 from exchange.store.contract import (
     RECOVERING,
     Act,
@@ -160,9 +159,8 @@ class Recovery:
             entry for gap in gaps if gap.log in given for entry in _restored(gap, given[gap.log], len(lost[gap.log]))
         ]
         acts = (*self._closing(losses, given, after_us), *restored)
-        rules = await RuleBook(self._store, self._clock).current()
         act = Act(
-            str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp, rules.log_of))), changes=tuple(changes),
+            str(uuid.uuid4()), lambda stamp: Record((*acts, *moved(stamp))), changes=tuple(changes),
             removals=tuple(self._told.removals),
         )  # fmt: skip
         # Every leaf took a number, those of `both` too, which do not show it, and those that are lost.

@@ -26,14 +26,14 @@ from certs.jcs import JsonError, canonical
 from certs.origin import GATEWAY_RELEASE, Origin, releases
 from certs.signature import EXT_SIG, NOTICE, Verified, verify_object
 from exchange.errors import Text
-from exchange.intake.labelling import Labeller, marking_ids
+from exchange.intake.labelling import Labeller
 from exchange.intake.pattern import Level, check_pattern
 from exchange.intake.shapes import Budget
 from exchange.intake.validate import rejections, warnings
 from exchange.intake.warninglists import Hit, Warninglists
 from exchange.model.instant import instant
 from exchange.model.member import Collection, Member
-from exchange.model.references import may_refer, references
+from exchange.model.references import marking_ids, may_refer, references
 from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
 from exchange.rules import Rules
 from exchange.settings import Settings
@@ -62,6 +62,17 @@ class Note:
     text: Text
 
 
+CURBED = Note(
+    "citing-limit",
+    Text(
+        "You have more definitions and identities here, or cite them in more ways, than are looked at. Who is given this object is not"
+        " given by it what it cites, nor it by what cites it.",
+        "Usted tiene aquí más definiciones e identidades, o las cita de más maneras, que las que se consideran. A quien se le dé este"
+        " objeto no se le da por él lo que cita, ni se da este por lo que lo cita.",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why one object was refused."""
@@ -84,6 +95,8 @@ class Examined(NamedTuple):
     version: str
     facts: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[Note, ...] = ()
+    named: bool = False
+    """Whether it may be opened by what cites it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +359,8 @@ def _labelled(
         facts["attestation"] = proof.attestation
     if proof.prev_sha256:
         facts["prev"] = proof.prev_sha256
-    return Examined(new, obj.id, obj.version, facts, notes)
+    notes = (CURBED, *notes) if judged.curbed else notes
+    return Examined(new, obj.id, obj.version, facts, notes, bool(judged.label.named))
 
 
 def _known_good(obj: StixObject, hits: list[Hit]) -> Failure:

@@ -9,7 +9,8 @@ from exchange.ledger.entry import HUB, Entry, label_name, national
 from exchange.ledger.merkle import root
 from exchange.model.member import Member
 from exchange.rules import Rules
-from policies.decide import Decision
+from policies.cited import lets_open
+from policies.decide import Decision, given, lacks_only_a_permit
 from policies.label import Label
 
 FACETS_LOGGED = 2_000
@@ -20,6 +21,11 @@ FACETS_LOGGED = 2_000
 class _Judged:
     """What the rules make of one label."""
 
+    label: Label
+    given: frozenset[str]
+    """Who is given it, at once and as it is, of those who may read its collection."""
+    lacking: frozenset[str]
+    """Members of the other country to whom it is given as soon as something that cites it is."""
     log: str
     """In which log its objects are published, and withdrawn: see `Rules.log_by`."""
     entry: Entry
@@ -40,6 +46,15 @@ class Judgements:
     def log(self, encoded: str, country: str) -> str:
         return self._of(encoded, country).log
 
+    def log_beside(self, encoded: str, country: str, beside: Iterable[str]) -> str:
+        """The same of what is placed with objects under these labels: some of them may open it."""
+        judged = self._of(encoded, country)
+        if judged.lacking:
+            others = (self._of(one, country) for one in beside)
+            if any(lets_open(one.label, judged.label) and judged.lacking & one.given for one in others):
+                return "both"
+        return judged.log
+
     def decision(self, encoded: str, country: str) -> Entry:
         return self._of(encoded, country).entry
 
@@ -58,7 +73,13 @@ class Judgements:
             label, members = Label.decode(encoded), self.rules.registry.members.values()
             found = [(member, self.rules.decide(label, member)) for member in members]
             entry = _decision(encoded, country, self.rules.in_force.sha256, label, found)
-            self._judged[key] = _Judged(self.rules.log_by(country, found), entry)
+            collection = self.rules.collection(label.collection)
+            readers = [
+                one.slug for one, decision in found if given(decision) and collection and collection.can_read(one)
+            ]
+            lacking = [one.slug for one, decision in found if one.country != country and lacks_only_a_permit(decision)]
+            log = self.rules.log_by(country, found)
+            self._judged[key] = _Judged(label, frozenset(readers), frozenset(lacking), log, entry)
         return self._judged[key]
 
 

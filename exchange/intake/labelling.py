@@ -1,13 +1,16 @@
 """From an object and its submission to the label that the agreement judges."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from certs.origin import Origin
+from exchange.citing import Counting
 from exchange.model.member import Collection, Member
+from exchange.model.references import DEFINITIONS, citations, marking_ids
 from exchange.rules import Rules
 from policies.agreement import Agreement
+from policies.cited import may_be_opened
 from policies.decide import Decision
 from policies.label import (
     CAVEAT_MARKINGS,
@@ -32,6 +35,8 @@ class Judged:
     label: Label
     text: str
     decision: Decision
+    curbed: bool = False
+    """Whether its originator cites in too many ways, or has too many definitions, for this one to count."""
 
 
 class Labeller:
@@ -40,6 +45,7 @@ class Labeller:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._kept: dict[tuple[object, ...], Judged] = {}
+        self._count = Counting(rules.citing)
 
     def judge(
         self,
@@ -56,7 +62,8 @@ class Labeller:
         """The label of one object version (`label_for`), judged."""
         marks = marking_ids(obj)
         band = confidence_band(obj.get("confidence"))
-        key = (obj["type"], band, marks, owner, collection.alias, assurance, claimed, feed, origin)
+        cites, named = citations(obj), _named(obj, owner, assurance)
+        key = (obj["type"], band, marks, owner, collection.alias, assurance, claimed, feed, origin, cites, named)
         found = self._kept.get(key)
         if found is None:
             label = label_for(
@@ -70,7 +77,8 @@ class Labeller:
                 feed=feed,
                 origin=origin,
             )
-            found = Judged(label, label.encode(), self._rules.may_submit(label))
+            label, curbed = self._count.within(label)
+            found = Judged(label, label.encode(), self._rules.may_submit(label), curbed)
             if FIXED_MARKINGS.issuperset((*marks, *claimed)) and len(self._kept) < JUDGEMENTS_KEPT:
                 self._kept[key] = found
         return found
@@ -99,7 +107,7 @@ def label_for(
     marks = resolve_markings(own, definitions)
     if marks.tlp is None and claimed:
         marks = resolve_markings((*own, *claimed), definitions)  # a licence statement says nothing of who may have it
-    return Label(
+    label = Label(
         collection=collection.alias,
         originator=owner.slug,
         country=owner.country.value,
@@ -119,7 +127,17 @@ def label_for(
         not_before=marks.not_before,
         cases=marks.cases,
         terms=marks.terms,
+        cites=citations(obj),
     )
+    named = _named(obj, owner, assurance) if may_be_opened(label) else ""
+    return replace(label, named=named, marked=marks.tlp is not None or marks.pap is not None) if named else label
+
+
+def _named(obj: Mapping[str, Any], owner: Member, assurance: str) -> str:
+    """The id of what may be opened by being cited. Of one's own identities only the one that stands as creator is."""
+    if obj["type"] == "identity":
+        return str(obj["id"]) if assurance == "imported" or obj["id"] == owner.identity_id else ""
+    return str(obj["id"]) if obj["type"] in DEFINITIONS else ""
 
 
 def cited_markings(values: Iterable[Any]) -> set[str]:
@@ -135,13 +153,3 @@ def cited_markings(values: Iterable[Any]) -> set[str]:
             found = [mark.get("marking_ref") for mark in marks if isinstance(mark, dict)]
             cited.update([ref for ref in found if isinstance(ref, str)])
     return cited
-
-
-def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every marking the object carries: its own and those of its parts. One marked property marks the whole for release."""
-    ids = tuple(obj.get("object_marking_refs", ()))
-    granular = obj.get("granular_markings")
-    if not granular and len(ids) < 2:
-        return ids
-    parts = [mark["marking_ref"] for mark in granular or () if "marking_ref" in mark]
-    return tuple(dict.fromkeys((*ids, *parts)))

@@ -146,7 +146,7 @@ class Intake:
             try:
                 done = await self._sequencer.append(
                     Act(draft.req, draft.record, agreement=rules.number, until_us=rules.until_us, objects=draft.objects,
-                        held=draft.held)
+                        held=draft.held, citing=rules.citing.epoch if draft.named else None)
                 )  # fmt: skip
             except Outdated:
                 continue
@@ -187,7 +187,7 @@ class Intake:
             ]  # fmt: skip
             entries = [_withdrawal(log, caller, collection, object_id, texts) for log, texts in by_log.items()]
             entries += [rules.recall_entry(one, caller.actor) for one in recalls]
-            entries += moved(stamp, judgements.log)
+            entries += moved(stamp)
             return Record(tuple(entries), recalls=tuple(recalls))
 
         removal = Removal(collection.id, object_id, caller.member.slug, versions)
@@ -308,6 +308,8 @@ class _Draft:
         # Decided before the lock is taken: a label's first judgement asks for every member. What an object is joined with is
         # only known behind it.
         self.logs = [judgements.log(new.label, new.country) for new in self.objects]
+        self.named = frozenset([one.new.label for one in judged if isinstance(one, Examined) and one.new and one.named])
+        """Labels under which something of it may be opened by what cites it."""
         self._judgements = judgements
         self.decided: set[tuple[str, str]] = set()
         """Labels that the first object came under, as far as this process knows."""
@@ -325,6 +327,7 @@ class _Draft:
         published: dict[tuple[str, str], list[tuple[NewObject, Placed]]] = {}
         places = iter(zip(self.objects, self.logs, stamp.placed, strict=True))
         private = self.caller.private
+        beside = self._newest(stamp) if self.named else frozenset()
         for one in self.judged:
             if isinstance(one, Failure):
                 failures.append(one)
@@ -336,6 +339,8 @@ class _Draft:
                     continue
                 if placed.label:
                     log = self._judgements.log(placed.label, new.country)
+                elif new.label in self.named:
+                    log = self._judgements.log_beside(new.label, new.country, beside)
                 if placed.verdict is Verdict.STORED:
                     entries.append(self._submit_entry(new, one, private, gap=placed.gap))
                     published.setdefault((log, new.collection), []).append((new, placed))
@@ -345,12 +350,18 @@ class _Draft:
         entries += [self._publish_entry(log, on, rows) for (log, on), rows in sorted(published.items())]
         entries += self._refusals(failures, private)
         self.own = len(entries)
-        entries += moved(stamp, self._judgements.log)
+        entries += moved(stamp)
         entries += self._judgements.unrecorded(self.decided)
         self.conflicts = [failure for failure in failures if failure.code == Verdict.CONFLICT]
         self.status = _status(self.req, stamp.time_us, successes, failures, self.language)
         row = StatusRow(self.req, self.caller.member.slug, stamp.time_us, orjson.dumps(self.status))
         return Record(tuple(entries), row)
+
+    def _newest(self, stamp: Stamp) -> frozenset[str]:
+        """The labels of what was placed that surely let it open what it cites."""
+        return frozenset([
+            placed.label or new.label for new, placed in zip(self.objects, stamp.placed, strict=True) if placed.newest
+        ])  # fmt: skip
 
     def alarm(self) -> None:
         for failure in self.conflicts:

@@ -1,9 +1,9 @@
 """That objects can be read now, as an entry: in which collection, at which ticks, and which they are."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from operator import itemgetter
 
-from exchange.ledger.entry import HUB, Entry
+from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.merkle import root
 from exchange.model.stix import StixObject
 from exchange.store.contract import MovedObject, Stamp
@@ -26,10 +26,12 @@ def publication(
     return Entry(log, "publish", actor, f"coll:{collection}", pub, private={"items": items})
 
 
-def moved(stamp: Stamp, log: Callable[[str, str], str]) -> list[Entry]:
-    """What an act placed again because something that it refers to came, went, or lies otherwise. `log`: by label and country, the
-    log in which objects are published."""
+def moved(stamp: Stamp) -> list[Entry]:
+    """What became news to somebody by an act because something that it refers to came, went, or lies otherwise: in the log of whom it
+    is, and of those to whom it came. Where it came to nobody there is nothing to tell."""
     return [
-        publication(log(run.label, run.country), HUB, run.collection, "ends", enumerate(run.objects, run.first_tick))
+        publication(
+            route(run.country, run.gaining), HUB, run.collection, "ends", enumerate(run.objects, run.first_tick)
+        )
         for run in stamp.moved
     ]

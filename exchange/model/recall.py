@@ -54,7 +54,8 @@ UNNOTICED_AT_ONCE = 100
 
 
 class Relabelled(NamedTuple):
-    """A version that revokes, or that lies under another label than the one before it: who saw that one may have to drop it."""
+    """A version that revokes, or that lies under another label than the one before it; or one that came under another itself. Who saw
+    what lay there before may have to drop it."""
 
     tick: int
     collection: str
@@ -62,8 +63,10 @@ class Relabelled(NamedTuple):
     label: int
     former: int
     placed: int
-    """The label and the tick of the version before. Where the tick is this one's own, the same version was placed again, and lies
-    as a late run in the view of whoever was shown it."""
+    """The label and the tick of the version before."""
+    again: bool
+    """It is the same version, which is still placed there, and lies as a late run in the view of whoever was shown it and may have
+    to drop it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from policies.markings import SIGNATURE_EXTENSION
+from certs.signature import EXT_ATT
+from policies.markings import CAVEAT_EXTENSION, CAVEAT_MARKINGS, SIGNATURE_EXTENSION, TLP_DEFINITIONS
 
 _GRAPH: Final = frozenset({
     "source_ref", "target_ref", "sighting_of_ref", "observed_data_refs", "where_sighted_refs", "object_refs", "object_ref",
@@ -16,6 +17,29 @@ _ASIDE: Final = frozenset({
 _COMMON: Final = ("created_by_ref", "object_marking_refs", "external_references")
 _COMPANIONS: Final = ("marking-definition--", "extension-definition--")
 """They say how to read an object, and nothing of anybody: whoever has the object may know that it cites them."""
+_EVERYBODYS: Final = frozenset({*TLP_DEFINITIONS, *CAVEAT_MARKINGS, CAVEAT_EXTENSION, EXT_ATT, SIGNATURE_EXTENSION})
+DEFINITIONS: Final = frozenset({"marking-definition", "extension-definition"})
+
+
+def marking_ids(obj: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every marking the object carries: its own and those of its parts. One marked property marks the whole for release."""
+    ids = tuple(obj.get("object_marking_refs", ()))
+    granular = obj.get("granular_markings")
+    if not granular and len(ids) < 2:
+        return ids
+    parts = [mark["marking_ref"] for mark in granular or () if "marking_ref" in mark]
+    return tuple(dict.fromkeys((*ids, *parts)))
+
+
+def citations(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ids by which a validated object says whose it is and how to read it, those aside that everybody has."""
+    cited = [one for one in marking_ids(value) if one not in _EVERYBODYS]
+    if "extensions" in value:
+        cited += [one for one in value["extensions"] if one not in _EVERYBODYS and one.startswith(_COMPANIONS)]
+    own, creator = value.get("id", ""), value.get("created_by_ref", "")
+    if not cited:
+        return (creator,) if creator not in (own, "") else ()
+    return tuple(sorted({*cited, creator} - {own, ""}))
 
 
 def may_refer(value: Mapping[str, Any], body: bytes) -> bool:

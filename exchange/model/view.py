@@ -10,8 +10,9 @@ NOW = -1
 EVER = 2**62
 """Later than any tick."""
 
-CLOSED, OPEN, DELAYED = b"cod"
-"""What a label is to a member: not to be seen; to be seen where it was placed; to be seen some time after it was placed."""
+CLOSED, OPEN, DELAYED, NEW = b"codn"
+"""What a label is to a member: not to be seen; to be seen where it was placed; to be seen some time after it was placed. New: not
+written down yet, as those are that came up since."""
 
 
 class Window(NamedTuple):
@@ -62,7 +63,7 @@ class View:
     number: int
     """Rises with each step."""
     states: bytes
-    """By label id, from 1 on: CLOSED, OPEN or DELAYED. Labels beyond came up since, and lie where they were placed."""
+    """By label id, from 1 on. Labels beyond are new, and lie where they were placed."""
     floor: int
     """Nothing that was placed up to here is shown: the bound of the agreement for what a new member is given."""
     last_tick: int
@@ -75,7 +76,7 @@ class View:
     """The last tick that can have been shown by those rules: they hold no longer, or cease to. It sinks with the first change
     after `changes`, whether the view was read since or not."""
     elsewhere: int = 0
-    """When something was last placed again that is shown where it was; 0 when nothing was."""
+    """When something last came under another label that is not shown where it was placed; 0 when nothing did."""
     windows: tuple[tuple[int, tuple[Window, ...]], ...] = ()
     """By label. A label that is not named is shown wherever it was placed."""
     done: tuple[tuple[int, int], ...] = ()
@@ -89,6 +90,9 @@ class View:
     def released(self) -> dict[int, int]:
         """`done`, by label."""
         return dict(self.done)
+
+    def state(self, label: int) -> int:
+        return self.states[label - 1] if label <= len(self.states) else NEW
 
     def settled(self, label: int) -> int:
         """Up to this tick, whatever was placed under the label is shown already, or never will be."""
@@ -107,3 +111,8 @@ class View:
         """Whether a row that was placed at a tick is shown there."""
         windows = self.by_label.get(label)
         return tick > self.floor and (windows is None or any(after < tick <= until for after, until in windows))
+
+    def lies(self, label: int, tick: int) -> bool:
+        """The same by what the label is to the member."""
+        state = self.state(label)
+        return state != CLOSED and (state != DELAYED or label in self.by_label) and self.native(label, tick)

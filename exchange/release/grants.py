@@ -28,6 +28,8 @@ class Standing:
     """By label id, from 1 on, where they are not the member's own: which of `terms`."""
     own: Mapping[int, int]
     terms: Sequence[Terms]
+    citing: int
+    """As of which `Citing`."""
 
     def blocking(self, labels: Sequence[int]) -> dict[int, int | None]:
         kinds = [self.own.get(label, self.kinds[label - 1]) for label in labels]
@@ -66,6 +68,7 @@ class _Kept(NamedTuple):
     """How many there were in the collection."""
     changes: int
     """How many there had been."""
+    citing: int
 
 
 Key = tuple[Member | Recipient, str, int, str]
@@ -101,7 +104,8 @@ class Grants:
         peer, number = (member, view.number) if alone else (self._judged.peer(rules, member), 0)
         key = (peer, collection.id, number, hour(rules))
         kept = self._allowed.get(key)
-        if kept is None or kept.labels != len(shelf.ids) or kept.changes < self._labels.dropped:
+        made = (len(shelf.ids), standing.citing)
+        if kept is None or made != (kept.labels, kept.citing) or kept.changes < self._labels.dropped:
             states = _opened(standing.states, view.states) if waiting else standing.states
             kept = self._made(collection.id, shelf, states, standing, None if plain else view)
         elif kept.changes < self._labels.dropped + len(self._labels.changes):
@@ -117,7 +121,8 @@ class Grants:
         allowed = Allowed(
             collection, labels, max(last_tick, seen.last_tick if seen else 0), self._labels.countries, standing, seen
         )
-        return _Kept(allowed, len(shelf.ids), self._labels.dropped + len(self._labels.changes))
+        changes = self._labels.dropped + len(self._labels.changes)
+        return _Kept(allowed, len(shelf.ids), changes, standing.citing)
 
     def _later(self, kept: _Kept) -> _Kept:
         """The same after more was placed under labels that there were."""
@@ -133,10 +138,10 @@ class Grants:
         await self.rows(epochs)
         self._under(rules)
         readable = frozenset([one.id for one in rules.registry.collections if one.can_read(member)])
-        owns = member.slug in self._labels.owned
+        owns = member.slug in self._labels.owned or member.slug in rules.citing.owned
         judged, key = self._judged, (member if owns else self._judged.peer(rules, member), readable, hour(rules))
         found = self._standings.get(key)
-        if found is None or len(found.kinds) != self._labels.last_id:
+        if found is None or (len(found.kinds), found.citing) != (self._labels.last_id, rules.citing.epoch):
             table = await self._table(judged, rules, member)
             found = self._stand(judged, rules, member, table, readable)
             if judged is self._judged:
@@ -156,9 +161,10 @@ class Grants:
 
     def _stand(self, judged: Judged, rules: Rules, member: Member, table: Table, readable: frozenset[str]) -> Standing:
         states, delays = bytearray(table.states), dict(table.delays)
+        cited = [row for one in rules.citing.owned.get(member.slug, ()) if (row := self._labels.rows.get(one))]
         own = {
             row.id: judged.own(rules, row.id, self.label(row), member)
-            for row in self._labels.owned.get(member.slug, ())
+            for row in (*self._labels.owned.get(member.slug, ()), *cited)
         }
         for label, kind in own.items():
             states[label - 1] = judged.terms[kind].state
@@ -170,7 +176,7 @@ class Grants:
                 for label in shelf.ids:
                     states[label - 1] = CLOSED
                     delays.pop(label, None)
-        return Standing(bytes(states), delays, table.kinds[:], own, judged.terms)
+        return Standing(bytes(states), delays, table.kinds[:], own, judged.terms, rules.citing.epoch)
 
     async def decision(self, rules: Rules, epochs: Epochs, member: Member, label_id: int) -> Decision | None:
         """The decision for one interned label, with its reasons."""

@@ -31,8 +31,9 @@ def hour(rules: Rules) -> str:
 
 
 def _embargoed(rules: Rules, label: Label) -> str:
-    """The next hour at which an embargo ends, of the label or of what it refers to; "" when none is to come."""
-    return min([one[:HOUR] for one in label.embargoes if one[:HOUR] > hour(rules)], default="")
+    """The next hour at which an embargo ends, of the label, of what it refers to or of what cites it; "" when none is to come."""
+    hours = label.embargoes.union(*(one.embargoes for one in rules.citing.of(label)))
+    return min([one[:HOUR] for one in hours if one[:HOUR] > hour(rules)], default="")
 
 
 class Terms(NamedTuple):
@@ -76,6 +77,10 @@ class Table:
         self.delays: dict[int, int] = {}
         self.embargoed: dict[int, tuple[str, Label]] = {}
         """To be judged again when an hour has come, whatever else stays as it is."""
+        self.named: dict[int, tuple[Label, Sequence[Label]]] = {}
+        """To be judged again when it is cited by other labels than these."""
+        self.citing = 0
+        """As of which `Citing` that is so."""
 
     def put(self, number: int, kind: int, terms: Terms) -> None:
         missing = number - len(self.states)
@@ -129,11 +134,15 @@ class Judged:
         self.table(rules, member).known += len(labels)
 
     def renew(self, rules: Rules, member: Member) -> None:
-        """Judge again what was embargoed when it was judged, and is not any more."""
-        embargoed = self.table(rules, member).embargoed
+        """Judge again what was embargoed when it was judged, and is not any more, and what is cited otherwise."""
+        table = self.table(rules, member)
+        embargoed = table.embargoed
         over = [(number, label) for number, (until, label) in embargoed.items() if until <= hour(rules)]
         for number, _ in over:
             del embargoed[number]
+        if table.citing != rules.citing.epoch:
+            table.citing = rules.citing.epoch
+            over += [(number, label) for number, (label, by) in table.named.items() if rules.citing.of(label) is not by]
         self._put(rules, over, member)
 
     def _put(self, rules: Rules, labels: Sequence[Labelled], member: Member) -> None:
@@ -141,6 +150,8 @@ class Judged:
         for number, label in labels:
             kind = self._kind(rules.judge(label, peer))
             table.put(number, kind, self.terms[kind])
+            if label.named:
+                table.named[number] = label, rules.citing.of(label)
             if until := _embargoed(rules, label):
                 table.embargoed[number] = until, label
 
@@ -150,7 +161,7 @@ class Judged:
         found = self._own.get(key)
         if found is None:
             found = self._kind(rules.decide(label, member))
-            if not _embargoed(rules, label):
+            if not (label.named or _embargoed(rules, label)):
                 self._own[key] = found
         return found
 

@@ -36,6 +36,8 @@ from policies.label import NOTICE, Label
 OBJECTS_AT_MOST = 200
 """In one notice."""
 ROWS_AT_ONCE = 1_000
+WINDOWS_AT_ONCE = 200
+"""Of what closed: a database takes no question of a thousand."""
 
 _log = structlog.get_logger("puente.notices")
 
@@ -129,29 +131,36 @@ class Notices:
             for one in orjson.loads(row.what)["objects"]:
                 yield one
             return
-        scope = orjson.loads(row.scope)
-        closed = {int(label): tuple(Window(*one) for one in windows) for label, windows in scope["labels"].items()}
-        labels = tuple(sorted({*closed, *scope["open"]}))
-        # What lay open beside it decides which versions were covered by newer ones, and is not named. What came since covers none.
-        windows = tuple((label, closed.get(label, ())) for label in labels)
-        view, after, named = View(row.member, 0, b"", 0, 0, 0, until_us=scope["until"], windows=windows), 0, set[str]()
-        while True:
+        scope, named = orjson.loads(row.scope), set[str]()
+        labels = tuple(sorted({*map(int, scope["labels"]), *scope["open"]}))
+        closed = [(int(label), Window(*one)) for label, windows in scope["labels"].items() for one in windows]
+        for start in range(0, len(closed), WINDOWS_AT_ONCE):
+            part: dict[int, tuple[Window, ...]] = dict.fromkeys(labels, ())
+            for label, window in closed[start : start + WINDOWS_AT_ONCE]:
+                part[label] += (window,)
+            async for one in self._lying(row, labels, scope["until"], tuple(part.items())):
+                if one not in named:
+                    named.add(one)
+                    yield {"id": one, "versions": []}
+
+    async def _lying(
+        self,
+        row: RecallRow,
+        labels: tuple[int, ...],
+        until_us: int,
+        windows: tuple[tuple[int, tuple[Window, ...]], ...],
+    ) -> AsyncIterator[str]:
+        """What lay in these windows. What lay open beside it decides which versions were covered by newer ones, and is not named;
+        what came since covers none."""
+        view, after, more = View(row.member, 0, b"", 0, 0, 0, until_us=until_us, windows=windows), 0, True
+        while more:
             page = await self._store.page(
-                row.collection,
-                labels,
-                Filter(versions=("all",)),
-                after,
-                ROWS_AT_ONCE,
-                until_us=scope["until"],
-                view=view,
+                row.collection, labels, Filter(versions=("all",)), after, ROWS_AT_ONCE, until_us=until_us, view=view
             )
             for found in page.rows:
-                if found.id not in named:
-                    named.add(found.id)
-                    yield {"id": found.id, "versions": []}
-            if not page.more:
-                return
-            after = page.rows[-1].tick
+                yield found.id
+                after = found.tick
+            more = page.more
 
 
 def _placed(obj: StixObject, member: Member, collection: Collection, row: RecallRow) -> NewObject:

@@ -104,14 +104,14 @@ class Release:
     async def _sheet(
         self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
     ) -> tuple[Hashable, Sheet]:
-        place = (allowed.collection, allowed.labels, match, after_us, limit)
-        question = (*place, view.name, allowed.view and allowed.view.shape)
+        words = (allowed.collection, match, after_us, limit, view.name)
+        question = (words, allowed.labels, allowed.view and allowed.view.shape)
         sheet = self._sheets.find(question, epochs.last_tick, epochs.revision)
         if sheet is None:
             # What came since may lie under labels that were not judged.
             sheet = await self._read(allowed, match, after_us, limit, view, epochs.last_tick)
             if match.length <= KEPT_LENGTH:
-                self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision)
+                self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision, words)
         return question, sheet
 
     async def _read(
@@ -135,9 +135,11 @@ class Release:
             )
 
     async def holders(self, collection: Collection, object_id: str, *, but: Member) -> dict[str, frozenset[str]]:
-        """Who else may see an object there now, and which versions of it: who must drop them if they are taken out."""
+        """Who else may see an object there now by what that member holds of it, and which versions of it: who must drop them if they
+        are taken out. Not what they have by another holder too: they keep that, and are not to learn of a second."""
         found: dict[str, frozenset[str]] = {}
-        if all(one.owner != but.slug for one in await self._store.held(object_id)):
+        own = {tick for one in await self._store.held(object_id) if one.owner == but.slug for tick, _ in one.placements}
+        if not own:
             return found  # it is not its to take out, and not worth a question for every member
         glance = await self._rulebook.glance()
         match = Filter(ids=(object_id,), versions=("all",))
@@ -148,8 +150,10 @@ class Release:
             page = await self._store.page(
                 collection.id, allowed.labels, match, 0, EVER - 1, until_us=glance.epochs.last_tick, view=allowed.view
             )
-            if page.rows:
-                found[member.slug] = frozenset(row.version for row in page.rows)
+            going = {row.version for row in page.rows if row.run + row.position in own}
+            going -= {row.version for row in page.rows if row.run + row.position not in own}
+            if going:
+                found[member.slug] = frozenset(going)
         return found
 
     async def delivered(self, object_id: str) -> list[Delivered]:

@@ -171,15 +171,14 @@ class Recalls:
         """Whether the member was shown the version before, and is shown none now."""
         if not collection.can_read(member):
             return False
-        again = one.placed == one.tick
         written = await self._store.view(member.slug)
-        if written is None or (one.former > len(written.states) and not again):
+        if written is None or (one.former > len(written.states) and not one.again):
             return False  # never answered since there is such a label
         allowed, glance = await self._release.allowed(await self._rulebook.glance(), member, collection)
         if one.label in allowed.labels:
             return False
-        if again:  # placed again because of what it refers to: it lies where it was for who was shown it
-            late = late_tick(await self._store.late(member.slug, collection.id), one.tick)
+        if one.again:  # whoever was shown it and may not have it now has it as a late run
+            late = late_tick(await self._store.late(member.slug, collection.id), one.placed)
             return late is not None and not await self._release.holds(allowed, glance.epochs, one.id)
         if one.former not in allowed.labels:
             return False
@@ -287,7 +286,7 @@ class Recalls:
             pub = {"object": object_id, "versions": [version], "count": 1, "cause": "compromise", "owner": member.slug}
             log = route(member.country, [rules.registry.members[one.member].country for one in made])
             gone = Entry(log, "withdraw", HUB, f"coll:{collection.id}", pub)
-            entries = (gone, *[rules.recall_entry(one, HUB) for one in made], *moved(stamp, rules.log_of))
+            entries = (gone, *[rules.recall_entry(one, HUB) for one in made], *moved(stamp))
             return Record(entries, recalls=tuple(made))
 
         removal = Removal(collection.id, object_id, member.slug, (instant(version),))

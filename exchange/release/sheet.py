@@ -20,6 +20,9 @@ PACKED_BYTES = 1_400
 KEEPING_BYTES = 3_000
 """What a sheet takes beside its content, with its question: for one object more than the object, for nothing all there is."""
 
+ASKED_AT_MOST = 20_000
+"""Pages of which it is known how often they were asked for: some two megabytes."""
+
 Write = Callable[[Sequence[Row]], bytes]
 
 
@@ -42,6 +45,11 @@ class Sheet:
     last_us: int
     more: bool
     parts: tuple[Part, ...]
+
+    @property
+    def mark(self) -> Hashable:
+        """Equal ones hold the same, at the same ticks."""
+        return tuple([(part.country, part.pub["items_root"], str(part.ticks)) for part in self.parts])
 
     @classmethod
     def empty(cls, low_us: int) -> "Sheet":
@@ -77,7 +85,8 @@ class _Kept:
     """The hub's last tick when it was made: what may still be appended to a page that is not full."""
     revision: int
     """The store's, when it was made."""
-    found: int = 0
+    known: int = 0
+    """What `Sheets` counts by how often its like was asked for."""
     packed: dict[Coding, Packed] = field(default_factory=dict)
     packing: set[Coding] = field(default_factory=set)
 
@@ -93,6 +102,7 @@ class Sheets:
         self._limit = limit_bytes
         self._size = 0
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._asked: OrderedDict[int, int] = OrderedDict()
 
     def find(self, question: Hashable, last_tick: int, revision: int) -> Sheet | None:
         """The sheet that answers the question still. A full page is not changed by what comes after it; the store's revision
@@ -101,18 +111,20 @@ class Sheets:
         if kept is None or kept.revision != revision or not (kept.sheet.more or kept.tick == last_tick):
             return None
         self._kept.move_to_end(question)
-        kept.found += 1
+        self._ask(kept.known)
         return kept.sheet
 
-    def keep(self, question: Hashable, sheet: Sheet, last_tick: int, revision: int) -> None:
+    def keep(self, question: Hashable, sheet: Sheet, last_tick: int, revision: int, words: Hashable = "") -> None:
+        """`words`: of the question what its asker said, without what it may see."""
         if len(sheet.content) > self._limit // 8:
             return  # a few giants would push out everything
         before = self._kept.pop(question, None)
-        self._kept[question] = kept = _Kept(sheet, last_tick, revision)
+        # Whatever was placed or taken out since that the page does not show, or what came under another label: whether it leaves compressed must
+        # not tell of that. So what counts is how often this was the answer to these words.
+        self._kept[question] = kept = _Kept(sheet, last_tick, revision, hash((words, sheet.mark)))
+        self._ask(kept.known)
         if before is not None and before.sheet.content == sheet.content:
-            # The same was asked for before, whatever was placed or taken out since that this page does not show: whether it leaves
-            # compressed must not tell of that.
-            kept.found, kept.packed = before.found + 1, dict(before.packed)
+            kept.packed = dict(before.packed)
         self._grow(kept.size - (before.size if before else 0))
 
     async def packed(self, question: Hashable, sheet: Sheet, packing: Packing | None) -> Packed | None:
@@ -140,7 +152,16 @@ class Sheets:
         return kept.packed.get(coding)
 
     def _pays(self, kept: _Kept, coding: Coding) -> bool:
-        return kept.found > 0 and coding not in kept.packing and len(kept.sheet.content) >= PACKED_BYTES
+        return (
+            self._asked.get(kept.known, 0) > 1
+            and coding not in kept.packing
+            and len(kept.sheet.content) >= PACKED_BYTES
+        )
+
+    def _ask(self, known: int) -> None:
+        self._asked[known] = self._asked.pop(known, 0) + 1
+        if len(self._asked) > ASKED_AT_MOST:
+            self._asked.popitem(last=False)
 
     def _grow(self, size: int) -> None:
         self._size += size

@@ -19,7 +19,7 @@ from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member
 from exchange.model.recall import RecallRow
-from exchange.model.view import CLOSED, DELAYED, EVER, NOW, OPEN, LateRun, View, Window, turned
+from exchange.model.view import CLOSED, DELAYED, EVER, NEW, NOW, OPEN, LateRun, View, Window, turned
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules, changing
 from exchange.store.contract import Act, Epochs, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
@@ -129,8 +129,9 @@ class Views:
                     step.late[run.label].append(run)
         written = step.written(change)
         act = Act(
-            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written)
-        )
+            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written),
+            moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
+        )  # fmt: skip
         with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
             async with self._turn.taken(written):
                 await self._sequencer.append(act)
@@ -242,7 +243,7 @@ class _Step:
         self._standing = standing
         self._now_us = now_us
         self._history_us = max(history_us, view.floor)
-        changed = list(turned(view.states, standing.states))
+        changed = [label for label in turned(view.states, standing.states) if view.states[label - 1] != NEW]
         self.openings = [label for label in changed if view.states[label - 1] == CLOSED]
         """What may wait: until it is written it is not shown, and when it is, it is news."""
         self._turns = {label: self._turned(label) for label in changed if view.states[label - 1] != CLOSED}
@@ -283,7 +284,8 @@ class _Step:
     def behind(self) -> bool:
         """Whether a label is less to the member than what was written, or new, or by what rules it is answered is not written
         yet: first it is, for what is placed from now on will have been shown by these."""
-        return bool(self._turns) or len(self._view.states) != len(self._standing.states) or not self._agrees
+        written = self._view.states
+        return bool(self._turns) or len(written) != len(self._standing.states) or NEW in written or not self._agrees
 
     @property
     def _agrees(self) -> bool:
@@ -355,18 +357,24 @@ class _Step:
         return Turn(label, True, (), self._view.floor)
 
     def _turned(self, label: int) -> Turn:
-        """A label that is something else now. New ones are not among them: the member was never answered without them."""
+        """A label that is something else now. New ones are not among them: what lies under them was placed since, or is shown."""
         before, state = self._view.states[label - 1], self._standing.states[label - 1]
         windows = self._view.by_label.get(label)
         if state == CLOSED:
             return Turn(label, False)
         if before == CLOSED:
-            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._history_us, anew=True)
+            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._since(label), anew=True)
         done = self._view.released.get(label, self._view.floor)
         if before == OPEN:  # what was shown stays; what comes is delayed
             *earlier, last = windows or (Window(0, EVER),)
             return Turn(label, True, (*earlier, Window(last.after, NOW)), done)
         return Turn(label, True, (*(windows or ()), Window(NOW, EVER)), done)
+
+    def _since(self, label: int) -> int:
+        """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""
+        places = self._rules.citing.places_of(self._grants.label(self._rows[label]))
+        late = any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places)
+        return 0 if late else self._history_us
 
     # --- what is recorded of it: of labels what they say of the objects themselves, for their ends may be the other country's affair
 
@@ -439,12 +447,11 @@ class _Step:
 
     def _windows(self, native: Iterable[Window], late: Sequence[LateRun]) -> list[list[int]]:
         windows = [Window(max(one.after, self._view.floor), one.until) for one in native]
-        runs = [run for run in late if run.tick > run.run]
-        if runs:  # released in order and without a gap, but for what a window shows
-            windows.append(Window(runs[0].run - 1, runs[-1].run + runs[-1].size - 1))
+        if late and not self._view.elsewhere:  # released in order and without a gap, but for what a window shows
+            windows.append(Window(late[0].run - 1, late[-1].run + late[-1].size - 1))
         windows = [Window(one.after, min(one.until, self.until_us)) for one in windows]
-        # What was placed again lies where it was for who was shown it: that may be long before it came under this label.
-        windows += [Window(run.run - 1, run.run + run.size - 1) for run in late if run.tick < run.run]
+        if self._view.elsewhere:  # what came under the label when others that lie around it were not to be seen
+            windows += [Window(run.run - 1, run.run + run.size - 1) for run in late if run.tick <= self.until_us]
         return [list(one) for one in windows if one.after < one.until]
 
     def _withdraw(self, log: str, collection: str, rows: Sequence[LabelRow], recall: RecallRow) -> Entry:

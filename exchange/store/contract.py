@@ -292,10 +292,12 @@ class Placed(NamedTuple):
     """Its signature names a version before it that the hub does not hold as such (`model.versions.leaves_gap`)."""
     label: str = ""
     """The label that it was placed under, where that is not the one that was given: it refers to other objects."""
+    newest: bool = False
+    """Whether no later version, and none of another holder, was ever here."""
 
 
 class MovedObject(NamedTuple):
-    """One that was placed again, as entries tell it."""
+    """One that came under another label, as entries tell it."""
 
     id: str
     version: str
@@ -308,11 +310,12 @@ class MovedObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MovedRun:
-    """Neighbours placed again under another label, because something that they refer to came, went, or lies otherwise."""
+    """Neighbours that became news to members, because something that they refer to came, went, or lies otherwise."""
 
-    label: str
     collection: str
     country: str
+    gaining: frozenset[str]
+    """The countries of those members."""
     first_tick: int
     objects: tuple[MovedObject, ...]
 
@@ -336,7 +339,7 @@ class Stamp:
     late: tuple[LateRun, ...] = ()
     """What the act's ViewChange released late."""
     moved: tuple[MovedRun, ...] = ()
-    """What the act placed again."""
+    """What became news by the act, beside what it placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +377,9 @@ class Act:
     noticed: str = ""
     """The recall whose notice these objects are; Outdated when it has one already."""
     moves: int | None = None
-    """Outdated unless nothing was placed again since the `Epochs.moves` that this is; None when that does not matter."""
+    """Outdated unless the `Epochs.moves` is still this; None when that does not matter."""
+    citing: int | None = None
+    """Outdated unless the `Epochs.citing` is still this; None when that does not matter."""
     weight: int = 0
     """For how many objects' time it holds the lock beside its own."""
 
@@ -460,8 +465,10 @@ class Epochs:
     views: int
     """Rises with every step of any member's view."""
     moves: int = 0
-    """Rises when something was placed again, and still lies for some where it was: who did not know its new label did not
-    see it."""
+    """Rises when something came under another label, and still lies where it was: who did not know its new label did not see it.
+    And when a label that cites something ceased to hold anything: what it let open may be closed."""
+    citing: int = 0
+    """Rises when a label that cites something comes to hold something, or ceases to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +481,16 @@ class LabelRow:
     country: str
     placements: int
     last_tick: int
+
+
+class CitingRow(NamedTuple):
+    """A label that cites something, or under which lies what may be opened by being cited."""
+
+    label: int
+    live: bool
+    """Whether the newest version, of its holder in its collection, of something lies under it."""
+    facets: str
+    """ "" for one that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -652,6 +669,11 @@ class Store(FeedRecords, Protocol):
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         """Every label under which something was placed after that tick, by id."""
+        ...
+
+    async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
+        """`Epochs.citing`, and of that moment every label behind `known` that tells of citing, by id; of those up to there the ones that
+        are not live, without their facets."""
         ...
 
     async def samples(self, since_us: int) -> list[Sample]:

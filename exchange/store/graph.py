@@ -5,19 +5,17 @@ says why.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from exchange.model.stix import SCO_TYPES
-from exchange.model.view import CLOSED
-from exchange.store.contract import MovedObject
+from exchange.model.view import CLOSED, NEW
+from exchange.store.contract import CitingRow, MovedObject
 from exchange.store.placing import Judged
-from exchange.store.runs import cut
 from policies.label import Label
 
 REACH_AT_MOST: Final = 20_000
@@ -87,15 +85,8 @@ class Moving(NamedTuple):
     facets: str
 
 
-class Moved(NamedTuple):
-    """Its bytes, on their way into another run."""
-
-    lain: Lain
-    body: bytes
-
-
 class Again(NamedTuple):
-    """Where something lay, and where it lies since it was placed again."""
+    """Under which label something lay, at which tick, and where it lies since."""
 
     former: int
     placed: int
@@ -147,7 +138,7 @@ def _newest(rows: Iterable[End]) -> tuple[Alternatives, tuple[str, ...]]:
         place = (row.collection, row.holder)
         if place not in newest or row.instant >= newest[place].instant:
             newest[place] = row
-    alternatives = {alone(row.facets) for row in newest.values()}
+    alternatives = {_as_end(row.facets) for row in newest.values()}
     return tuple(sorted(alternatives)), tuple(dict.fromkeys(ref for row in newest.values() for ref in row.refs))
 
 
@@ -155,6 +146,22 @@ def _newest(rows: Iterable[End]) -> tuple[Alternatives, tuple[str, ...]]:
 def alone(facets: str) -> str:
     """What a label says of the object itself, as text."""
     return Label.decode(facets).alone.encode() if not facets.endswith('"ends":[]}') else facets
+
+
+@lru_cache(20_000)
+def _as_end(facets: str) -> str:
+    return Label.decode(facets).as_end.encode()
+
+
+def tells_of_citing(facets: str) -> bool:
+    """Whether what lies under a label cites something, or may be opened by what cites it. What its ends say comes behind."""
+    _, found, said = facets.partition('"named":')
+    return bool(found) and not said.startswith('"","marked":false,"cites":[]')
+
+
+def citing_of(rows: Sequence[Sequence[Any]]) -> tuple[int, list[CitingRow]]:
+    """What an engine's rows say; of a hub without such labels there is one, without a label."""
+    return rows[0][0], [CitingRow(label, live == 1, facets) for _, label, live, facets in rows if label is not None]
 
 
 @lru_cache(20_000)
@@ -169,7 +176,7 @@ def _joined(own: str, ends: frozenset[Alternatives]) -> str:
 def _refused(own: str) -> str:
     """A label whose end cannot be evaluated, hence is denied."""
     label = Label.decode(own)
-    return label.joined([[replace(label, tlp="")]]).encode()
+    return label.joined([[replace(label.as_end, tlp="")]]).encode()
 
 
 def join(judged: Judged) -> Generator[EndsOf, Sequence[End], None]:
@@ -182,11 +189,11 @@ def join(judged: Judged) -> Generator[EndsOf, Sequence[End], None]:
         for new in (one.new for one in going)
     )
     yield from reach.find([ref for one in going for ref in one.new.refs])
-    judged.going.clear()
-    for one in going:
-        new = one.new
-        name = reach.label(new.label, new.refs, new.object.id) if new.refs else new.label
-        judged.going.setdefault(name, []).append(one)
+    for of_label in judged.going.values():
+        of_label[:] = [
+            one._replace(label=reach.label(one.label, one.new.refs, one.new.object.id)) if one.new.refs else one
+            for one in of_label
+        ]
 
 
 def followers(
@@ -218,28 +225,9 @@ def still_named(scope: bytes, again: Iterable[Again], states: bytes) -> bytes | 
         one
         for one in again
         if any(after < one.placed <= until for after, until in labels.get(str(one.former), ()))
-        and (one.label > len(states) or states[one.label - 1] == CLOSED)
+        and (one.label > len(states) or states[one.label - 1] in (CLOSED, NEW))
     ]
     for one in found:
         labels.setdefault(str(one.label), []).append((one.tick - 1, one.tick))
         said["until"] = max(said["until"], one.tick)
     return orjson.dumps(said) if found else None
-
-
-def stretches(ticks: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Neighbouring ticks, as (first, behind the last)."""
-    for _, group in groupby(enumerate(sorted(ticks)), key=lambda pair: pair[1] - pair[0]):
-        found = [tick for _, tick in group]
-        yield found[0], found[-1] + 1
-
-
-def together(moved: Sequence[Moved], shown: Callable[[Lain], bool]) -> Iterator[Sequence[Moved]]:
-    """What becomes one run each, of one label and collection. What somebody was shown keeps its neighbours and no others, so
-    that it can be shown where it was."""
-    ordered = sorted(moved, key=lambda one: one.lain.tick)
-    unseen = [one for one in ordered if not shown(one.lain)]
-    if unseen:
-        yield from cut(unseen)
-    seen = [one for one in ordered if shown(one.lain)]
-    for _, group in groupby(enumerate(seen), key=lambda pair: (pair[1].lain.run, pair[1].lain.tick - pair[0])):
-        yield [one for _, one in group]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from exchange.model.view import CLOSED, DELAYED, NOW, LateRun, View, Window
+from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
 from exchange.store.contract import Turn, Waiting
 
 
@@ -51,19 +51,20 @@ class Kept:
         return [one for one in [*found, Window(after, until_us)] if one.after < one.until]
 
 
-def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
-    """The tick at which a row of a run was shown by the view as it is written; None when it was not."""
-    if late is not None and label > len(view.states):  # placed again since, from where it was shown
-        return tick - run + late.tick
-    if label > len(view.states) or view.states[label - 1] == CLOSED:
-        return None
-    if (run if late is None else late.tick) > view.until_us:
+def lies_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
+    """The tick at which a row of a run lies in the view as it is written, shown yet or not; None when it is closed, or waits."""
+    if view.state(label) == CLOSED:
         return None
     if late is not None:
         return tick - run + late.tick
-    if view.states[label - 1] == DELAYED and label not in view.by_label:
-        return None
-    return tick if view.native(label, run) else None
+    return tick if view.lies(label, tick) else None
+
+
+def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
+    """The same of a row that can have been shown."""
+    if view.state(label) == NEW:  # it came under the label since, from where it was shown
+        return None if late is None else tick - run + late.tick
+    return None if (run if late is None else late.tick) > view.until_us else lies_at(view, label, run, tick, late)
 
 
 def view_of(member: str, row: tuple[int, bytes, int, int, int, int, int, int], kept: Iterable[Kept]) -> View:

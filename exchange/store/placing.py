@@ -5,7 +5,9 @@ An engine says what it holds of the ids (`Held`), this says what becomes of each
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from exchange.model.instant import instant
 from exchange.model.versions import Known, Verdict, judge, leaves_gap
@@ -60,6 +62,8 @@ class Going(NamedTuple):
     gap: bool
     before: int
     """The version before it by the same holder in that collection; 0 for none."""
+    label: str
+    """What it is to lie under."""
 
     @property
     def body(self) -> bytes:
@@ -71,12 +75,24 @@ class Judged:
     """What becomes of objects whose ids all differ: none of them bears on another."""
 
     placed: list[Placed] = field(default_factory=list)
-    going: dict[str, list[Going]] = field(default_factory=dict)
-    """By label, in order of first appearance."""
+    going: dict[tuple[str, frozenset[str]], list[Going]] = field(default_factory=dict)
+    """By what they say themselves, in order of first appearance: the label that they were given, and the types of what they refer to."""
     superseded: list[int] = field(default_factory=list)
     """Versions that a later one joins: to be marked wherever they lie, and their runs as odd."""
     changed: bool = False
     """Rows placed earlier may read differently now."""
+
+    @property
+    def labels(self) -> dict[str, NewObject]:
+        """Every label that something is to lie under, with something that is."""
+        return {
+            one.label: one.new
+            for (_, kinds), of_label in self.going.items()
+            for one in (of_label if kinds else of_label[:1])
+        }
+
+
+_NOTHING: Final = frozenset[str]()
 
 
 def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) -> Judged:
@@ -97,8 +113,9 @@ def judge_all(objects: Sequence[NewObject], held: Mapping[str, Sequence[Held]]) 
                 newer = _rivals(new, same, others, judged)
         if verdict is Verdict.STORED:
             vid = same.vid if same is not None else None
-            one = Going(new, len(judged.placed), vid, newer, gap, _before(new, others))
-            judged.going.setdefault(new.label, []).append(one)
+            one = Going(new, len(judged.placed), vid, newer, gap, _before(new, others), new.label)
+            kinds = frozenset([ref.partition("--")[0] for ref in new.refs]) if new.refs else _NOTHING
+            judged.going.setdefault((new.label, kinds), []).append(one)
         judged.placed.append(Placed(verdict))
     return judged
 
@@ -138,28 +155,41 @@ class Laid:
 
 
 def lay(judged: Judged, labels: Mapping[str, int], time_us: int, laid: Laid) -> None:
-    """Give ticks, label after label, from laid.last_tick on. `judged.placed` learns them."""
+    """Give ticks, from laid.last_tick on, by what the objects say themselves: under which labels that lies which one leads to may be
+    hidden from who sees it, and bears on no tick. `judged.placed` learns them."""
     time_text = instant(as_text(time_us))
-    for name, of_label in judged.going.items():
-        label = labels[name]
+    for (_, kinds), of_label in judged.going.items():
         for part in cut(of_label):
             first = _next_tick(part, time_us, time_text, laid.last_tick)
-            for tick, one in enumerate(part, start=first):
-                vid = one.vid
-                if vid is None:
-                    vid, laid.next_vid = laid.next_vid, laid.next_vid + 1
-                    laid.versions.append(_version_row(vid, one.new))
-                laid.references += [(vid, ref) for ref in one.new.refs]
-                laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
-                if one.before:
-                    laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
-                judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, name if one.new.refs else "")
             laid.last_tick = first + len(part) - 1
-            odd = max(one.newer for one in part)
-            laid.runs.append(NewRun(part[0].new.collection, first, label, odd, [one.new.object for one in part]))
-        news = laid.label_news.setdefault(label, [0, 0])
-        news[0] += len(of_label)
-        news[1] = laid.last_tick
+            for run in _alike(part) if kinds else (part,):
+                name = run[0].label
+                _lay_run(judged, run, name, labels[name], first, laid)
+                first += len(run)
+
+
+def _alike(part: Sequence[Going]) -> Iterator[Sequence[Going]]:
+    for _, run in groupby(part, key=attrgetter("label")):
+        yield list(run)
+
+
+def _lay_run(judged: Judged, run: Sequence[Going], name: str, label: int, first: int, laid: Laid) -> None:
+    for tick, one in enumerate(run, start=first):
+        vid = one.vid
+        if vid is None:
+            vid, laid.next_vid = laid.next_vid, laid.next_vid + 1
+            laid.versions.append(_version_row(vid, one.new))
+        laid.references += [(vid, ref) for ref in one.new.refs]
+        laid.placements.append((one.new.collection, tick, label, vid, one.newer, first))
+        if one.before:
+            laid.followed.append((tick, one.new.collection, one.new.object.id, label, one.before))
+        told = name if one.new.refs else ""
+        judged.placed[one.number] = Placed(Verdict.STORED, tick, one.gap, told, not one.newer)
+    odd = max(one.newer for one in run)
+    laid.runs.append(NewRun(run[0].new.collection, first, label, odd, [one.new.object for one in run]))
+    news = laid.label_news.setdefault(label, [0, 0])
+    news[0] += len(run)
+    news[1] = first + len(run) - 1
 
 
 def _next_tick(part: Sequence[Going], time_us: int, time_text: str, last_tick: int) -> int:

@@ -25,6 +25,7 @@ from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
+    CitingRow,
     Done,
     Epochs,
     Floor,
@@ -185,7 +186,7 @@ class PostgresStore:
     async def epochs(self) -> Epochs:
         row = await self._read(
             lambda db: db.fetchrow(
-                "SELECT state, last_tick, agreement, registry, revision, views, moves FROM head WHERE k = 0"
+                "SELECT state, last_tick, agreement, registry, revision, views, moves, citing FROM head WHERE k = 0"
             )
         )
         epochs = Epochs(*row)
@@ -209,6 +210,9 @@ class PostgresStore:
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         return await self._read(lambda db: postgres_read.labels(db, since))
+
+    async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
+        return await self._read(lambda db: postgres_read.citing(db, known))
 
     async def samples(self, since_us: int) -> list[Sample]:
         return await self._read(lambda db: postgres_read.samples(db, since_us))

@@ -58,7 +58,7 @@ from exchange.store.postgres_session import Connection, arrays
 _Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
 """What `reset` needs to forget an act that failed."""
 
-_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head WHERE k = 0 FOR UPDATE"
+_HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves, citing FROM head WHERE k = 0 FOR UPDATE"
 # A statement of its own: what stands beside FOR UPDATE may be computed before the lock is granted, and a clock read then
 # could lie before the commits that were waited for.
 _UNDER_LOCK = (
@@ -74,10 +74,11 @@ _ROWS = (
 )
 _NOTICED = "UPDATE recall SET noticed = true WHERE id = $1 AND NOT noticed RETURNING 1"
 _COUNTERS = (
-    "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick"
+    "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick,"
+    " live = CASE WHEN l.live = 0 AND l.id = ANY($19) THEN 1 ELSE l.live END"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
     " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
-    " views = $16, moves = $17"
+    " views = $16, moves = $17, citing = $18 + (SELECT count(*) FROM label WHERE live = 0 AND id = ANY($19))"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
     " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
@@ -120,6 +121,7 @@ class _Transaction:
             self.revision,
             self.views,
             self.moves,
+            self.citing,
         ) = head
         if state not in WRITABLE:
             raise Halted(state)
@@ -182,6 +184,7 @@ class _Transaction:
             raise Outdated
         if act.moves not in (None, self.moves + self.placing.moves):
             raise Outdated
+        await self._must_cite_as(act.citing)
         placed = await self.placing.place(act.objects) if act.objects else ()
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
         for change in act.changes:
@@ -208,6 +211,10 @@ class _Transaction:
                 map(astuple, record.recalls),
             )
         return Done(stamp, leaves)
+
+    async def _must_cite_as(self, citing: int | None) -> None:
+        if citing not in (None, self.citing) or (citing is not None and await self.placing.turns()):
+            raise Outdated
 
     async def _take_down(self, act: Act) -> None:
         """What the act says beside the objects: of recalls, of values held, of feeds."""
@@ -277,6 +284,7 @@ class _Transaction:
         changed = await self.db.fetchval(
             _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
             self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
+            self.citing + self.placing.turned, list(self.placing.alive),
         )  # fmt: skip
         if changed != len(grown):
             raise asyncpg.IntegrityConstraintViolationError("a log is not at the size it was read at")

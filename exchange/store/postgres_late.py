@@ -48,7 +48,7 @@ async def unnoticed(db: Connection) -> list[RecallRow]:
 
 async def relabelled(db: Connection) -> list[Relabelled]:
     """See Store.relabelled."""
-    sql = "SELECT tick, collection, id, label, former, placed FROM relabelled ORDER BY tick LIMIT $1"
+    sql = "SELECT tick, collection, id, label, former, placed, again FROM relabelled ORDER BY tick LIMIT $1"
     return [Relabelled(*row) for row in await db.fetch(sql, RELABELLED_AT_ONCE)]
 
 
@@ -92,7 +92,7 @@ async def _turn(db: Connection, member: str, turns: Sequence[Turn], last_tick: i
     gone = [turn.label for turn in turns if turn.anew or not turn.opens]
     if gone:
         await db.execute("DELETE FROM late_run WHERE member = $1 AND label = ANY($2)", member, gone)
-    await _keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
+    await keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
 
 
 async def _release(db: Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
@@ -101,9 +101,7 @@ async def _release(db: Connection, change: ViewChange, last_tick: int) -> list[L
     kept = {one.label: one for one in await _kept(db, change.member)}
     found = await _waiting(db, change.member, change.waiting, kept, last_tick, change.runs_at_most + 1)
     going, cut = first(found, change.runs_at_most)
-    await _keep(
-        db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting]
-    )
+    await keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
     given = fresh(going, last_tick + 1)
     await db.execute(
         "INSERT INTO late_run (member, collection, tick, run, count, label)"
@@ -138,7 +136,7 @@ async def _kept(db: Connection, member: str) -> list[Kept]:
     return [Kept.of(*row) for row in rows]
 
 
-async def _keep(db: Connection, member: str, labels: Sequence[Kept]) -> None:
+async def keep(db: Connection, member: str, labels: Sequence[Kept]) -> None:
     if labels:
         await db.execute(
             "INSERT INTO view_label (member, label, windows, done)"

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from exchange.store.contract import Act, MovedRun, NewObject, Placed, Removal, Withdrawn
-from exchange.store.graph import followers, join
+from exchange.store.graph import followers, join, tells_of_citing
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.postgres_graph import Mover, drive
+from exchange.store.postgres_graph import drive, relabel
 from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.runs import Run
 
@@ -39,16 +39,16 @@ _HELD = (
 )
 
 _WRITE = (
-    "WITH l AS (INSERT INTO label (id, collection, facets, country, placements, last_tick)"
-    " SELECT *, 0, 0 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])),"
+    "WITH l AS (INSERT INTO label (id, collection, facets, country, live, placements, last_tick)"
+    " SELECT *, 0, 0 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::smallint[])),"
     " o AS (INSERT INTO object (vid, id, instant, holder, type, version, created, revoked, owner, sha256, item)"
-    " SELECT * FROM unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],"
-    " $12::boolean[], $13::text[], $14::bytea[], $15::bytea[])),"
+    " SELECT * FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],"
+    " $13::boolean[], $14::text[], $15::bytea[], $16::bytea[])),"
     " p AS (INSERT INTO placement (collection, tick, label, vid, newer, run)"
-    " SELECT * FROM unnest($16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::smallint[], $21::bigint[]))"
+    " SELECT * FROM unnest($17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::smallint[], $22::bigint[]))"
     " INSERT INTO run (first_tick, collection, label, count, odd, ends, items, bodies)"
-    " SELECT * FROM unnest($22::bigint[], $23::text[], $24::bigint[], $25::int[], $26::smallint[], $27::bytea[], $28::bytea[],"
-    " $29::bytea[])"
+    " SELECT * FROM unnest($23::bigint[], $24::text[], $25::bigint[], $26::int[], $27::smallint[], $28::bytea[], $29::bytea[],"
+    " $30::bytea[])"
 )
 
 _SUPERSEDE = (
@@ -58,12 +58,25 @@ _SUPERSEDE = (
 
 
 _RELABELLED = (
-    "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
-    " SELECT f.tick, f.collection, f.id, f.label, p.label, p.tick"
+    "INSERT INTO relabelled (tick, collection, id, label, former, placed, again)"
+    " SELECT f.tick, f.collection, f.id, f.label, p.label, p.tick, false"
     " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS f (tick, collection, id, label, vid)"
     " CROSS JOIN LATERAL (SELECT * FROM placement WHERE vid = f.vid OFFSET 0) p"
     " WHERE p.collection = f.collection AND (p.label <> f.label OR EXISTS (SELECT 1 FROM placement n JOIN object o"
-    " ON o.vid = n.vid WHERE n.collection = f.collection AND n.tick = f.tick AND o.revoked))"
+    " ON o.vid = n.vid WHERE n.collection = f.collection AND n.tick = f.tick AND o.revoked)) RETURNING former"
+)
+
+# A run that nothing was taken out of, and none of whose rows has a rival, holds newest versions alone. OFFSET keeps the questions
+# about the others loops over indexes.
+_LIVE = (
+    "SELECT l.id, l.live, EXISTS (SELECT 1 FROM run WHERE run.label = l.id AND odd = 0 OFFSET 0)"
+    " OR EXISTS (SELECT 1 FROM (SELECT * FROM run WHERE run.label = l.id OFFSET 0) r"
+    " CROSS JOIN LATERAL (SELECT * FROM placement WHERE collection = r.collection"
+    " AND tick BETWEEN r.first_tick AND r.first_tick + r.count - 1 OFFSET 0) p"
+    " CROSS JOIN LATERAL (SELECT * FROM object WHERE vid = p.vid OFFSET 0) o"
+    " WHERE NOT EXISTS (SELECT 1 FROM object n WHERE n.id = o.id AND n.holder = o.holder AND n.instant > o.instant"
+    " AND EXISTS (SELECT 1 FROM placement q WHERE q.vid = n.vid AND q.collection = p.collection OFFSET 0) OFFSET 0))"
+    " FROM label l WHERE l.live >= 0 AND l.id = ANY($1)"
 )
 
 
@@ -77,7 +90,9 @@ class Mark:
     moves: int
     label_news: dict[int, list[int]]
     named: int
-    sizes: tuple[int, int, int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int, int, int]
+    turned: int
+    alive: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -95,14 +110,20 @@ class Placing:
     changed: bool = False
     moves: int = 0
     moved: list[MovedRun] = field(default_factory=list)
-    """What the act at hand placed again."""
+    """What became news by the act at hand, beside what it placed."""
     steps: int = 0
     """How many views that was a step of."""
+    turned: int = 0
+    """How often a label that tells of citing came to hold something, or ceased to, as far as it is written."""
+    alive: set[int] = field(default_factory=set)
+    """Labels that surely hold something now, and may not have before."""
+    _doubtful: list[int] = field(default_factory=list)
+    """Labels of which it is to be asked."""
     _superseded: list[int] = field(default_factory=list)
     _labels: dict[str, int] = field(default_factory=dict)
     _named: list[str] = field(default_factory=list)
     """Labels made in this transaction, whether written yet or not."""
-    _new_labels: list[tuple[int, str, str, str]] = field(default_factory=list)
+    _new_labels: list[tuple[int, str, str, str, int]] = field(default_factory=list)
     _held: dict[str, list[Held]] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
     """Ids of which this transaction wrote something: what was asked of them before is old."""
@@ -141,6 +162,7 @@ class Placing:
                 or act.runs
                 or act.told
                 or act.noticed
+                or act.citing is not None
             )
             or len(ids) < len(act.objects)
             or not ids.isdisjoint(self._touched)
@@ -151,13 +173,16 @@ class Placing:
     def mark(self) -> Mark:
         laid, self.moved, self.steps = self.laid, [], 0
         news = {label: list(gained) for label, gained in laid.label_news.items()}
-        return Mark(laid.last_tick, laid.next_vid, self.changed, self.moves, news, len(self._named), self._sizes())
+        return Mark(
+            laid.last_tick, laid.next_vid, self.changed, self.moves, news, len(self._named), self._sizes(), self.turned,
+            frozenset(self.alive),
+        )  # fmt: skip
 
-    def _sizes(self) -> tuple[int, int, int, int, int, int, int]:
+    def _sizes(self) -> tuple[int, int, int, int, int, int, int, int]:
         laid = self.laid
         return (
             len(laid.versions), len(laid.placements), len(laid.runs), len(self._new_labels), len(self._superseded),
-            len(laid.followed), len(laid.references),
+            len(laid.followed), len(laid.references), len(self._doubtful),
         )  # fmt: skip
 
     def reset(self, mark: Mark) -> None:
@@ -166,6 +191,7 @@ class Placing:
         laid.last_tick, laid.next_vid, laid.label_news, self.changed, self.moves = (
             mark.last_tick, mark.next_vid, mark.label_news, mark.changed, mark.moves
         )  # fmt: skip
+        self.turned, self.alive = mark.turned, set(mark.alive)
         rows: tuple[list[object], ...] = (
             laid.versions,
             laid.placements,
@@ -174,6 +200,7 @@ class Placing:
             self._superseded,
             laid.followed,
             laid.references,
+            self._doubtful,
         )  # type: ignore[assignment]
         for one, size in zip(rows, mark.sizes, strict=True):
             del one[size:]
@@ -197,10 +224,14 @@ class Placing:
         if connects:
             await self.flush()
             await drive(self.db, join(judged))
-            self._labels |= await self._numbers(list(judged.going.keys() - self._labels.keys()))
-        for name, going in judged.going.items():
-            self._name(name, going[0].new.collection, going[0].new.country)
+            self._labels |= await self._numbers(list(judged.labels.keys() - self._labels.keys()))
+        for name, one in judged.labels.items():
+            self._name(name, one.collection, one.country)
+        before = len(self.laid.runs)
         lay(judged, self._labels, self.time_us, self.laid)
+        runs = self.laid.runs[before:]
+        self.alive.update([run.label for run in runs if not run.odd])
+        self._doubtful += {run.label for run in runs if run.odd}
         self._superseded += judged.superseded
         self.changed = self.changed or judged.changed
         self._touched |= ids
@@ -212,7 +243,7 @@ class Placing:
         return judged.placed
 
     async def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
-        """Place again what refers to these ids and must lie under another label now."""
+        """Put what refers to these ids, and must lie under another label now, there."""
         await self.flush()
         moving = await drive(self.db, followers(changed, placed))
         if moving:
@@ -220,10 +251,11 @@ class Placing:
             for one in moving:
                 self._name(one.facets, one.lain.collection, one.lain.country)
             await self.flush()
-            mover = Mover(self.db, self.laid, self.time_us, self._labels, moving)
-            self.moved += await mover.move()
-            self.steps += len(mover.touched)
+            made = await relabel(self.db, self.laid, self.time_us, self._labels, moving)
+            self.moved += made.moved
+            self.steps += len(made.rows)
             self.changed, self.moves = True, self.moves + 1
+            await self._look_again({self._labels[one.facets] for one in moving} | {one.lain.label for one in moving})
 
     async def _ask(self, objects: Iterable[NewObject]) -> dict[str, list[Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
@@ -238,7 +270,7 @@ class Placing:
         if name not in self._labels:
             self._labels[name] = self.next_label
             self._named.append(name)
-            self._new_labels.append((self.next_label, collection, name, country))
+            self._new_labels.append((self.next_label, collection, name, country, 0 if tells_of_citing(name) else -1))
             self.next_label += 1
 
     async def flush(self) -> None:
@@ -247,13 +279,14 @@ class Placing:
         if laid.placements or self._new_labels:
             runs = [run.columns for run in laid.runs]
             await self.db.execute(
-                _WRITE, *arrays(self._new_labels, 4), *arrays(laid.versions, 11), *arrays(laid.placements, 6),
+                _WRITE, *arrays(self._new_labels, 5), *arrays(laid.versions, 11), *arrays(laid.placements, 6),
                 *arrays(runs, 8),
             )  # fmt: skip
         if self._superseded:
             await self.db.execute(_SUPERSEDE, self._superseded)
         if laid.followed:
-            await self.db.execute(_RELABELLED, *arrays(laid.followed, 5))
+            former = await self.db.fetch(_RELABELLED, *arrays(laid.followed, 5))
+            self._doubtful += [row[0] for row in former]
         if laid.references:
             await self.db.execute(
                 "INSERT INTO reference (vid, id) SELECT * FROM unnest($1::bigint[], $2::text[]) ON CONFLICT DO NOTHING",
@@ -261,6 +294,26 @@ class Placing:
             )
         laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded = [], [], [], [], []
         laid.followed, laid.references = [], []
+        doubtful, self._doubtful = set(self._doubtful), []
+        await self._look_again(doubtful)
+
+    async def _look_again(self, labels: Collection[int]) -> None:
+        """Whether the newest version of something lies under these labels, of those that tell of citing."""
+        if not labels:
+            return
+        for label, before, live in await self.db.fetch(_LIVE, list(labels)):
+            self.alive.discard(label)
+            if live != (before == 1):
+                await self.db.execute("UPDATE label SET live = $1 WHERE id = $2", int(live), label)
+                self.turned += 1
+                self.moves += not live  # who read what it let open is to look again
+
+    async def turns(self) -> int:
+        """How often such a label turned, with what is still to be written."""
+        if not self.alive:
+            return self.turned
+        sql = "SELECT count(*) FROM label WHERE live = 0 AND id = ANY($1)"
+        return self.turned + int(await self.db.fetchval(sql, list(self.alive)))
 
     # --- taking out ---
 
@@ -274,7 +327,8 @@ class Placing:
             askable(removal.id),
             removal.collection,
         )
-        going = chosen(removal, list(map(Lying._make, lying)))
+        rows = list(map(Lying._make, lying))
+        going = chosen(removal, rows)
         if going is None:
             return None
         for one in going:
@@ -282,6 +336,7 @@ class Placing:
         self.changed = self.changed or bool(going)
         self._touched.add(removal.id)
         if going:
+            await self._look_again({row.label for row in rows})  # where one went, an older one may be the newest again
             await self._follow([removal.id])
         return tuple(Withdrawn(one.version, one.facets) for one in going)
 

@@ -17,6 +17,7 @@ from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
     CheckpointRow,
+    CitingRow,
     DraftRow,
     LabelRow,
     LogKeyRow,
@@ -30,6 +31,7 @@ from exchange.store.contract import (
     TreeRow,
     TrustListRow,
 )
+from exchange.store.graph import citing_of
 from exchange.store.postgres_session import Connection, askable
 from exchange.store.runs import MANY_LABELS, RUN_OBJECTS, PageQuery
 
@@ -245,10 +247,21 @@ async def list_sizes(db: Connection, member: str, collection: str) -> dict[str, 
 
 async def labels(db: Connection, since: int = -1) -> list[LabelRow]:
     found = await db.fetch(
-        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1 ORDER BY id",
+        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1 OR joined > $1"
+        " ORDER BY id",
         since,
     )
     return [LabelRow(*row) for row in found]
+
+
+async def citing(db: Connection, known: int) -> tuple[int, list[CitingRow]]:
+    """See Store.citing."""
+    sql = (
+        "SELECT h.citing, l.id, l.live, l.facets FROM head h LEFT JOIN ("
+        "SELECT id, live, facets FROM label WHERE id > $1 AND live >= 0"
+        " UNION ALL SELECT id, live, '' FROM label WHERE id <= $1 AND live = 0) l ON true ORDER BY l.id"
+    )
+    return citing_of(await db.fetch(sql, known))
 
 
 # --- registry ---

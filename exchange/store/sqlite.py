@@ -23,6 +23,7 @@ from exchange.store.contract import (
     Act,
     AgreementRow,
     CheckpointRow,
+    CitingRow,
     Done,
     Epochs,
     Floor,
@@ -217,7 +218,7 @@ class SqliteStore:
 
     async def epochs(self) -> Epochs:
         row = self._glance.execute(
-            "SELECT state, last_tick, agreement, registry, revision, views, moves FROM head"
+            "SELECT state, last_tick, agreement, registry, revision, views, moves, citing FROM head"
         ).fetchone()
         return Epochs(*row)
 
@@ -238,6 +239,9 @@ class SqliteStore:
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
         return await self._read(lambda db: sqlite_read.labels(db, since))
+
+    async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
+        return await self._read(lambda db: sqlite_read.citing(db, known))
 
     async def samples(self, since_us: int) -> list[Sample]:
         return await self._read(lambda db: sqlite_read.samples(db, since_us))

@@ -104,7 +104,7 @@ class _Transaction:
     def __init__(self, db: sqlite3.Connection, now_us: int, until_us: int | None, logs: frozenset[str] | None) -> None:
         self.db = db
         row = db.execute(
-            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves FROM head"
+            "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves, citing FROM head"
         ).fetchone()
         (
             state,
@@ -117,6 +117,7 @@ class _Transaction:
             self.revision,
             self.views,
             self.moves,
+            self.citing,
         ) = row
         if state not in WRITABLE:
             raise Halted(state)
@@ -139,6 +140,7 @@ class _Transaction:
             raise Outdated
         if act.moves not in (None, self.moves + self.placing.moves):
             raise Outdated
+        self._must_cite_as(act.citing)
         placed = self.placing.place(act.objects) if act.objects else ()
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
         for change in act.changes:
@@ -165,6 +167,10 @@ class _Transaction:
             map(astuple, record.recalls),
         )
         return Done(stamp, leaves)
+
+    def _must_cite_as(self, citing: int | None) -> None:
+        if citing not in (None, self.citing) or (citing is not None and self.placing.turns()):
+            raise Outdated
 
     def _take_down(self, act: Act) -> None:
         """What the act says beside the objects: of recalls, of values held, of feeds."""
@@ -227,13 +233,18 @@ class _Transaction:
         insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():
             grow(db, one)
+        citing = self.citing + self.placing.turns()
         db.executemany(
-            "UPDATE label SET placements = placements + ?, last_tick = ? WHERE id = ?",
-            [(count, tick, label) for label, (count, tick) in self.placing.label_news.items()],
+            "UPDATE label SET placements = placements + ?, last_tick = ?, live = CASE live WHEN 0 THEN ? ELSE live END"
+            " WHERE id = ?",
+            [
+                (count, tick, label in self.placing.alive, label)
+                for label, (count, tick) in self.placing.label_news.items()
+            ],
         )
         db.execute(
             "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
-            " views = ?, moves = ?",
+            " views = ?, moves = ?, citing = ?",
             (
                 self.placing.last_tick,
                 self.time_us,
@@ -244,6 +255,7 @@ class _Transaction:
                 self.revision + self.placing.changed,
                 self.views,
                 self.moves + self.placing.moves,
+                citing,
             ),
         )
 

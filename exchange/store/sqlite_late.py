@@ -61,10 +61,10 @@ def _recalls(rows: Iterable[Sequence[Any]]) -> list[RecallRow]:
 def relabelled(db: sqlite3.Connection) -> list[Relabelled]:
     """See Store.relabelled."""
     rows = db.execute(
-        "SELECT tick, collection, id, label, former, placed FROM relabelled ORDER BY tick LIMIT ?",
+        "SELECT tick, collection, id, label, former, placed, again FROM relabelled ORDER BY tick LIMIT ?",
         (RELABELLED_AT_ONCE,),
     )
-    return [Relabelled(*row) for row in rows]
+    return [Relabelled(*row)._replace(again=bool(row[-1])) for row in rows]
 
 
 def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, int]:
@@ -121,7 +121,7 @@ def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick:
                 (member, _listed(labels)),
             )
     opened = {turn.label: Kept.after(turn, last_tick) for turn in turns if turn.opens}
-    _keep(db, member, list(opened.values()))
+    keep(db, member, list(opened.values()))
     return opened
 
 
@@ -133,7 +133,7 @@ def _release(db: sqlite3.Connection, change: ViewChange, opened: dict[int, Kept]
         kept = {one.label: one for one in _kept(db, change.member)}
     found = _waiting(db, change, kept, last_tick)
     going, cut = first(found, change.runs_at_most)
-    _keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
+    keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
     given = fresh(going, last_tick + 1)
     rows = [(run.collection, *one) for run, one in zip(going, given, strict=True)]
     db.execute(
@@ -170,7 +170,7 @@ def _kept(db: sqlite3.Connection, member: str) -> list[Kept]:
     return [Kept.of(*row) for row in rows.fetchall()]
 
 
-def _keep(db: sqlite3.Connection, member: str, kept: Sequence[Kept]) -> None:
+def keep(db: sqlite3.Connection, member: str, kept: Sequence[Kept]) -> None:
     alike: dict[tuple[tuple[Window, ...], int], list[Kept]] = defaultdict(list)
     for one in kept:
         alike[one.windows, one.done].append(one)

@@ -8,10 +8,10 @@ import sqlite3
 from collections.abc import Collection, Container, Mapping, Sequence
 
 from exchange.store.contract import MovedRun, NewObject, Placed, Removal, Withdrawn
-from exchange.store.graph import followers, join
+from exchange.store.graph import followers, join, tells_of_citing
 from exchange.store.placing import Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
-from exchange.store.sqlite_graph import Mover, drive
-from exchange.store.sqlite_read import id_key
+from exchange.store.sqlite_graph import drive, relabel
+from exchange.store.sqlite_read import id_key, number_list
 from exchange.store.sqlite_rows import insert_rows
 from exchange.store.sqlite_runs import blank, insert
 
@@ -37,7 +37,17 @@ _THAT_MATTER = (
     )
 )
 
-Mark = tuple[int, bool, dict[int, list[int]], int]
+# A run that nothing was taken out of, and none of whose rows has a rival, holds newest versions alone.
+_LIVE = (
+    "SELECT l.id, l.live, EXISTS (SELECT 1 FROM run INDEXED BY run_label WHERE run.label = l.id AND odd = 0)"
+    " OR EXISTS (SELECT 1 FROM run r INDEXED BY run_label CROSS JOIN placement p ON p.collection = r.collection"
+    " AND p.tick BETWEEN r.first_tick AND r.first_tick + r.count - 1 CROSS JOIN object o ON o.vid = p.vid"
+    " WHERE r.label = l.id AND NOT EXISTS (SELECT 1 FROM object n INDEXED BY object_key JOIN placement q ON q.vid = n.vid"
+    " WHERE n.id_key = o.id_key AND n.id = o.id AND n.holder = o.holder AND n.instant > o.instant"
+    " AND q.collection = p.collection)) FROM label l WHERE l.live >= 0 AND l.id IN"
+)
+
+Mark = tuple[int, bool, dict[int, list[int]], int, int, set[int]]
 """What `Placing.reset` needs to forget an act that failed."""
 
 
@@ -57,18 +67,22 @@ class Placing:
         self.changed = False
         self.moves = 0
         self.moved: list[MovedRun] = []
-        """What the act at hand placed again."""
+        """What became news by the act at hand, beside what it placed."""
         self.steps = 0
         """How many views that was a step of."""
+        self.turned = 0
+        """How often a label that tells of citing came to hold something, or ceased to, as far as it is written."""
+        self.alive = set[int]()
+        """Labels that surely hold something now, and may not have before."""
 
     def mark(self) -> Mark:
         self.moved, self.steps = [], 0
         news = {label: list(news) for label, news in self.label_news.items()}
-        return self.last_tick, self.changed, news, self.moves
+        return self.last_tick, self.changed, news, self.moves, self.turned, set(self.alive)
 
     def reset(self, mark: Mark) -> None:
         """Forget an act that failed. Its label may be rolled back too, so their numbers are asked for anew."""
-        self.last_tick, self.changed, self.label_news, self.moves = mark
+        self.last_tick, self.changed, self.label_news, self.moves, self.turned, self.alive = mark
         self._label_ids.clear()
 
     def place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
@@ -103,20 +117,22 @@ class Placing:
             )
 
     def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
-        """Place again what refers to these ids and must lie under another label now."""
+        """Put what refers to these ids, and must lie under another label now, there."""
         moving = drive(self._db, followers(changed, placed)) if changed else []
         if moving:
-            mover = Mover(self._db, self, moving)
-            self.moved += mover.move()
-            self.steps += len(mover.touched)
+            made = relabel(self._db, self, moving)
+            self.moved += made.moved
+            self.steps += len(made.rows)
             self.changed, self.moves = True, self.moves + 1
+            labels = {self.label(one.facets, one.lain.collection, one.lain.country) for one in moving}
+            self._look_again(labels | {one.lain.label for one in moving})
 
     def _store(self, judged: Judged, keys: Mapping[str, int], held: Container[str]) -> set[int]:
         """Write what is placed; the numbers of its versions."""
         next_vid: int = self._db.execute("SELECT coalesce(max(vid), 0) + 1 FROM object").fetchone()[0]
         laid = Laid(self.last_tick, next_vid, label_news=self.label_news)
-        lay(judged, {name: self.label(name, going[0].new.collection, going[0].new.country)
-                     for name, going in judged.going.items()}, self.time_us, laid)  # fmt: skip
+        labels = {name: self.label(name, one.collection, one.country) for name, one in judged.labels.items()}
+        lay(judged, labels, self.time_us, laid)
         self.last_tick = laid.last_tick
         insert_rows(
             self._db,
@@ -124,19 +140,45 @@ class Placing:
             [(*row, keys[row[1]], row[1] in held) for row in laid.versions],
         )
         insert_rows(self._db, "placement (collection, tick, label, vid, newer, run)", laid.placements)
+        self.alive.update([run.label for run in laid.runs if not run.odd])
         insert(self._db, laid.runs)
         self._db.executemany(
             "INSERT OR IGNORE INTO reference (id_key, vid, id) VALUES (?, ?, ?)",
             [(id_key(ref), vid, ref) for vid, ref in laid.references],
         )
         self._db.executemany(
-            "INSERT INTO relabelled (tick, collection, id, label, former, placed)"
-            " SELECT ?1, collection, ?2, ?3, label, tick FROM placement INDEXED BY placement_vid"
+            "INSERT INTO relabelled (tick, collection, id, label, former, placed, again)"
+            " SELECT ?1, collection, ?2, ?3, label, tick, 0 FROM placement INDEXED BY placement_vid"
             " WHERE vid = ?4 AND collection = ?5 AND (label <> ?3 OR EXISTS (SELECT 1 FROM placement p JOIN object o"
             " ON o.vid = p.vid WHERE p.collection = ?5 AND p.tick = ?1 AND o.revoked = 1))",
             [(tick, id_, label, vid, collection) for tick, collection, id_, label, vid in laid.followed],
         )
+        doubtful = {run.label for run in laid.runs if run.odd}
+        if laid.followed:
+            since = min(row[0] for row in laid.followed)
+            doubtful.update([
+                row[0] for row in self._db.execute("SELECT former FROM relabelled WHERE tick >= ?", (since,))
+            ])  # fmt: skip
+        self._look_again(doubtful)
         return {row[3] for row in laid.placements}
+
+    def _look_again(self, labels: Collection[int]) -> None:
+        """Whether the newest version of something lies under these labels, of those that tell of citing."""
+        if not labels:
+            return
+        for label, before, live in self._db.execute(f"{_LIVE} ({number_list(sorted(labels))})").fetchall():
+            self.alive.discard(label)
+            if live != before:
+                self._db.execute("UPDATE label SET live = ? WHERE id = ?", (live, label))
+                self.turned += 1
+                self.moves += not live  # who read what it let open is to look again
+
+    def turns(self) -> int:
+        """How often such a label turned, with what is still to be written."""
+        if not self.alive:
+            return self.turned
+        sql = f"SELECT count(*) FROM label WHERE live = 0 AND id IN ({number_list(sorted(self.alive))})"
+        return self.turned + int(self._db.execute(sql).fetchone()[0])
 
     def _held(self, objects: Sequence[NewObject], keys: Mapping[str, int]) -> tuple[dict[str, list[Held]], set[str]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands. And the ids that something
@@ -173,8 +215,9 @@ class Placing:
             row = self._db.execute("SELECT id FROM label WHERE facets = ?", (name,)).fetchone()
             if row is None:
                 row = self._db.execute(
-                    "INSERT INTO label (collection, facets, country, placements, last_tick) VALUES (?, ?, ?, 0, 0) RETURNING id",
-                    (collection, name, country),
+                    "INSERT INTO label (collection, facets, country, placements, last_tick, live) VALUES (?, ?, ?, 0, 0, ?)"
+                    " RETURNING id",
+                    (collection, name, country, 0 if tells_of_citing(name) else -1),
                 ).fetchone()
             known = self._label_ids[name] = int(row[0])
         return known
@@ -189,7 +232,8 @@ class Placing:
             " WHERE o.id_key = ? AND o.id = ? AND p.collection = ? ORDER BY o.instant",
             (id_key(removal.id), removal.id, removal.collection),
         )
-        going = chosen(removal, list(map(Lying._make, lying)))
+        rows = list(map(Lying._make, lying))
+        going = chosen(removal, rows)
         if going is None:
             return None
         for one in going:
@@ -209,5 +253,6 @@ class Placing:
             )
         self.changed = self.changed or bool(going)
         if going:
+            self._look_again({row.label for row in rows})  # where one went, an older one may be the newest again
             self._follow([removal.id])
         return tuple(Withdrawn(one.version, one.facets) for one in going)

@@ -17,6 +17,7 @@ from exchange.store.contract import (
     AgreementRow,
     ApprovalRow,
     CheckpointRow,
+    CitingRow,
     DraftRow,
     LabelRow,
     LogKeyRow,
@@ -30,6 +31,7 @@ from exchange.store.contract import (
     TreeRow,
     TrustListRow,
 )
+from exchange.store.graph import citing_of
 from exchange.store.runs import MANY_LABELS, RUN_OBJECTS, PageQuery
 
 SCAN_SHARE = 0.2
@@ -279,10 +281,21 @@ def labels(db: sqlite3.Connection, since: int = -1) -> list[LabelRow]:
     return [
         LabelRow(*row)
         for row in db.execute(
-            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ? ORDER BY id",
+            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ?1 OR joined > ?1"
+            " ORDER BY id",
             (since,),
         )
     ]
+
+
+def citing(db: sqlite3.Connection, known: int) -> tuple[int, list[CitingRow]]:
+    """See Store.citing."""
+    sql = (
+        "SELECT h.citing, l.id, l.live, l.facets FROM head h LEFT JOIN ("
+        "SELECT id, live, facets FROM label WHERE id > ?1 AND live >= 0"
+        " UNION ALL SELECT id, live, '' FROM label WHERE id <= ?1 AND live = 0) l ON true ORDER BY l.id"
+    )
+    return citing_of(db.execute(sql, (known,)).fetchall())
 
 
 # --- registry ---

@@ -7,6 +7,7 @@ lot, salts and the numbers of requests, is left out; so is what follows from it,
 import asyncio
 import re
 import shutil
+import uuid
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -44,8 +45,11 @@ QUIET = {
 class Home:
     """What the members of one country do among themselves, what they are refused, and what is erased of it."""
 
-    def __init__(self, world: World, country: str, objects: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, world: World, country: str, objects: list[dict[str, Any]], ends: list[list[dict[str, Any]]]
+    ) -> None:
         self.world = world
+        self.ends = list(ends)
         self.country = country.lower()
         self.members = ("us-cyber", "us-customs") if country == "US" else ("mx-ciber", "mx-aduanas")
         self.left = list(objects)
@@ -72,6 +76,14 @@ class Home:
 
     async def submit(self) -> None:
         await self._post(7, f"{self.country}-domestic")
+
+    async def hold_an_end(self) -> None:
+        """What something of the other country refers to, whether it is held there or not, comes here too."""
+        if self.ends:
+            end = self.ends.pop()
+            status = await self.world.post(self.members[0], *end, to=f"{self.country}-domestic")
+            assert status["failure_count"] == 0, status
+            self.placed.append(end[0]["id"])
 
     async def share_at_home(self) -> None:
         """Into the shared collection, marked for nobody abroad."""
@@ -120,8 +132,19 @@ class Home:
             await getattr(self, act)()
 
 
-ACTS = ("submit", "share_at_home", "be_refused", "pull", "find_nothing", "mistake", "delete", "erase", "accept")
-DAY = (*ACTS, "find_nothing", "pull", "find_nothing")
+ACTS = (
+    "submit",
+    "hold_an_end",
+    "share_at_home",
+    "be_refused",
+    "pull",
+    "find_nothing",
+    "mistake",
+    "delete",
+    "erase",
+    "accept",
+)
+DAY = (*ACTS, "hold_an_end", "find_nothing", "delete", "pull", "hold_an_end", "find_nothing")
 DAYS = 2
 """In a scene."""
 OBJECTS = 40
@@ -130,8 +153,8 @@ EXAMPLES = 20
 
 
 async def play(
-    founded: Founded, home: Path, database: dict[str, Any], script: list[dict[str, Any]], away: list[dict[str, Any]], *,
-    viewer: str, days: Sequence[Sequence[str]],
+    founded: Founded, home: Path, database: dict[str, Any], script: list[list[dict[str, Any]]], away: list[dict[str, Any]],
+    ends: list[list[dict[str, Any]]], *, viewer: str, days: Sequence[Sequence[str]],
 ) -> tuple[list[Answer], dict[str, list[bytes]]]:  # fmt: skip
     """The same scene in a world of its own, in which the other country lives these days at home: what a country hears, and what
     its logs hold then."""
@@ -145,16 +168,17 @@ async def play(
         world = World(**vars(founded) | {"settings": settings, "clock": clock}, hub=hub, session=session)
         seer = Viewer(world, viewer, domestic=f"{country.lower()}-domestic")
         auditor = Viewer(world, f"aud-{country.lower()}", domestic=f"{country.lower()}-domestic")
-        abroad = Home(world, other, away)
+        abroad = Home(world, other, away, ends)
+        ids = [one["id"] for part in script for one in part]
         services = hub.services
-        for day, objects in zip(days, (script[:3], script[3:]), strict=True):
+        for day, objects in zip(days, script, strict=True):
             clock.advance(seconds=10)
             await world.post(viewer, *objects)
             clock.advance(seconds=10)
             await abroad.live(day)
             clock.advance(seconds=10)
-            await seer.look([one["id"] for one in script])
-            await auditor.look([one["id"] for one in script[:1]])
+            await seer.look(ids)
+            await auditor.look([script[0][0]["id"], script[0][-1]["id"]])
             clock.advance(seconds=10)
             await services.release.flush_sums()
             await services.publisher.publish_once()
@@ -201,8 +225,33 @@ class Scenes:
                 for n in range(1, number + 1)
             ]  # fmt: skip
 
-        self._script = several(viewer, 5)
-        self._away = several("mx-ciber" if viewer == "us-cyber" else "us-cyber", OBJECTS, NOFORN)
+        other = "mx-ciber" if viewer == "us-cyber" else "us-cyber"
+        mine = founded.members[other].identity_id
+        statement = founded.sign(other, {
+            "type": "marking-definition", "spec_version": "2.1", "id": f"marking-definition--{uuid.uuid4()}", "created": now,
+            "created_by_ref": mine, "definition_type": "statement", "definition": {"statement": "."},
+            "object_marking_refs": [NOFORN],
+        })  # fmt: skip
+        identity = founded.sign(other, {
+            "type": "identity", "spec_version": "2.1", "id": mine, "created": now, "modified": now, "created_by_ref": mine,
+            "name": "A", "identity_class": "organization", "object_marking_refs": [NOFORN],
+        })  # fmt: skip
+        values = [f"203.0.113.{n}" for n in range(1, 5)]
+        held = [founded.observed(viewer, value, TLP2["amber"]) for value in values[:2]]
+        self._ends = [founded.observed(other, value, TLP2["amber"], NOFORN) for value in values]
+        ids = [one["id"] for one, _ in self._ends]
+        connecting = [
+            founded.related(viewer, ids[source], ids[target], TLP2["amber"], *marks)
+            for source, target, *marks in ((0, 1), (1, 0, NOFORN), (0, 2, NOFORN), (2, 3, NOFORN), (3, 1, NOFORN))
+        ]
+        shown = several(viewer, 5)
+        self._script = [
+            [*shown[:3], *held[0], *connecting[2:4]],
+            [*shown[3:], *held[1], *connecting[:2], connecting[4]],
+        ]
+        # The last is sent first: what is cited, and then what cites it.
+        plain, citing = several(other, OBJECTS - 12, NOFORN), several(other, 10, NOFORN, statement["id"])
+        self._away = [*plain, *citing, identity, statement]
 
     async def seen(self, days: Sequence[Sequence[str]]) -> Seen:
         copy = {}
@@ -210,7 +259,7 @@ class Scenes:
             copy["database_url"] = await self._databases.copy(self._founded.settings.database_url)
         home = self._founded.home.root / f"scene-{next(self._numbers)}"
         answers, logs = await play(
-            self._founded, home, copy, self._script, self._away, viewer=self._viewer, days=days
+            self._founded, home, copy, self._script, self._away, self._ends, viewer=self._viewer, days=days
         )  # fmt: skip
         self.kinds = {orjson.loads(one)["t"] for leaves in logs.values() for one in leaves}
         return answers, {log: [(len(one), DRAWN.sub(rb"*", one)) for one in leaves] for log, leaves in logs.items()}

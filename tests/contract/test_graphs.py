@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from orjson import loads
 
 from certs.keys import thumbprint
 from exchange.cli.setup import OPERATOR
@@ -14,6 +15,7 @@ from exchange.model.member import Status
 from exchange.times import as_datetime, as_millis_text
 from policies.markings import CAVEAT_MARKINGS
 from policies.terms import TERMS_EXTENSION
+from tests.auditors import Story
 from tests.contract.test_notices import notices
 from tests.contract.test_originators_terms import marked
 from tests.taxii import call, collection, leaves
@@ -199,7 +201,7 @@ async def test_what_was_placed_again_is_named_when_the_rules_close_it(world: Wor
     assert everything <= set(await world.pull(READER, fresh))
 
 
-async def test_what_refers_to_what_a_lost_key_signed_is_placed_again_with_an_entry(world: World, fresh: str) -> None:
+async def test_what_refers_to_what_a_lost_key_signed_goes_with_it_and_comes_to_nobody(world: World, fresh: str) -> None:
     world.clock.advance(seconds=60)  # type: ignore[attr-defined]
     since_us = world.clock.now_us()
     end, other = indicator(world, "us-maritime"), indicator(world)
@@ -215,7 +217,7 @@ async def test_what_refers_to_what_a_lost_key_signed_is_placed_again_with_an_ent
     assert end["id"] in await withdrawn(world, fresh)
     assert await withdrawn(world, fresh) == {end["id"], relation["id"]}, "the next time round"
     after = [one for one in await leaves(world, "us", "publish") if one["pub"]["cause"] == "ends"]
-    assert len(after) == before + 1, "nobody of the other country may have it now"
+    assert len(after) == before, "to nobody is it news"
 
 
 async def test_what_refers_to_something_embargoed_waits_for_its_hour(world: World, fresh: str) -> None:
@@ -238,6 +240,72 @@ async def test_an_end_in_a_collection_that_one_may_not_read_is_not_there(world: 
     assert await world.pull("us-customs", fresh) == [relation["id"]]
     await send(world, fresh, end)
     assert set(await world.pull(READER, fresh)) == {relation["id"], end["id"]}
+
+
+async def seen(world: World, auditor: str, obj: dict[str, Any]) -> set[tuple[str, str]]:
+    """Who had it, and how sure that is."""
+    for log, tree in (await world.hub.services.store.trees()).items():
+        assert not tree.size or await world.hub.services.publisher.receipt(log, tree.size - 1, wait_seconds=20)
+    rows = (await Story(world).ask(auditor, "who-saw", object=obj["id"])).rows
+    return {(row["member"], row["evidence"]) for row in rows}
+
+
+async def test_a_second_copy_opens_once_what_leads_to_it(world: World, fresh: str) -> None:
+    """For whoever may have that copy and had none; for the rest it neither comes nor goes."""
+    reader, compatriot = Poller(world, READER, fresh), Poller(world, "us-maritime", fresh)
+    strict = [world.observed("us-cyber", f"203.0.113.{n}", TLP2["amber"], NOFORN) for n in (7, 8)]
+    copies = [world.observed("us-customs", f"203.0.113.{n}", TLP2["amber"]) for n in (7, 8)]
+    relations = [related(world, one[0], one[0]) for one in strict]
+    for one in (*strict, relations):
+        await send(world, fresh, *one)
+    assert await reader.poll() == []
+    ids = [one["id"] for one in relations]
+    assert set(await compatriot.poll()) == {strict[0][0]["id"], strict[1][0]["id"], *ids}
+
+    for number, copy in enumerate(copies):  # under a label that nobody knew, and under one that is open
+        before = len([one for one in await leaves(world, "both", "publish") if one["pub"]["cause"] == "ends"])
+        await send(world, fresh, *copy, slug="us-customs")
+        assert await reader.poll() == [copy[0]["id"], ids[number]]
+        assert {*ids}.isdisjoint([*await compatriot.poll(), *await reader.poll()])
+        told = [one["pub"] for one in await leaves(world, "both", "publish") if one["pub"]["cause"] == "ends"][before:]
+        assert [one["count"] for one in told] == [1] * number, "a step of each view gave the first"
+    assert {("us-maritime", "proved"), (READER, "proved")} == await seen(world, "aud-us", relations[1])
+    assert {(READER, "proved")} == await seen(world, "aud-mx", relations[1])
+    assert ("us-maritime", "proved") in await seen(world, "aud-us", relations[0])
+
+    path = f"collections/{fresh}/objects/{copies[0][0]['id']}/"
+    assert (await call(world, "us-customs", "DELETE", path))[0] == 200
+    assert await withdrawn(world, fresh) == {copies[0][0]["id"], ids[0]}
+    assert await withdrawn(world, fresh, "us-maritime") == set()
+    assert {*ids}.isdisjoint([*await compatriot.poll(), *await reader.poll()])
+    assert set(await world.pull(READER, fresh)) & {*ids} == {ids[1]}
+    await send(world, fresh, *world.observed("us-customs", "203.0.113.7", TLP2["amber"]), slug="us-customs")
+    assert await reader.poll() == [copies[0][0]["id"], ids[0]]
+    assert {*ids}.isdisjoint([*await compatriot.poll(), *await reader.poll()])
+
+
+async def test_who_gains_at_home_is_an_affair_of_home(world: World, fresh: str) -> None:
+    """The other country has the relationship already, and hears nothing of a copy that gives it to a compatriot."""
+    closed = await collection(world, ("role:agency",), ("member:us-cyber", "member:us-customs"))
+    open_ = await collection(world, ("all",), ("role:agency",))
+    [end, proof], [copy, other] = (
+        world.observed(slug, "203.0.113.9", TLP2["amber"]) for slug in ("us-cyber", "us-customs")
+    )
+    relation = related(world, end, end)
+    await send(world, closed, end, proof)
+    await send(world, open_, relation)
+    operator, reader = Poller(world, "us-port-gulf", open_), Poller(world, READER, open_)
+    assert (await operator.poll(), await reader.poll()) == ([], [relation["id"]])
+    sizes = {log: tree.size for log, tree in (await world.hub.services.store.trees()).items()}
+    world.clock.advance(seconds=1)  # type: ignore[attr-defined]
+    await send(world, "us-domestic", copy, other, slug="us-customs")
+    assert (await operator.poll(), await reader.poll()) == ([relation["id"]], [])
+    trees = await world.hub.services.store.trees()
+    added = [loads(one) for one in await world.hub.services.store.leaves("both", sizes["both"], trees["both"].size)]
+    assert relation["id"] not in str(added) and not [one for one in added if one["on"] == f"coll:{open_}"]
+    assert trees["mx"].size == sizes["mx"]
+    assert ("us-port-gulf", "proved") in await seen(world, "aud-us", relation)
+    assert {(READER, "proved")} == await seen(world, "aud-mx", relation)
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,11 @@ KEYS = {
 
 SILENT = {
     "checkpoint": ("signed_us",),
-    "head": ("last_tick", "last_time", "registry", "revision", "views", "moves"),
+    "head": ("last_tick", "last_time", "registry", "revision", "views", "moves", "citing"),
     "run": ("odd",),
     "placement": ("newer",),
     "object": ("holder", "owner", "again"),
-    "label": ("last_tick",),
+    "label": ("last_tick", "joined"),
     "member": ("identity_id", "name_en", "name_es", "default_tlp", "consents"),
     "credential": ("created_us", "expires_us", "note", "product", "digest", "certificate"),
     "signing_cert": ("added_us", "revoked_us", "compromised_since_us", "reason"),

@@ -73,7 +73,7 @@ def grants(draw: st.DrawFn) -> Allowed:
         Terms(OPEN, 0, may_block=False, expires_after_seconds=None),
         Terms(OPEN, 0, may_block=True, expires_after_seconds=None),
     )
-    standing = Standing(b"", {}, bytes(4), {label: int(label in blocking) for label in labels}, terms)
+    standing = Standing(b"", {}, bytes(4), {label: int(label in blocking) for label in labels}, terms, 0)
     return Allowed("c", tuple(sorted(labels)), 1, dict.fromkeys(labels, "US"), standing)
 
 

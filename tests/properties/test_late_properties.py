@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from exchange.release.views import RUNS_AT_ONCE
-from tests.late_scene import AUTHORS, CONNECTING, DELAY_SECONDS, MARKS, OWN, READERS, SPARE, scene
+from tests.late_scene import (
+    AUTHORS,
+    CONNECTING,
+    DEFINED,
+    DEFINING,
+    DELAY_SECONDS,
+    MARKS,
+    OWN,
+    READERS,
+    SPARE,
+    scene,
+)
 from tests.places import Place, emptied
 from tests.postgres import Databases
 
@@ -23,18 +34,28 @@ def called(name: str, *values: st.SearchStrategy[Any]) -> st.SearchStrategy[tupl
 EVENTS = st.lists(
     st.one_of(
         called("submit", OWN, st.integers(1, 4)),
-        called("connect", st.sampled_from(AUTHORS), st.integers(0, 30), st.integers(0, 5), st.integers(1, 3)),
+        called(
+            "connect",
+            st.sampled_from(AUTHORS),
+            st.integers(0, 30),
+            st.integers(0, 5),
+            st.integers(1, 3),
+            st.frozensets(st.integers(0, len(DEFINED) - 1), max_size=2),
+        ),
+        called("cite", OWN, st.frozensets(st.integers(0, len(DEFINED) - 1), min_size=1), st.integers(1, 2)),
+        called("define", st.integers(0, len(DEFINED) - 1)),
         called("come", OWN, st.integers(0, len(SPARE) - 1)),
         called(
             "rule",
             st.sampled_from(READERS),
-            st.tuples(st.sampled_from(AUTHORS), st.sampled_from([*MARKS, CONNECTING])),
+            st.tuples(st.sampled_from(AUTHORS), st.sampled_from([*MARKS, CONNECTING, DEFINING])),
             st.sampled_from(["open", "closed", "delayed"]),
         ),
         called("poll", st.integers(0, 2), st.integers(1, 4)),
         called("revise", st.integers(0, 30), st.sampled_from(MARKS)),
         called("poll", st.integers(0, 2), st.integers(1, 4)),
         called("delete", st.integers(0, 30)),
+        called("copy", st.integers(0, 30), OWN),
         called("suspend", st.sampled_from(READERS)),
         called("consent", st.sampled_from(READERS)),
         called("suspend_author", st.just(AUTHORS[0])),
@@ -69,7 +90,7 @@ AGAIN_BEFORE_ITS_NOTICE: list[tuple[str, tuple[Any, ...]]] = [
     ("poll", (0, 4)),
     ("revise", (1, MARKS[2])),
 ]
-"""What closed is placed again before its notice is made: that names it all the same."""
+"""What closed comes under another label before its notice is made: that names it all the same."""
 
 TWICE_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
     ("poll", (2, 3)),
@@ -78,7 +99,60 @@ TWICE_AGAIN: list[tuple[str, tuple[Any, ...]]] = [
     ("revise", (0, MARKS[1])),
     ("delete", (0,)),
 ]
-"""What was shown is placed again twice before its reader asks: it stays where it was."""
+"""What was shown comes under other labels twice before its reader asks: it stays where it was."""
+
+
+SECOND_COPIES: list[tuple[str, tuple[Any, ...]]] = [
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[0]), "open")),
+    ("connect", (AUTHORS[0], 3, 5, 2)),
+    ("connect", (AUTHORS[0], 4, 5, 1)),
+    ("poll", (0, 4)),
+    ("copy", (1, (AUTHORS[0], MARKS[0]))),
+    ("poll", (0, 4)),
+    ("copy", (0, (AUTHORS[0], MARKS[1]))),
+    ("connect", (AUTHORS[0], 3, 6, 1)),
+    ("poll", (0, 4)),
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[1]), "open")),
+    ("copy", (0, (AUTHORS[0], MARKS[1]))),
+    ("copy", (1, (AUTHORS[0], MARKS[0]))),
+    ("poll", (0, 4)),
+]
+"""Copies of what connects come and go: what they open is news once, and what they do not stays where it was."""
+
+
+CITED_AND_NOT: list[tuple[str, tuple[Any, ...]]] = [
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[0]), "open")),
+    ("define", (0,)),
+    ("poll", (0, 4)),
+    ("cite", ((AUTHORS[0], MARKS[1]), {0}, 1)),
+    ("cite", ((AUTHORS[1], MARKS[0]), {0}, 1)),
+    ("poll", (0, 4)),
+    ("cite", ((AUTHORS[0], MARKS[0]), {0}, 1)),
+    ("poll", (0, 4)),
+    ("cite", ((AUTHORS[0], MARKS[0]), {0}, 1)),
+    ("poll", (0, 4)),
+    ("revise", (-1, MARKS[1])),
+    ("poll", (0, 4)),
+    ("revise", (-3, MARKS[1])),
+    ("poll", (0, 4)),
+    ("rule", (READERS[0], (AUTHORS[0], MARKS[1]), "open")),
+    ("poll", (0, 4)),
+    ("delete", (-1,)),
+    ("delete", (-1,)),
+    ("follow_notices", ()),
+    ("poll", (0, 4)),
+]
+"""A definition opens with what its author cites it by, whoever else cites it, and closes with the last of that."""
+
+
+CITED_BY_WHAT_LEADS_TO_ONES_OWN: list[tuple[str, tuple[Any, ...]]] = [
+    ("define", (0,)),
+    ("poll", (2, 4)),
+    ("submit", ((AUTHORS[1], MARKS[1]), 1)),
+    ("connect", (AUTHORS[0], -1, 0, 1, {0})),
+    ("poll", (2, 4)),
+]
+"""Of what cites it the ends are the reader's own, or not there for anybody else like it."""
 
 
 async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
@@ -129,6 +203,10 @@ def unseen(test: Any) -> Any:
 @example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
 @example(runs_at_once=RUNS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
 @example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
+@example(runs_at_once=RUNS_AT_ONCE, events=SECOND_COPIES)
+@example(runs_at_once=RUNS_AT_ONCE, events=CITED_AND_NOT)
+@example(runs_at_once=1, events=CITED_AND_NOT)
+@example(runs_at_once=RUNS_AT_ONCE, events=CITED_BY_WHAT_LEADS_TO_ONES_OWN)
 async def test_nothing_is_lost_leaked_or_given_twice(tmp_path: Path, runs_at_once: int, events: list[Any]) -> None:
     await play(await emptied(tmp_path / "hub.sqlite"), runs_at_once, events)
 
@@ -145,6 +223,9 @@ def database_url(databases: Databases) -> str:
 @example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
 @example(runs_at_once=RUNS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
 @example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
+@example(runs_at_once=RUNS_AT_ONCE, events=SECOND_COPIES)
+@example(runs_at_once=RUNS_AT_ONCE, events=CITED_AND_NOT)
+@example(runs_at_once=1, events=CITED_AND_NOT)
 async def test_nothing_is_lost_leaked_or_given_twice_on_postgres(
     database_url: str, runs_at_once: int, events: list[Any]
 ) -> None:

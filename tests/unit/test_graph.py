@@ -8,7 +8,8 @@ import pytest
 
 from certs.jcs import canonical
 from exchange.model.references import may_refer, references
-from exchange.store.graph import End, EndsOf, Reach, stretches
+from exchange.store.graph import End, EndsOf, Lain, Moving, Reach
+from exchange.store.relabel import pieces, widens
 from policies.label import Label, object_class
 from policies.matrix import Audience, differences
 from tests.data import read_shared
@@ -172,5 +173,38 @@ def test_attacks_relationships_all_travel_under_a_handful_of_labels() -> None:
                for label in set(made.values()))  # fmt: skip
 
 
-def test_stretches() -> None:
-    assert list(stretches({5, 1, 2, 7, 6})) == [(1, 3), (5, 8)]
+def text(*ends: list[Label]) -> str:
+    return RELATION.joined(ends).encode()
+
+
+MALWARE_LABEL = replace(LABEL, object_class="malware")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wider"),
+    [
+        (text([LABEL]), text([LABEL, HIDDEN]), True),
+        (text([LABEL, HIDDEN]), text([LABEL]), False),
+        (text([LABEL], [MALWARE_LABEL]), text([LABEL, HIDDEN], [MALWARE_LABEL]), True),
+        (text([LABEL], [MALWARE_LABEL]), text([LABEL, HIDDEN]), True),
+        (text([LABEL]), text([LABEL], [LABEL, HIDDEN]), True),
+        (text([LABEL]), text([LABEL, HIDDEN], [HIDDEN]), False),
+        (text([]), text([LABEL]), False),
+        (text([LABEL], []), text([LABEL, HIDDEN], []), True),
+        (text([LABEL]), text(), True),
+    ],
+)
+def test_what_only_gains_alternatives_is_taken_from_nobody(before: str, after: str, wider: bool) -> None:
+    """An end that the hub does not hold may be nobody's bar, and its coming everybody's."""
+    assert widens(before, after) is wider
+
+
+def moving(tick: int, facets: str) -> Moving:
+    return Moving(Lain(0, "", "", b"", b"", "c", tick, 1, "", "US", 0, 100, ()), facets)
+
+
+def test_a_run_is_cut_where_what_comes_under_another_label_begins_and_ends() -> None:
+    rows = [moving(101, "a"), moving(102, "a"), moving(103, "b"), moving(105, "b")]
+    found = [(one.start, one.stop, [two.facets for two in one.moving]) for one in pieces(7, rows, 100)]
+    assert found == [(0, 1, []), (1, 3, ["a", "a"]), (3, 4, ["b"]), (4, 5, []), (5, 6, ["b"]), (6, 7, [])]
+    assert [one[:2] for one in pieces(2, [moving(100, "a"), moving(101, "a")], 100)] == [(0, 2)]

@@ -104,6 +104,18 @@ async def test_what_is_made_anew_and_the_same_was_asked_for_before() -> None:
     assert inflated(await sheets.packed("q", other, GZIP)) == other.content
 
 
+async def test_the_same_answer_to_the_same_words_was_asked_for_before_whoever_it_lies_for() -> None:
+    """The labels under which a page lies may be others because of what it does not show."""
+    page, again, other = sheet(), sheet(), sheet(50)
+    sheets = kept(1_000_000, "words", page)
+    sheets.keep("under other labels", again, 1, 1)
+    sheets.keep("another page", other, 1, 1)
+    sheets.keep("other words", sheet(), 1, 1, "other words")
+    assert inflated(await sheets.packed("under other labels", again, GZIP)) == again.content
+    assert await sheets.packed("another page", other, GZIP) is None
+    assert await sheets.packed("other words", sheet(), GZIP) is None
+
+
 def test_pages_with_nothing_on_them_take_room_too() -> None:
     """Else whoever asks for ids that are not there, each time others, fills the memory."""
     sheets = Sheets(8 * KEEPING_BYTES)

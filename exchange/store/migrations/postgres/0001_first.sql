@@ -12,9 +12,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry bigint NOT NULL,       -- rises with every change of members, credentials, collections, trust
     revision bigint NOT NULL,       -- rises when what was placed earlier may read differently: a rival version, a deletion
     views bigint NOT NULL,          -- rises with every step of any member's view
-    moves bigint NOT NULL           -- rises when something was placed again, under another label
+    moves bigint NOT NULL,          -- rises when something came under another label, or a label that cites something ceased to hold anything
+    citing bigint NOT NULL          -- rises when a label that cites something comes to hold something, or ceases to
 ) WITH (fillfactor = 10);
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE tree (                 -- one of each kind is open: both, us, mx, or its next generation, both/2
     log text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, frontier bytea NOT NULL,
@@ -101,9 +102,12 @@ CREATE TABLE trust_list (version bigint PRIMARY KEY, document bytea NOT NULL);
 
 CREATE TABLE label (                -- numbered by whoever holds the head
     id bigint PRIMARY KEY, collection text NOT NULL, facets text COLLATE "C" NOT NULL, country text NOT NULL,
-    placements bigint NOT NULL, last_tick bigint NOT NULL
+    placements bigint NOT NULL, last_tick bigint NOT NULL,
+    joined bigint NOT NULL DEFAULT 0,   -- the hub's last tick when something that was placed before last came under it
+    live smallint NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 ) WITH (fillfactor = 50);
 
+CREATE INDEX label_dead ON label (id) WHERE live = 0;
 CREATE UNIQUE INDEX label_facets ON label (md5(facets));  -- with its ends a label may be longer than an index takes
 
 CREATE TABLE object (               -- numbered by whoever holds the head
@@ -147,7 +151,7 @@ CREATE TABLE member_view (          -- what each label was to a member when its 
     born bigint NOT NULL,           -- the tick at which the member was first answered
     changes bigint NOT NULL,        -- of registry and agreement, until it was written
     until_us bigint NOT NULL,       -- nothing placed behind it was ever shown by what is written here
-    elsewhere bigint NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
+    elsewhere bigint NOT NULL DEFAULT 0  -- when something last came under another label that is not shown where it was placed
 );
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member text COLLATE "C" NOT NULL, label bigint NOT NULL, done bigint NOT NULL,
@@ -174,7 +178,8 @@ CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE NOT noticed;
 CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,
     label bigint NOT NULL,
-    former bigint NOT NULL, placed bigint NOT NULL  -- label and tick of the version before
+    former bigint NOT NULL, placed bigint NOT NULL,  -- label and tick of the version before
+    again boolean NOT NULL          -- it is the same version
 );
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed

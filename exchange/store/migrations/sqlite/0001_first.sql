@@ -11,9 +11,10 @@ CREATE TABLE head (                 -- one row: whoever appends holds it
     registry INTEGER NOT NULL,      -- rises with every change of members, credentials, collections, trust
     revision INTEGER NOT NULL,      -- rises when what was placed earlier may read differently: a rival version, a deletion
     views INTEGER NOT NULL,         -- rises with every step of any member's view
-    moves INTEGER NOT NULL          -- rises when something was placed again, under another label
+    moves INTEGER NOT NULL,         -- rises when something came under another label, or a label that cites something ceased to hold anything
+    citing INTEGER NOT NULL         -- rises when a label that cites something comes to hold something, or ceases to
 );
-INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO head VALUES (0, 'open', 0, 0, 0, 0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE tree (                 -- one of each kind is open: both, us, mx, or its next generation, both/2
     log TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL,
@@ -99,8 +100,11 @@ CREATE TABLE trust_list (version INTEGER PRIMARY KEY, document BLOB NOT NULL);
 
 CREATE TABLE label (
     id INTEGER PRIMARY KEY, collection TEXT NOT NULL, facets TEXT NOT NULL UNIQUE, country TEXT NOT NULL,
-    placements INTEGER NOT NULL, last_tick INTEGER NOT NULL
+    placements INTEGER NOT NULL, last_tick INTEGER NOT NULL,
+    joined INTEGER NOT NULL DEFAULT 0,  -- the hub's last tick when something that was placed before last came under it
+    live INTEGER NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 );
+CREATE INDEX label_dead ON label (id) WHERE live = 0;
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
@@ -142,7 +146,7 @@ CREATE TABLE member_view (          -- what each label was to a member when its 
     born INTEGER NOT NULL,          -- the tick at which the member was first answered
     changes INTEGER NOT NULL,       -- of registry and agreement, until it was written
     until_us INTEGER NOT NULL,      -- nothing placed behind it was ever shown by what is written here
-    elsewhere INTEGER NOT NULL DEFAULT 0  -- when something was last placed again that is shown where it was
+    elsewhere INTEGER NOT NULL DEFAULT 0  -- when something last came under another label that is not shown where it was placed
 ) WITHOUT ROWID;
 CREATE TABLE view_label (           -- labels that do not simply lie where they were placed
     member TEXT NOT NULL, label INTEGER NOT NULL, done INTEGER NOT NULL,
@@ -169,7 +173,8 @@ CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE noticed = 0;
 CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
     label INTEGER NOT NULL,
-    former INTEGER NOT NULL, placed INTEGER NOT NULL  -- label and tick of the version before
+    former INTEGER NOT NULL, placed INTEGER NOT NULL,  -- label and tick of the version before
+    again INTEGER NOT NULL          -- 1: it is the same version
 );
 
 CREATE TABLE list_size (            -- what a member's block lists last held, so that a sudden fall is noticed
