@@ -1,11 +1,15 @@
 """Logs' keys are replaced before `both` is closed for ever, in what is lost of it, and after: one story, by whoever reads it."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
+import orjson
 import pytest
+from click.testing import CliRunner
 
 from exchange.cli.packing import HubCopy, write_pack
+from exchange.cli.rotating import rotate_key
 from exchange.cli.setup import OPERATOR, WITNESSES
 from exchange.governance.abandoning import Loss
 from exchange.hub import open_store, witness_policies, working
@@ -17,6 +21,7 @@ from exchange.ledger.signing import KeyFiles
 from exchange.store.contract import LogKeyRow
 from exchange.web.services import Services
 from tests.contract.test_log_keys import cosigned, judged, knowing, signers
+from tests.faults.hubs import write_settings
 from tests.faults.test_abandon import recovery, signed
 from tests.faults.test_abandon import trust as trust_next
 from tests.faults.test_recover import back_up, replace_database, submit
@@ -24,6 +29,12 @@ from tests.fscking import fsck
 from tests.places import Place, knobs_of
 from tests.rotating import desk, new_key, trust
 from tests.world import Founded, found
+
+
+async def at_terminal(founded: Founded, *words: str) -> str:
+    done = await asyncio.to_thread(CliRunner().invoke, rotate_key, [*words, "--home", str(founded.home.root)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 async def rotate(services: Services, log: str, key: LogKey) -> None:
@@ -117,6 +128,18 @@ async def test_keys_are_replaced_in_every_generation(tmp_path: Path, place: Plac
             assert judged(tmp_path / whom, {log: knowing(one, newest[log]) for log, one in mine.items()}) == set()
             blind = mine | {"both/2": knowing(mine["both/2"], third)}
             assert "both/2/checkpoint" in judged(tmp_path / whom, blind)
+
+        # At a terminal, a log is what goes on of its kind.
+        write_settings(founded.home, founded.settings)
+        again = new_key(founded, "both")
+        await at_terminal(founded, "begin", "both", again.vkey)
+        told = orjson.loads(await at_terminal(founded, "show", "--json"))
+        assert [one["key"] for one in told if one["log"] == "both/2" and one["until"] is None] == [
+            fourth.vkey,
+            again.vkey,
+        ]
+        assert {one["log"] for one in told} == {"both/2", "us", "mx"}
+        await at_terminal(founded, "abort", "both")
 
 
 @pytest.mark.timeout(120)
