@@ -248,7 +248,8 @@ def harms(table: Table) -> Iterator[tuple[str, set[str], Harm]]:
             tuple([mine if number in keys else its for number, (mine, its) in enumerate(zip(one, two, strict=True))])
             for one, two in ((first, second), (second, first))
         ]
-        if swapped != [first, second]:
+        told = [at for at, column in enumerate(table.columns) if column not in SILENT.get(table.name, ())]
+        if any(one[at] != two[at] for one, two in zip(swapped, (first, second), strict=True) for at in told):
             yield "swap", {table.named(first), table.named(second)}, _instead(table, [first, second], swapped)
 
 
