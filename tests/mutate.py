@@ -30,6 +30,7 @@ EVALUATOR = ("decide", "cited", "sides", "predicates", "obligations", "consent",
 UNIT = [
     "decide",
     "cited",
+    "graph",
     "clauses",
     "bounds",
     "obligations",
