@@ -20,6 +20,7 @@ from exchange.governance.records import Records
 from exchange.governance.registry import Governance
 from exchange.governance.statements import Statements
 from exchange.holding import Holding
+from exchange.intake.editions import kept
 from exchange.intake.submit import Intake
 from exchange.intake.warninglists import Warninglists
 from exchange.ledger.entry import HUB, LOGS
@@ -100,7 +101,7 @@ def build_services(settings: Settings, clock: Clock, store: Store) -> Services:
         witness_silence_seconds=settings.witness_silence_seconds,
         find_key=files.find,
     )
-    known = _known_good(settings)
+    known = known_good(settings)
     release = Release(store, sequencer, rulebook, clock, cache_bytes=settings.page_cache_bytes)
     governance = Governance(sequencer, rulebook, clock)
     return Services(
@@ -146,9 +147,10 @@ def witness_policies(settings: Settings) -> dict[str, Policy]:
     return separate({log: Policy.parse((settings.witness_policy / log).read_text()) for log in LOGS})
 
 
-def _known_good(settings: Settings) -> Warninglists:
+def known_good(settings: Settings) -> Warninglists:
+    """What must not become an indicator: this release's lists, those in the hub's folder, members' own. Raises Malformed."""
     try:
-        return Warninglists.packaged(settings.assets)
+        return Warninglists.of(kept(settings.warninglists), settings.assets)
     except ValueError as error:
         raise Malformed(
             f"Settings: assets: {error}.",

@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _OF_THE_MACHINE = {
     "host", "port", "mtls_port", "database", "database_url", "database_read_url", "database_password_file", "anchors", "keys",
-    "tls_certificate", "tls_key", "witness_policy", "crls", "assets",
+    "tls_certificate", "tls_key", "witness_policy", "crls", "assets", "warninglists",
 }  # fmt: skip
 """Where things lie; and what is a member's own, of which a digest in `both` would let the other country guess."""
 
@@ -60,6 +60,9 @@ class Settings(BaseModel):
 
     assets: dict[str, list[str]] = Field(default_factory=dict)
     """By member, its own networks and domains: never taken in as indicators, never on a block list."""
+    warninglists: Path = Path("warninglists")
+    """Directory of lists of known-good values (`NAME.json`) that count beside those of this release, or in their place; it
+    need not exist. Read at the start; `puente feed warninglists refresh` fills it."""
     list_fall_percent: Positive = 50
     list_fall_entries: Positive = 1_000
     """A member's block list that would lose more than either of these between two builds is held at what it was."""
@@ -149,6 +152,7 @@ class Settings(BaseModel):
         """Read the TOML file. Raises Malformed naming the offending key."""
         paths = (
             "database", "database_password_file", "anchors", "keys", "tls_certificate", "tls_key", "witness_policy", "crls",
+            "warninglists",
         )  # fmt: skip
         return read_toml(cls, path, paths, _WHAT)
 

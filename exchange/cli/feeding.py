@@ -15,6 +15,7 @@ from exchange import observe
 from exchange.cli.asking import as_member
 from exchange.cli.feed_trial import BLANK, chosen, declared, in_catalogue, of_source, sources, test
 from exchange.cli.holds import held
+from exchange.cli.known_good import warninglists
 from exchange.cli.output import advance, language, listing, progress, say
 from exchange.cli.profile import Profile
 from exchange.cli.words import argument, as_json, group, new_file, new_folder, option
@@ -296,4 +297,5 @@ def errors(state: Path, name: str | None, as_json: bool) -> None:
 
 feed.add_command(test)
 feed.add_command(held)
+feed.add_command(warninglists)
 COMMANDS: tuple[click.Command, ...] = (feed,)

@@ -50,6 +50,7 @@ WORDS = {
     "permit": "permite", "deny": "deniega", "forbid": "prohíbe", "builtin": "incorporada", "ceiling": "techo",
     "agreement": "acuerdo", "version": "versión", "sha256": "sha256", "effective_from": "en vigor desde", "expires": "vence",
     "tightened_by": "restringido por",
+    "holds": "retiene", "refuses": "rechaza", "taken": "tomada", "not taken": "no tomada", "unchanged": "sin cambios",
 }  # fmt: skip
 """Words in cells of tables, in Spanish."""
 

@@ -19,7 +19,7 @@ with all below it; `regex` lists are skipped, as are lists for kinds of value th
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -81,18 +81,9 @@ class Warninglists:
         return cls(_packaged(), assets)
 
     @classmethod
-    def load(cls, paths: Iterable[Path], assets: Mapping[str, Sequence[str]] | None = None) -> "Warninglists":
-        """The packaged lists, and those in these files and directories; of two by one name, the latter.
-
-        A file is one MISP list, or an object of lists by name; a directory has `<name>.json` or `<name>/list.json`, as a
-        checkout of MISP/misp-warninglists has them under `lists`. Raises ValueError for what is no list, OSError.
-        """
-        documents = dict(_packaged_documents())
-        for path in paths:
-            for file in _list_files(path):
-                name = file.parent.name if file.name == "list.json" else file.name.removesuffix(".json")
-                documents |= _documents(name, file.read_bytes())
-        return cls(KnownGood(documents), assets)
+    def of(cls, documents: Mapping[str, Json], assets: Mapping[str, Sequence[str]] | None = None) -> "Warninglists":
+        """The packaged lists and these, by name; of two by one name, these. Raises ValueError for what is no list."""
+        return cls(KnownGood({**packaged_documents(), **documents}) if documents else _packaged(), assets)
 
     @property
     def skipped(self) -> Mapping[str, str]:
@@ -378,16 +369,22 @@ def _parsed(name: str, document: Json) -> tuple[_Source, str, frozenset[str], li
     return source, str(kind), frozenset(map(str, attributes)), [str(entry) for entry in entries]
 
 
-def _list_files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(path.glob("*.json"))
-        yield from sorted(path.glob("*/list.json"))
-    else:
-        yield path
+def documents_at(path: Path) -> dict[str, Json]:
+    """The lists in a file or directory, by name. A file is one MISP list, or an object of lists by name; a directory has
+    `<name>.json` or `<name>/list.json`, as a checkout of MISP/misp-warninglists has them under `lists`. Raises ValueError
+    naming the list, OSError."""
+    documents: dict[str, Json] = {}
+    for file in [*sorted(path.glob("*.json")), *sorted(path.glob("*/list.json"))] if path.is_dir() else [path]:
+        name = file.parent.name if file.name == "list.json" else file.name.removesuffix(".json")
+        documents |= documents_of(name, file.read_bytes())
+    return documents
 
 
-def _documents(name: str, data: bytes) -> dict[str, Json]:
-    document = load(data, max_bytes=LIST_BYTES_AT_MOST)
+def documents_of(name: str, data: bytes) -> dict[str, Json]:
+    try:
+        document = load(data, max_bytes=LIST_BYTES_AT_MOST)
+    except ValueError as error:
+        raise ValueError(f"warninglist {name}: {error}") from None
     if isinstance(document, dict) and "list" not in document:
         return dict(document)
     return {name: document}
@@ -395,13 +392,14 @@ def _documents(name: str, data: bytes) -> dict[str, Json]:
 
 @cache
 def _packaged() -> KnownGood:
-    return KnownGood(_packaged_documents())
+    return KnownGood(packaged_documents())
 
 
 @cache
-def _packaged_documents() -> Mapping[str, Json]:
+def packaged_documents() -> Mapping[str, Json]:
+    """The lists that come with the hub, by name."""
     documents: dict[str, Json] = {}
     for file in (files("exchange.intake") / "lists").iterdir():
         if file.name.endswith(".json"):
-            documents |= _documents(file.name.removesuffix(".json"), file.read_bytes())
+            documents |= documents_of(file.name.removesuffix(".json"), file.read_bytes())
     return documents

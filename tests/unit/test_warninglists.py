@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.intake.pattern import check_pattern
-from exchange.intake.warninglists import Hit, Kind, KnownGood, Warninglists
+from exchange.intake.warninglists import Hit, Kind, KnownGood, Warninglists, documents_at
 from tests.data import read_shared
 
 ASSETS = {"mx-puerto": ["198.51.100.0/24", "puerto.example"], "us-customs": ["2001:db8:7::/48"]}
@@ -30,7 +30,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Warninglists:
     """The packaged lists with the 124 of the real data."""
     path = tmp_path_factory.mktemp("lists") / "all.json"
     path.write_bytes(read_shared("misp-warninglists/warninglists.json.xz"))
-    return Warninglists.load([path], ASSETS)
+    return Warninglists.of(documents_at(path), ASSETS)
 
 
 def answer(lists: Warninglists, kind: Kind, value: str) -> tuple[str, str] | None:
@@ -228,7 +228,7 @@ def test_a_checkout_of_misp_is_read_and_replaces_the_packaged_list_of_that_name(
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "list.json").write_text(json.dumps(document()))
     (tmp_path / "tlds.json").write_text(json.dumps(document(name="Few TLDs", type="string", list=["zz"])))
-    lists = Warninglists.load([tmp_path])
+    lists = Warninglists.of(documents_at(tmp_path))
     assert lists.hits_value("host", "a.ours.example") == Hit("a.ours.example", "Ours", "7", "hold")
     assert answer(lists, "host", "zz") == ("hold", "Few TLDs")
     assert answer(lists, "host", "com") is None
@@ -251,7 +251,7 @@ def test_what_is_no_list_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(ValueError):
-        Warninglists.load([path])
+        Warninglists.of(documents_at(path))
 
 
 def test_string_lists_are_exact_and_hostname_lists_are_not() -> None:
