@@ -17,7 +17,12 @@ _LINES = (".jsonl", ".ndjson")
 _PACKED = ("", ".xz", ".gz")
 SUFFIXES = tuple(f"{kind}{packed}" for kind in (".json", ".stix2", *_LINES) for packed in _PACKED)
 
-_OLD = Text("STIX 2.0 is not raised to 2.1 yet.", "STIX 2.0 todavía no se convierte a 2.1.")
+_OLD = Text(
+    "This is STIX 2.0, which adapter stix20 raises to 2.1.", "Esto es STIX 2.0, que el adaptador stix20 convierte a 2.1."
+)
+_XML = Text(
+    "This is XML, as STIX 1 is; only STIX 2 is read, in JSON.", "Esto es XML, como STIX 1; solo se lee STIX 2, en JSON."
+)
 _NO_OBJECT = Text("This is not a STIX object.", "Esto no es un objeto STIX.")
 _TLP = Text("Everybody has the TLP definitions.", "Todos tienen ya las definiciones de TLP.")
 
@@ -45,8 +50,12 @@ class BundleAdapter:
 
 def read_part(part: Part, limit: int) -> Iterator[Record | Skipped]:
     """The objects of one document: a bundle, an envelope, an array, JSON lines, or a single object."""
+    data = part.read()
+    if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        yield Skipped(part.name, "stix-xml", _XML)
+        return
     try:
-        values = read_values(part.name, part.read(), limit)
+        values = read_values(part.name, data, limit)
     except JsonError as error:
         yield Skipped(part.name, error.code, Text(error.en, error.es))
         return

@@ -60,6 +60,8 @@ class Source(BaseModel):
     secret_in: Annotated[str, Field(pattern=re.compile(r"\A(|(header|query):[A-Za-z0-9_-]{1,64})\Z"))] = ""
     """`header:Auth-Key` or `query:auth-key`: how a source without users is told a key."""
     ca_file: str = ""
+    user_agent: Annotated[str, Field(pattern=re.compile(r"\A[!-~]{0,200}\Z"))] = ""
+    """What a source asks to be called by, as `phishtank/NAME`; "" for ours."""
     member: str = ""
     """Of a source that is an archive (.zip): the file in it to read; "" for all that look like what the adapter reads."""
     added_after: str = ""

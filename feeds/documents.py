@@ -10,7 +10,7 @@ from feeds.adapter import AGAIN, Cursor, Fetched, Part
 from feeds.archive import MAGIC, documents_in
 from feeds.catalogue import Source
 from feeds.faults import FeedFault
-from feeds.fetch import Downloaded, fetch, local_path, open_local, validators
+from feeds.fetch import USER_AGENT, Downloaded, fetch, local_path, open_local, validators
 
 
 async def documents(source: Source, cursor: Cursor, suffixes: tuple[str, ...]) -> Fetched | None:
@@ -47,6 +47,7 @@ async def download(
         reach=source.reach,
         credential=source.credential(),
         ca_file=source.ca_file,
+        user_agent=source.user_agent or USER_AGENT,
         body=body,
         **(conditions or {}),
     )

@@ -76,6 +76,7 @@ async def fetch(
     credential: Credential | None = None,
     body: bytes = b"",
     ca_file: str = "",
+    user_agent: str = USER_AGENT,
     accept: str = "application/json, */*;q=0.1",
 ) -> Downloaded | None:
     """Download one URL; None when it has not changed since the validators were given.
@@ -86,7 +87,7 @@ async def fetch(
     """
     url = check_url(address, reach)
     home, known = url.origin(), credential or Credential()
-    headers: dict[str, str] = {hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT: accept, hdrs.ACCEPT_ENCODING: "gzip, deflate"}
+    headers: dict[str, str] = {hdrs.USER_AGENT: user_agent, hdrs.ACCEPT: accept, hdrs.ACCEPT_ENCODING: "gzip, deflate"}
     conditions = {hdrs.IF_NONE_MATCH: etag, hdrs.IF_MODIFIED_SINCE: last_modified}
     headers |= {name: value for name, value in conditions.items() if value}
     if body:

@@ -76,6 +76,8 @@ class Mapping(BaseModel):
     """The source's own name for a row; "" for the value itself."""
     first_seen: Column = ""
     last_seen: Column = ""
+    valid_until: Column = ""
+    """Until when the source itself says that it holds. A row whose end is not after its beginning is told and left."""
     time_format: str = "iso"
     """`iso` (also with a blank for the T), `epoch` (seconds), or as in strptime."""
     time_zone: str = "UTC"
@@ -126,6 +128,8 @@ class Mapping(BaseModel):
             raise PydanticCustomError("kill_chain", "kill_chain needs the form chain/phase")
         if self.time_format not in ("iso", "epoch") and "%" not in self.time_format:
             raise PydanticCustomError("time_format", "time_format is iso, epoch, or as in strptime")
+        if self.valid_until and not (self.first_seen or self.last_seen):
+            raise PydanticCustomError("valid_until", "valid_until needs first_seen or last_seen")
         try:
             self.zone()
         except (ZoneInfoNotFoundError, ValueError):

@@ -181,7 +181,11 @@ class RowMaker:
             "valid_from": created,
             "modified": created if seen == begin else as_millis_text(seen),
         }
-        if mapping.valid_days:
+        if until := self._time(cells, mapping.valid_until):
+            if until <= begin:
+                raise ValueError("it ends before it begins")
+            found["valid_until"] = as_millis_text(until)
+        elif mapping.valid_days:
             found["valid_until"] = as_millis_text(seen + int(mapping.valid_days * _DAY_SECONDS) * 1_000_000)
         return found
 

@@ -99,7 +99,7 @@ async def test_lists_are_renewed_over_http_one_by_one(tmp_path: Path) -> None:
     assert told["cloudflare"] == (30_000_101, "taken")
     assert told["ours"] == (5, "taken")
     assert told["fastly"][1].startswith("not taken: warninglist fastly: ")
-    assert told["akamai"] == (20240422, "not taken: The source answered 404.")
+    assert told["bunny-net"] == (20260811, "not taken: The source answered 404.")
     assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == ["cloudflare.json", "ours.json"]
     assert not [name for name in asked if not refreshable(name)]
 

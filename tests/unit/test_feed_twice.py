@@ -16,10 +16,10 @@ from certs.signature import Signer
 from exchange.intake.validate import validate
 from exchange.intake.warninglists import Warninglists
 from feeds.adapter import GROUP
-from feeds.catalogue import Source, packaged
+from feeds.catalogue import Source, load, packaged
 from feeds.report import Run
 from feeds.runner import Job, run_once
-from tests.data import read_shared, shared
+from tests.data import VENDORED, read_shared, shared
 from tests.fake_hub import serving
 from tests.feed_bench import Bench, bench, no_pause
 from tests.feed_objects import everybody_takes
@@ -37,13 +37,45 @@ SAMPLES: list[tuple[str, str, int, int, dict[str, int], dict[str, int]]] = [
     ("ipsum", "blocklists/ipsum/level5.txt", 1_414, 1_414, {}, {}),
     ("openphish", "blocklists/openphish/feed-2026-08-17T0000Z.txt", 301, 301, {}, {}),
     ("kev", "cisa-kev/kev-2025-02-21.json.xz", 1_276, 3_828, {}, {}),
+    ("kev-mirror", "cisa-kev/kev-2025-08-25.json.xz", 1_404, 4_212, {}, {}),
     ("cisa-ics", "csaf-oasis/csaf", 19, 107, {}, {}),
+    ("infoblox", "misp/infoblox-feed/7706424f-51dd-4873-a103-af5dbcf42fbd.json", 269, 269, {}, {}),
+    ("botvrij", "mexico-latam/citizenlab", 136, 136, {}, {"misp-context": 1}),
     ("circl-osint", "misp/eset", 447, 447, {}, {"misp-context": 1_555, "misp-kind": 24}),
     ("otx", "intelmq-feed-samples/alienvault/test_parser_otx.data", 98, 98, {}, {"otx-kind": 1, "item-value": 1}),
     ("stix20", "mexico-latam/talos", 484, 483, {}, {"tlp-definition": 2, "stix-2.0-observed": 2, "stix-2.0-custom": 1}),  # one identity is in both bundles
     ("stix", "vendor-stix/amnesty/novispy.stix2.json", 37, 37, {}, {}),
+    ("stix", "vendor-stix/amnesty/pegasus.stix2.json.xz", 3_099, 3_099, {}, {}),
+    ("stix", "oasis-stix-examples", 433, 419, {"refuse": 4, "hold": 4, "stix-id-uuid": 1, "stix-binary": 3, "stix-hex": 1}, {"tlp-definition": 1, "source-contradiction": 3, "stix-2.0": 1}),
+    ("stix20", "vendor-stix/talos-stix20", 1_540, 1_462, {}, {"tlp-definition": 13, "stix-2.0-observed": 20, "stix-2.0-custom": 36, "record-form": 2}),
+    ("cisa-ics", "cisa-csaf/advisories", 120, 3_636, {}, {}),
+    ("attack-enterprise", "mitre-attack/enterprise-attack-18.1.derived21.json.xz", 24_771, 24_771, {"stix-missing": 696, "stix-property-suffix": 7}, {}),
     ("attack-ics", "mitre-attack/ics-attack-18.1.json.xz", 1_826, 1_826, {"stix-property-suffix": 5, "stix-empty-list": 4}, {}),
 ]  # fmt: skip
+SHAPES: list[tuple[str, str, int, int, dict[str, int], dict[str, int]]] = [
+    ("urlhaus-json", "abuse-ch/urlhaus/json-2026-02-02.json", 16, 16, {}, {}),
+    ("feodo-json", "abuse-ch/feodo/ipblocklist-2026-07-24.json", 8, 13, {}, {}),
+    ("threatfox-csv", "abuse-ch/threatfox/full_sha256-2025-12-04.csv.xz", 7_406, 14_608, {}, {}),
+    ("jpcert-phishurl", "blocklists/jpcert-phishurl/202509.csv.xz", 2_784, 2_571, {}, {}),
+    ("viriback", "blocklists/feeds2stix-samples/dump.csv", 13, 23, {}, {}),
+    ("cins", "blocklists/feeds2stix-samples/cinsscore_sample.txt", 11, 11, {}, {}),
+    ("vxvault", "blocklists/feeds2stix-samples/vxvault_sample.txt", 11, 11, {}, {}),
+    ("spamhaus-drop-text", "blocklists/spamhaus/drop.txt", 1_407, 1_407, {"hold": 13}, {}),
+    ("dataplane", "intelmq-feed-samples/dataplane/sshpwauth.txt", 4, 3, {}, {"record-value": 1}),
+    ("sekoia", "free-text-iocs/sekoia/tycoon2fa_tycoon2fa_iocs_20240325.csv", 55, 55, {}, {}),
+    ("sophos", "free-text-iocs/sophos/06082025-edrkiller-iocs.csv", 52, 52, {}, {}),
+    ("volexity", "free-text-iocs/volexity/2024_2024-11-15_BrazenBamboo_iocs.csv", 98, 98, {}, {}),
+]
+"""Others' forms, each by a mapping that an operator would write (tests/vectors/feeds/shapes.toml)."""
+
+PUBLISHED: dict[str, str] = {
+    "spamhaus-drop-v6": '{"cidr":"2001:db8:100::/40","sblid":"SBL1","rir":"ripencc"}\n{"type":"metadata","timestamp":1784798042,"size":60,"records":1}\n',
+    "spamhaus-asndrop": '{"asn":64496,"rir":"ripencc","domain":"as.example","cc":"NL","asname":"EXAMPLE-AS"}\n{"type":"metadata","timestamp":1784798042,"size":80,"records":1}\n',
+    "phishtank": '[{"phish_id":9353620,"url":"https://login.example/a","phish_detail_url":"http://www.phishtank.com/phish_detail.php?phish_id=9353620","submission_time":"2026-02-25T11:12:28+00:00","verified":"yes","verification_time":"2026-02-25T11:20:00+00:00","online":"yes","details":[{"ip_address":"192.0.2.1"}],"target":"Other"}]',
+    "cert-pl": "faktura-oplata.example\nb\u00fccher.example\n",
+}
+"""Sources of which no copy was to be had: in the form that they publish."""
+
 SERVED = {"taxii", "taxii20", "misp-rest", "posts"}
 """Adapters whose sources are servers or were not to be had as files: below."""
 
@@ -60,8 +92,19 @@ def test_no_adapter_is_without_its_sample() -> None:
     }
 
 
+def test_no_source_is_without_a_sample() -> None:
+    assert set(packaged()) == {"otx", *PUBLISHED, *(name for name, *_ in SAMPLES)} - {"stix", "stix20"}
+    assert set(_shapes()) == {name for name, *_ in SHAPES}
+
+
+def _shapes() -> dict[str, Source]:
+    return load(VENDORED / "feeds" / "shapes.toml")
+
+
 @pytest.mark.parametrize(
-    ("name", "path", "records", "accepted", "judgement", "left"), SAMPLES, ids=[one[0] for one in SAMPLES]
+    ("name", "path", "records", "accepted", "judgement", "left"),
+    SAMPLES + SHAPES,
+    ids=[f"{one[0]}-{one[1]}" for one in SAMPLES + SHAPES],
 )
 async def test_everything_once(
     signer: Signer, tmp_path: Path, name: str, path: str, records: int, accepted: int, judgement: dict[str, int],
@@ -85,8 +128,20 @@ async def test_everything_once(
         assert len({json.dumps(one, sort_keys=True) for one in b.hub.objects}) == accepted
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+async def test_what_was_not_to_be_had_is_read_in_the_form_it_is_published_in(
+    signer: Signer, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "source.txt"
+    file.write_text(PUBLISHED[name])
+    records, accepted, left = await twice(signer, tmp_path, name, str(file))
+    assert (records, accepted, left) == (2 if name != "cert-pl" else 3, records, {})
+
+
 async def run(b: Bench, name: str, location: str) -> Run:
-    found = packaged().get(name) or packaged()["kev"].model_copy(update={"adapter": name, "name": name})
+    found = {**packaged(), **_shapes()}.get(name) or packaged()["kev"].model_copy(
+        update={"adapter": name, "name": name}
+    )
     here = {"location": location, "secret_in": "", "password_file": "", "plain_http": True, "loopback": True}
     source: Source = found.model_copy(update=here)
     done = await run_once(Job.of(source, b.client, b.directory / "state", b.clock), pause=no_pause)
