@@ -18,7 +18,8 @@ _PACKED = ("", ".xz", ".gz")
 SUFFIXES = tuple(f"{kind}{packed}" for kind in (".json", ".stix2", *_LINES) for packed in _PACKED)
 
 _OLD = Text(
-    "This is STIX 2.0, which adapter stix20 raises to 2.1.", "Esto es STIX 2.0, que el adaptador stix20 convierte a 2.1."
+    "This is STIX 2.0, which adapter stix20 raises to 2.1.",
+    "Esto es STIX 2.0, que el adaptador stix20 convierte a 2.1.",
 )
 _XML = Text(
     "This is XML, as STIX 1 is; only STIX 2 is read, in JSON.", "Esto es XML, como STIX 1; solo se lee STIX 2, en JSON."
