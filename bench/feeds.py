@@ -17,6 +17,7 @@ import orjson
 from exchange.client import Client, Envelope, Provenance, SubmitResult
 from exchange.client.envelopes import pack
 from exchange.clock import SystemClock
+from exchange.intake.warninglists import Warninglists
 from feeds.adapter import Record, load_adapter
 from feeds.catalogue import Source, packaged
 from feeds.runner import Job, run_once
@@ -32,6 +33,7 @@ CASES = {
     "feed-json": "JSON of 200 MB (ThreatFox), read and mapped, two objects each",
     "feed-first": "the list, run for the first time, less signing and the hub",
     "feed-again": "the list again with another banner: nothing is submitted",
+    "feed-guard": "patterns of one value each, asked of the known-good lists",
 }
 
 
@@ -83,6 +85,13 @@ def _lines(case: str, count: int) -> Iterator[str]:
             }  # fmt: skip
             yield f'{"{" if n == 0 else ","}\n"{n}":[{orjson.dumps(value).decode()}]'
         yield "}"
+    elif case == "feed-guard":
+        for n in range(count):
+            wide = f"{11 + n // 16_777_216}.{n // 65_536 % 256}.{n // 256 % 256}.{n % 256}"
+            yield (
+                f"[ipv4-addr:value = '{wide}']\n", f"[domain-name:value = 'a{n}.b.{n:x}.example']\n",
+                f"[url:value = 'https://h{n}.example/{n:x}?session=1']\n", f"[ipv6-addr:value = '2a0f::{n // 65_536:x}:{n % 65_536:x}']\n",
+            )[n % 4]  # fmt: skip
     else:
         yield f"# {case}\n"
         for n in range(count):
@@ -140,6 +149,13 @@ async def _map(source: Source) -> int:
     return records
 
 
+def _guard(path: Path) -> int:
+    """As intake asks of each indicator: addresses of both kinds, domains and URLs in turn."""
+    lists = Warninglists.packaged({"us-port": ["198.51.100.0/24", "port.example"]})
+    with path.open() as file:
+        return sum(lists.hits(line.rstrip()) == () for line in file)
+
+
 async def _run(source: Source, directory: Path) -> tuple[int, int]:
     clock = SystemClock()
     async with Taking("https://hub.example", clock=clock, token="t") as client:
@@ -154,9 +170,13 @@ def main(case: str, directory: Path, count: int) -> None:
     with path.open("w") as file:
         file.writelines(_lines(case, count))
     source = _source(case, path)
+    if case == "feed-guard":
+        Warninglists.packaged()  # once, at a hub's start
     wall, cpu, taken = time.monotonic(), time.process_time(), 0
     if case in ("feed-first", "feed-again"):
         records, taken = asyncio.run(_run(source, directory))
+    elif case == "feed-guard":
+        records = _guard(path)
     else:
         records = asyncio.run(_map(source))
     done = Feed(

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE = _EPOCH.replace(tzinfo=None)
 
 
 def as_datetime(us: int) -> datetime:
@@ -40,4 +41,4 @@ def parse_us(text: str) -> int:
 @lru_cache(maxsize=256)
 def _seconds_text(seconds: int) -> str:
     # Most stamps of a batch share one second, and a poller asks about the same one again and again.
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    return (_NAIVE + timedelta(seconds=seconds)).isoformat()

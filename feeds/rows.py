@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from exchange.errors import Text
@@ -19,6 +20,8 @@ LICENCE = "=licence"
 FAMILY = "=malware:"
 """Names of records that are no rows."""
 
+FAMILIES_KNOWN = 1_000
+"""Whose ids are at hand: most rows name one of a few."""
 _DAY_SECONDS = 86_400
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 
@@ -36,6 +39,8 @@ class RowMaker:
             dict(zip(("kill_chain_name", "phase_name"), chain.split("/"), strict=True)) for chain in mapping.kill_chain
         ]
         self._marks = [source.marking, ids.make("marking-definition", LICENCE)]
+        self._name, self._description = (_COLUMN.split(text) for text in (mapping.name, mapping.description))
+        self._family_id = lru_cache(FAMILIES_KNOWN)(self._new_family_id)
         self._skips = [rule for rule in mapping.when if rule.skip]
         self._named_by = mapping.key or next(iter(mapping.hashes.values()), mapping.value)
         self._port = "" if mapping.key else mapping.port
@@ -101,7 +106,7 @@ class RowMaker:
     def objects(self, record: Record) -> Iterator[dict[str, Any]]:
         cells, mapping = record.value, self._mapping
         text, matched = self._value(cells)
-        name = self._filled(mapping.name, cells) or text
+        name = self._filled(self._name, cells) or text
         obj: dict[str, Any] = {
             "type": "indicator",
             "spec_version": "2.1",
@@ -118,7 +123,7 @@ class RowMaker:
         obj |= self._dates(cells)
         if self._phases:
             obj["kill_chain_phases"] = self._phases
-        if (description := self._filled(mapping.description, cells)) is not None:
+        if (description := self._filled(self._description, cells)) is not None:
             obj["description"] = description[:10_000]
         if labels := list(dict.fromkeys((*mapping.labels, *self._tags(cells)))):
             obj["labels"] = labels
@@ -157,7 +162,7 @@ class RowMaker:
             name = name.removesuffix(end)
         return name.strip()[:200] if name.isprintable() else ""
 
-    def _family_id(self, name: str, epoch: int = 0) -> str:
+    def _new_family_id(self, name: str, epoch: int = 0) -> str:
         return self._ids.make("malware", f"{FAMILY}{name.lower()}", epoch)
 
     def _indicates(self, indicator: dict[str, Any], family: str, record: Record) -> dict[str, Any]:
@@ -215,12 +220,16 @@ class RowMaker:
             own["url"] = url
         return [own, {"source_name": self._source.publisher, "description": f"Licence: {self._source.licence}"}]
 
-    def _filled(self, template: str, cells: dict[str, Any]) -> str | None:
-        """The template with its columns; None when there is none, or one of its columns is blank."""
-        if not template:
+    def _filled(self, template: list[str], cells: dict[str, Any]) -> str | None:
+        """The template, cut at its columns, with their cells; None when there is none, or one of its columns is blank."""
+        if template == [""]:
             return None
-        found = {name: self._cell(cells, name) for name in _COLUMN.findall(template)}
-        return _COLUMN.sub(lambda match: found[match[1]], template) if all(found.values()) else None
+        found = [self._cell(cells, name) for name in template[1::2]]
+        if not all(found):
+            return None
+        filled = template.copy()
+        filled[1::2] = found
+        return "".join(filled)
 
 
 def _text(value: Any) -> str:

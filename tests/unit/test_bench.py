@@ -270,4 +270,5 @@ def test_feeds_are_measured_whole_and_a_second_run_submits_nothing(tmp_path: Pat
         431,
     )  # a licence; a licence and 200 families
     assert found["feed-again"].submitted == 0
+    assert found["feed-guard"].records == 500  # none of them is on a list
     assert "nothing is submitted" in Report("2026-11-26", quick=True, feeds=found).markdown()
