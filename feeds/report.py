@@ -16,6 +16,7 @@ from certs.keys import replace_file
 from exchange.errors import Refusal, Text
 from exchange.times import as_text
 from feeds.adapter import Record, Skipped
+from feeds.faults import FeedFault
 from feeds.values import NoValue
 
 HELD = "warninglist-held"
@@ -87,7 +88,13 @@ class Papers:
             return {}
         return found
 
-    def write_report(self, run: Run, began_us: int, now_us: int) -> None:
+    def left(self, refusals: Counter[str], run: Run | None) -> dict[str, int]:
+        """What stands left out now. `run` is None for one that read nothing: what was skipped before it still is."""
+        skipped = self.last().get("left", {}).get("skipped", 0) if run is None else run.skipped.total()
+        return {"held": refusals[HELD], "refused": refusals.total() - refusals[HELD], "skipped": skipped}
+
+    def write_report(self, run: Run, began_us: int, now_us: int, left: Mapping[str, int] | None = None) -> None:
+        """`left`: what stands held, refused and skipped now, beside what this run did; None: as before it."""
         before = self.last()
         report = {
             "source": run.source, "calls": run.calls, "began": as_text(began_us), "ended": as_text(now_us), "records": run.records,
@@ -97,6 +104,8 @@ class Papers:
             "faults": 0 if run.ok else int(before.get("faults", 0)) + 1,
             "last_good": as_text(now_us) if run.ok else before.get("last_good", ""),
             "last_news": as_text(now_us) if run.accepted else before.get("last_news", ""),
+            "left": before.get("left", {}) if left is None else left,
+            "retry_after_seconds": run.fault.retry_after_seconds if isinstance(run.fault, FeedFault) else 0,
         }  # fmt: skip
         replace_file(self.report_file, orjson.dumps(report))
 

@@ -96,7 +96,8 @@ async def run_once(job: Job, *, on_progress: Progress | None = None, pause: Paus
         finally:
             telling.end(job.clock.now_us(), code)
             await _to_end(lambda: job.papers.write_quarantine(state.quarantine(), turn.skipped if turn.read else None))
-            await asyncio.to_thread(job.papers.write_report, run, began_us, job.clock.now_us())
+            left = await _to_end(lambda: job.papers.left(state.refusals(), run if turn.read else None))
+            await asyncio.to_thread(job.papers.write_report, run, began_us, job.clock.now_us(), left)
         if isinstance(run.fault, FeedFault) or not isinstance(run.fault, _PASSING):
             await telling.tell(job.client)
         if broken is not None:
@@ -178,12 +179,14 @@ class _Turn:
         cursor = self._state.cursor
         if self._listing is None and await _to_end(self._state.renewal_us) <= self._job.clock.now_us():
             cursor[AGAIN] = "yes"
-        for attempt in range(1, TRIES + 1):
+        # One that failed the last time is asked once: the waiting between its runs grows instead (schedule.py).
+        tries = 1 if self._job.papers.last().get("faults") else TRIES
+        for attempt in range(1, tries + 1):
             try:
                 return await self._job.adapter.fetch(self._job.source, cursor)
             except FeedFault as fault:
                 passing = fault.code == "feed-unreachable" or fault.retry_after_seconds > 0
-                if attempt == TRIES or not passing or fault.retry_after_seconds > LONGEST_WAIT_SECONDS:
+                if attempt == tries or not passing or fault.retry_after_seconds > LONGEST_WAIT_SECONDS:
                     raise
                 await self._pause(max(float(fault.retry_after_seconds), 2.0**attempt))
         raise AssertionError("the last attempt returns or raises")

@@ -39,7 +39,7 @@ async def keep_running(jobs: Sequence[Job], *, on_run: Progress, pause: Pause = 
                 continue
             run = await _guarded(job, None, pause)
             on_run(run)
-            await pause(_wait(job, run))
+            await pause(_wait(job, randbelow(1000) / 1000))
 
     async with asyncio.TaskGroup() as tasks:
         for job in jobs:
@@ -53,11 +53,11 @@ def wait_seconds(cadence: float, faults: int, chance: float, at_least: float = 0
     return float(max(wait, at_least) * (1 + 0.1 * chance))
 
 
-def _wait(job: Job, run: Run) -> float:
-    asked = float(run.fault.retry_after_seconds) if isinstance(run.fault, FeedFault) else 0.0
-    return wait_seconds(
-        job.source.cadence_seconds, int(job.papers.last().get("faults", 0)), randbelow(1000) / 1000, asked
-    )
+def _wait(job: Job, chance: float = 0.0) -> float:
+    """After the last run, whichever process ran it."""
+    last = job.papers.last()
+    asked = float(last.get("retry_after_seconds", 0))
+    return wait_seconds(job.source.cadence_seconds, int(last.get("faults", 0)), chance, asked)
 
 
 def _left_seconds(job: Job) -> float:
@@ -65,8 +65,7 @@ def _left_seconds(job: Job) -> float:
     last = job.papers.last()
     if not last:
         return 0.0
-    wait = wait_seconds(job.source.cadence_seconds, int(last.get("faults", 0)), 0.0)
-    return max(0.0, wait - (job.clock.now_us() - parse_us(last["ended"])) / 1_000_000)
+    return max(0.0, _wait(job) - (job.clock.now_us() - parse_us(last["ended"])) / 1_000_000)
 
 
 async def _guarded(job: Job, on_progress: Progress | None, pause: Pause) -> Run:

@@ -6,6 +6,7 @@ the same version with other content, which it must treat as an alarm.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,6 +166,10 @@ class FeedState:
     def holds(self, code: str) -> bool:
         """Whether anything stands refused with this code."""
         return self._db.execute("SELECT 1 FROM refused WHERE code = ? LIMIT 1", (code,)).fetchone() is not None
+
+    def refusals(self) -> Counter[str]:
+        """How many objects stand refused, by code."""
+        return Counter(dict(self._db.execute("SELECT code, count(*) FROM refused GROUP BY code")))
 
     def quarantine(self) -> Iterator[dict[str, Any]]:
         """Every object that stands refused, with its reason."""

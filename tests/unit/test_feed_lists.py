@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from certs.signature import Signer
 from exchange.errors import Refusal
 from exchange.times import parse_us
 from feeds.catalogue import packaged
+from feeds.identity import made_id
 from feeds.mapping import Mapping
 from feeds.report import Run
 from feeds.schedule import keep_running, run_all
 from feeds.state import FeedState
+from tests.fake_hub import serving
 from tests.feed_bench import Bench, bench, no_pause
 from tests.pki import US_PORT, make_pki
 
@@ -239,6 +242,39 @@ async def test_a_paused_source_is_left_alone_and_what_is_not_due_waits(signer: S
         with pytest.raises(BaseExceptionGroup):
             await keep_running([job], on_run=runs.append, pause=pause)
         assert (naps, runs) == ([3_000.0, 60.0, 60.0, 60.0], [])
+
+
+async def test_what_a_source_asked_for_counts_after_a_restart_too(signer: Signer, tmp_path: Path) -> None:
+    naps: list[float] = []
+
+    class Enough(BaseException):
+        pass
+
+    async def pause(seconds: float) -> None:
+        naps.append(seconds)
+        raise Enough
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "7200"})
+
+    async with bench(signer, tmp_path) as b, serving(answer) as url:
+        busy = {"location": url, "plain_http": True, "loopback": True}
+        assert (await b.run(**busy, cadence_seconds=HOUR)).fault is not None
+        b.clock.advance(seconds=600)
+        with pytest.raises(BaseExceptionGroup):
+            await keep_running([b.job(**busy, cadence_seconds=HOUR)], on_run=lambda _: None, pause=pause)
+    assert naps == [6_600.0]
+
+
+async def test_what_stands_left_out_is_told_though_nothing_was_read(signer: Signer, tmp_path: Path) -> None:
+    async with bench(signer, tmp_path) as b:
+        b.hub.refuse = {made_id("indicator", operator=US_PORT, feed="list", key="192.0.2.2"): "pattern-syntax"}
+        await run(b, "192.0.2.1\n192.0.2.2\nnothing\n")
+        papers = b.job(name="list").papers
+        assert papers.last()["left"] == {"held": 0, "refused": 1, "skipped": 1}
+        b.clock.advance(seconds=HOUR)
+        await run(b, b.file.read_text())
+        assert (papers.last()["records"], papers.last()["left"]) == (0, {"held": 0, "refused": 1, "skipped": 1})
 
 
 def test_a_refusal_of_a_value_is_held_and_counted_apart() -> None:

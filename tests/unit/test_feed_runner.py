@@ -313,6 +313,8 @@ async def test_a_source_is_asked_again_while_that_makes_sense(signer: Signer, tm
         for faults, asked in (
             ([fault("feed-unreachable"), fault("feed-http", 30)], [2.0, 30.0]),
             ([fault("feed-unreachable")] * 3, [2.0, 4.0]),
+            ([fault("feed-unreachable")], []),  # it failed the last time: one question, and then a longer wait
+            ([], []),
             ([fault("feed-http")], []),
             ([fault("feed-http", 3600)], []),
             ([fault("feed-form")], []),
