@@ -28,7 +28,7 @@ from certs.faults import Fault
 from exchange import observe
 from exchange.cli import setup
 from exchange.cli.demo_gateway import Pulled, relay, show_stand_in
-from exchange.cli.feeding import STANDING, standing
+from exchange.cli.feed_showing import show_standing, standing
 from exchange.cli.ledger import read_policies
 from exchange.cli.output import advance, plain, progress, say, spoken, table
 from exchange.cli.packing import HubCopy
@@ -286,7 +286,7 @@ async def _load_feeds(on: Stage, plan: Plan) -> list[Run]:
         runs.append(await _load(on, "mx-ciber", taxii, directory, len(objects)))
     say("As `puente feed status` shows it:", "Como lo muestra `puente feed status`:")
     now_us = on.clock.now_us()
-    table(STANDING, [standing(Papers(directory, run.source), 3600, now_us) for run in runs])
+    show_standing([standing(Papers(directory, run.source), 3600, now_us) for run in runs])
     return runs
 
 

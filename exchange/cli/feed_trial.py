@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 import click
 
-from certs.jcs import canonical
-from exchange.cli.output import machine, plain, say, spoken, table
+from exchange.cli.feed_showing import show_object
+from exchange.cli.output import machine, say, spoken, table
 from exchange.cli.words import F, a_file, argument, as_json, command, option
 from exchange.clock import SystemClock
 from exchange.errors import NotFound, Text
@@ -154,8 +154,9 @@ def _show(
         refused = [dict(zip(head, row, strict=True)) for row in wrong]
         machine({"source": name, "looked_at": looked, "held": held, "first": first, "refused": refused})
         return
+    names = {one["id"]: f"{one['type']} {one['name']}" for one in first if "name" in one}
     for one in first:
-        click.echo(plain(canonical(one).decode()))
+        show_object(one, names)
     if wrong:
         table(("object", "code", "field", "reason"), wrong)
     say(

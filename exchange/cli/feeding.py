@@ -13,18 +13,26 @@ from click._termui_impl import ProgressBar
 
 from exchange import observe
 from exchange.cli.asking import as_member
+from exchange.cli.feed_showing import (
+    is_well,
+    show_left_out,
+    show_source,
+    show_standing,
+    standing,
+    tell_fault,
+    tell_left,
+)
 from exchange.cli.feed_trial import BLANK, chosen, declared, in_catalogue, of_source, sources, test
 from exchange.cli.holds import held
 from exchange.cli.known_good import warninglists
-from exchange.cli.output import advance, language, listing, progress, say
+from exchange.cli.output import advance, language, listing, machine, progress, say, spoken
 from exchange.cli.profile import Profile
 from exchange.cli.words import argument, as_json, group, new_file, new_folder, option
 from exchange.client.envelopes import version_of
 from exchange.clock import SystemClock
 from exchange.errors import Conflict, Malformed
-from exchange.times import parse_us
 from feeds.catalogue import Source, load, parse, written
-from feeds.report import HELD, Papers, Run
+from feeds.report import Papers, Run
 from feeds.runner import Job
 from feeds.schedule import keep_running, run_all
 
@@ -46,15 +54,20 @@ def feed() -> None:
 @as_json
 def list_sources(catalogue: Path | None, state: Path, as_json: bool) -> None:
     """The catalogue: what each source is, what it is good for, and when it was last read."""
-    head = ("name", "adapter", "publisher", "licence", "tlp", "collection", "every", "calls", "last run", "what")
-    rows = [
-        (
-            one.name, one.adapter, one.publisher, one.licence, one.tlp, one.collection, f"{one.cadence_seconds} s",
-            one.calls, Papers(state, one.name).last().get("ended", "-")[:19], one.good_for(language()),
-        )
-        for one in sources(catalogue).values()
-    ]  # fmt: skip
-    listing(head, rows, as_json=as_json)
+    found = sources(catalogue).values()
+    last = {one.name: Papers(state, one.name).last().get("ended", "")[:19] for one in found}
+    if not as_json:
+        for one in found:
+            show_source(one, last[one.name])
+        return
+    machine([
+        {
+            "name": one.name, "adapter": one.adapter, "publisher": one.publisher, "licence": one.licence, "tlp": one.tlp,
+            "collection": one.collection, "every": f"{one.cadence_seconds} s", "calls": one.calls, "last_run": last[one.name] or "-",
+            "what": one.good_for(language()),
+        }
+        for one in found
+    ])  # fmt: skip
 
 
 # --- one's own catalogue ---
@@ -187,7 +200,8 @@ def run(
     listing(head, [_row(one) for one in runs], as_json=as_json)
     for one in runs:
         if one.fault is not None:
-            say(f"{one.source}: {one.fault.text.en}", f"{one.source}: {one.fault.text.es}", err=True)
+            tell_fault(one.source, spoken(one.fault.text), err=True)
+    tell_left([one.source for one in runs if one.refused or one.skipped], err=True)
     sys.exit(0 if all(one.ok and not one.refused for one in runs) else 1)
 
 
@@ -237,36 +251,11 @@ def status(catalogue: Path | None, state: Path, as_json: bool) -> None:
     now_us = SystemClock().now_us()
     names = sorted(path.name.removesuffix(".run.json") for path in state.glob("*.run.json"))
     rows = [standing(Papers(state, name), cadences.get(name, 0), now_us) for name in names]
-    listing(STANDING, rows, as_json=as_json)
-    sys.exit(1 if any(row[1] not in ("ok", "paused") for row in rows) else 0)
-
-
-STANDING = (
-    "source", "status", "last run", "last good", "lag", "records", "accepted", "unchanged", "revoked", "held", "refused",
-    "skipped", "fault",
-)  # fmt: skip
-
-
-def standing(papers: Papers, cadence_seconds: int, now_us: int) -> tuple[object, ...]:
-    """One source's row. `lag` is the time since its last good run, in seconds."""
-    one = papers.last()
-    lag = (now_us - parse_us(one["last_good"])) // 1_000_000 if one.get("last_good") else None
-    late = cadence_seconds and (lag is None or lag > 2 * cadence_seconds)
-    word = (
-        "paused"
-        if papers.pause_file.exists()
-        else f"failed {one['faults']}"
-        if one["faults"]
-        else "late"
-        if late
-        else "ok"
-    )
-    held = one["refused"].get(HELD, 0)
-    return (
-        one["source"], word, one["ended"][:19], one.get("last_good", "")[:19] or "-", lag if lag is not None else "-",
-        one["records"], one["accepted"], one["unchanged"], one["revoked"], held, sum(one["refused"].values()) - held,
-        sum(one["skipped"].values()), one["fault"]["code"] if one["fault"] else "-",
-    )  # fmt: skip
+    if as_json:
+        machine([{key: value for key, value in one.items() if key not in ("why", "every")} for one in rows])
+    else:
+        show_standing(rows)
+    sys.exit(0 if all(map(is_well, rows)) else 1)
 
 
 def _is_paused(state: Path, name: str) -> bool:
@@ -292,7 +281,13 @@ def errors(state: Path, name: str | None, as_json: bool) -> None:
                     one[language()],
                 )
             )
-    listing(("source", "object", "version", "code", "reason"), rows, as_json=as_json)
+    if as_json:
+        machine([dict(zip(("source", "object", "version", "code", "reason"), row, strict=True)) for row in rows])
+        return
+    for row in rows:
+        show_left_out(*map(str, row))
+    if not rows:
+        say("Nothing was left out.", "Nada quedó fuera.")
 
 
 feed.add_command(test)

@@ -50,6 +50,8 @@ WORDS = {
     "permit": "permite", "deny": "deniega", "forbid": "prohíbe", "builtin": "incorporada", "ceiling": "techo",
     "agreement": "acuerdo", "version": "versión", "sha256": "sha256", "effective_from": "en vigor desde", "expires": "vence",
     "tightened_by": "restringido por",
+    "ok": "bien", "paused": "en pausa", "late": "tarde", "failed": "falló", "calls": "llama a", "every": "cada",
+    "read": "leída", "not read yet": "sin leer aún", "public": "direcciones públicas", "this machine": "esta máquina",
     "holds": "retiene", "refuses": "rechaza", "taken": "tomada", "not taken": "no tomada", "unchanged": "sin cambios",
 }  # fmt: skip
 """Words in cells of tables, in Spanish."""
