@@ -1,5 +1,6 @@
 """CISA's catalogue of known exploited vulnerabilities (JSON, CC0): what is exploited, what to do, and the link."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from certs.jcs import JsonError, load
 from exchange.errors import Text
 from exchange.times import as_millis_text, parse_us
 from feeds.adapter import Cursor, Fetched, Record, Skipped
+from feeds.bulletins import is_link
 from feeds.catalogue import Source
 from feeds.documents import documents
 from feeds.faults import FeedFault
@@ -26,7 +28,7 @@ class KevAdapter:
 
     converts = True
     full_state = True
-    edition = 1
+    edition = 2
 
     def __init__(self, operator: str, source: Source) -> None:
         self._operator = operator
@@ -121,9 +123,9 @@ class KevAdapter:
 
 
 def _notes(text: str) -> tuple[list[dict[str, str]], list[str]]:
-    """The notes, split at their semicolons, into links and remarks."""
+    """The notes, split at their semicolons, and commas where a link follows, into links and remarks."""
     links, remarks = [], []
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+    for part in filter(None, (piece.strip(_AROUND) for piece in _BETWEEN(text))):
         host = _host(part)
         if host:
             links.append({"source_name": host, "url": part})
@@ -132,8 +134,13 @@ def _notes(text: str) -> tuple[list[dict[str, str]], list[str]]:
     return links, remarks
 
 
+_BETWEEN = re.compile(r";|,(?=\s*https?://)").split
+_AROUND = ' \t\r\n",'
+"""As in `…/CVE-2025-5419",`."""
+
+
 def _host(text: str) -> str:
-    if not text.startswith(("https://", "http://")) or any(not 0x21 <= ord(sign) <= 0x7E for sign in text):
+    if not is_link(text):
         return ""
     try:
         return URL(text).host or ""

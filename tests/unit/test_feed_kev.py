@@ -22,7 +22,7 @@ from feeds.adapter import Fetched, Part, Record, Skipped, load_adapter
 from feeds.catalogue import Source, packaged
 from feeds.faults import FeedFault
 from feeds.identity import HUB_NAMESPACE, made_id
-from feeds.kev import KevAdapter
+from feeds.kev import KevAdapter, _notes
 from feeds.state import Own
 from feeds.versions import ending, own_change
 from tests.data import VENDORED, read_shared
@@ -79,6 +79,19 @@ def test_whole_catalogues_map(snapshot: str) -> None:
         assert not rejected, (obj, rejected)
     for obj in objects[::200]:
         stix2.parse(obj, allow_custom=False)
+
+
+def test_links_are_found_however_they_are_written() -> None:
+    """As the catalogue really has them: by commas, with half a JSON behind one, with a sign that no URL has."""
+    notes = (
+        'https://a.example/1, https://a.example/2,https://b.example/x,y ; https://nvd.nist.gov/vuln/detail/CVE-2025-5419", ;'
+        " https://nuuo.example/letter\uff3fNVR.pdf; N/A; see the vendor, please"
+    )
+    links, remarks = _notes(notes)
+    assert [one["url"] for one in links] == [
+        "https://a.example/1", "https://a.example/2", "https://b.example/x,y", "https://nvd.nist.gov/vuln/detail/CVE-2025-5419",
+    ]  # fmt: skip
+    assert remarks == ["https://nuuo.example/letter\uff3fNVR.pdf", "see the vendor, please"]
 
 
 def test_mapping_is_pure_and_ids_belong_to_operator_feed_and_key() -> None:
