@@ -25,7 +25,16 @@ _FLAG: Schema = {"type": "boolean"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _STIX: Schema = {"type": "object", "description": "A STIX 2.1 object."}
-_OUTCOME = _object("id version", id=_TEXT, version=_TEXT, message=_TEXT, x_code=_TEXT, x_field=_TEXT)
+_OUTCOME = _object(
+    "id version",
+    id=_TEXT,
+    version=_TEXT,
+    message=_TEXT,
+    x_message_en=_TEXT,
+    x_message_es=_TEXT,
+    x_code=_TEXT,
+    x_field=_TEXT,
+)
 
 _BOTH_LANGUAGES = _object("en es", en=_TEXT, es=_TEXT)
 _CLAUSES = _list(_object("id kind en es", id=_TEXT, kind=_TEXT, en=_TEXT, es=_TEXT))

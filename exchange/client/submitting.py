@@ -66,11 +66,12 @@ def _refused(packed: Packed, detail: dict[str, Any] | None) -> Refused:
     if detail is None:
         text = Text("The hub's status does not name this object.", "El estado del centro no menciona este objeto.")
         return Refused(packed.id, packed.version, "status-silent", text)
-    message = str(detail.get("message", ""))[:2000]
+    message = detail.get("message", "")
+    en, es = (str(detail.get(f"x_message_{language}", message))[:2000] for language in ("en", "es"))
     return Refused(
         packed.id,
         packed.version,
         str(detail.get("x_code", "refused")),
-        Text(message, message),
+        Text(en, es),
         str(detail.get("x_field", "")),
     )

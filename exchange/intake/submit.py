@@ -448,12 +448,15 @@ def _status(
     }
     if successes:
         status["successes"] = successes
+    other = "en" if language == "es" else "es"
     if failures:
         status["failures"] = [
             {
                 "id": one.id,
                 "version": one.version,
                 "message": one.text.in_language(language),
+                # Who keeps the reason for later readers, as feeds do, keeps both.
+                f"x_message_{other}": one.text.in_language(other),
                 "x_code": one.code,
                 **({"x_field": one.field} if one.field else {}),
             }

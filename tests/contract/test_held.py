@@ -175,6 +175,10 @@ async def test_what_a_feed_held_goes_in_with_its_next_run_though_its_source_did_
 
         accepted, waiting, _ = await run()
         assert (accepted, waiting) == (2, 1), "an indicator and the marking for its licence"
+        [kept] = map(json.loads, (tmp_path / "state" / "list.quarantine.jsonl").read_text().splitlines())
+        assert ("8.8.4.4 is on" in kept["en"], "8.8.4.4 está en" in kept["es"]) == (True, True), (
+            "whoever reads it later"
+        )
         assert await run() == (0, 0, {}), "nothing was released: nothing is sent again"
         await release(world, "8.8.4.4", "member:us-customs")
         assert await run() == (0, 0, {}), "released for another"

@@ -59,7 +59,7 @@ async def test_a_status_adds_up_and_is_its_submitters_and_auditors(world: World,
     assert "pendings" not in body
     assert body["failures"][0]["message"]
     added = body["failures"][0].keys() - {"id", "version", "message"}
-    assert added == {"x_code", "x_field"}, "EP-06: our own properties are named as such"
+    assert added == {"x_code", "x_field", "x_message_es"}, "EP-06: our own properties are named as such"
     assert body["successes"][0] == {"id": good["id"], "version": good["modified"]}
     assert uuid.UUID(body["id"]).version == 4
     assert headers["X-Audit-Leaf"].startswith("puente.hub.example/audit/")
