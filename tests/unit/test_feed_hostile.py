@@ -190,19 +190,28 @@ async def test_a_server_that_nobody_vouches_for_is_told_nothing(signer: Signer, 
     key.write_text("secret\n")
     key.chmod(0o600)
     asked: list[web.Request] = []
+    said = GOOD
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request)
-        return web.Response(text=GOOD)
+        return web.Response(text=said)
 
-    async with bench(signer, tmp_path) as b, over_tls(answer, tmp_path) as (url, ca_file):
+    async with bench(signer, tmp_path) as b, over_tls(answer, tmp_path) as (url, ca_file), serving(says(GOOD)) as plain:
         told = {"secret_in": "header:Auth-Key", "password_file": str(key)}
-        [bad] = await run_all([job(b, url, **told)], pause=no_pause)
-        assert bad.fault is not None
-        assert (bad.fault.code, asked) == ("feed-certificate", [])
         [good] = await run_all([job(b, url, **told, ca_file=ca_file)], pause=no_pause)
         assert good.accepted == 3
-        assert [one.headers["Auth-Key"] for one in asked] == ["secret"]
+        with FeedState(job(b, url).state_file) as state:
+            place = state.cursor
+        b.clock.advance(seconds=60)
+        bad, other = await run_all([job(b, url, **told), job(b, plain, "honest")], pause=no_pause)
+        assert bad.fault is not None
+        assert (bad.fault.code, len(asked), other.accepted) == ("feed-certificate", 1, 3)
+        with FeedState(job(b, url).state_file) as state:
+            assert state.cursor == place
+        said = BETTER
+        [better] = await run_all([job(b, url, **told, ca_file=ca_file)], pause=no_pause)
+        assert (better.accepted, better.fault) == (1, None)
+        assert {one.headers["Auth-Key"] for one in asked} == {"secret"}
         assert "secret" not in "".join(path.read_text("latin-1") for path in (tmp_path / "state").iterdir())
         key.chmod(0o644)
         [open_key] = await run_all([job(b, url, **told, ca_file=ca_file)], pause=no_pause)
