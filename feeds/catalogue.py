@@ -21,6 +21,12 @@ MARKING_OF = {word: marking for marking, word in TLP_DEFINITIONS.items()}  # TLP
 
 Words = Annotated[str, Field(min_length=1, max_length=2_000)]
 
+HOW_IT_IS_READ = {
+    "cadence_seconds", "size_limit_bytes", "deadline_seconds", "shrink_limit", "plain_http", "loopback", "networks", "vanished",
+    "user", "password_file", "secret_in", "ca_file", "user_agent", "good_for_en", "good_for_es",
+}  # fmt: skip
+"""Keys of a source that change nothing in what is made of a record: with others changed, every record is mapped anew."""
+
 
 class Source(BaseModel):
     """One feed. Its name goes into the ids of what is made of it and into labels: it never changes."""

@@ -15,7 +15,7 @@ from exchange.clock import Clock
 from exchange.errors import NotAuthenticated, Refusal, Text, TooFast, Unavailable
 from exchange.times import as_text
 from feeds.adapter import AGAIN, Adapter, Fetched, Record, Skipped, load_adapter
-from feeds.catalogue import Source
+from feeds.catalogue import HOW_IT_IS_READ, Source
 from feeds.faults import FeedFault
 from feeds.listing import NEVER_US, Digester, Listing
 from feeds.repeats import Repeats
@@ -227,7 +227,9 @@ class _Turn:
 
     def _made(self, records: Iterator[Record | Skipped], listing: Listing) -> Iterator[Change | None]:
         now_us, run, source = self._job.clock.now_us(), self._run, self._job.source
-        digester = Digester(f"{self._job.adapter.edition} {source.model_dump_json(exclude_defaults=True)}")
+        digester = Digester(
+            f"{self._job.adapter.edition} {source.model_dump_json(exclude_defaults=True, exclude=HOW_IT_IS_READ)}"
+        )
         for record in self._told(records):
             if record is None:
                 yield None

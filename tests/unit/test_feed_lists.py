@@ -1,6 +1,8 @@
 """Declared sources through the runner: what changed is sent once, what vanished ends, what stays is renewed."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ from aiohttp import web
 from certs.signature import Signer
 from exchange.errors import Refusal
 from exchange.times import parse_us
+from feeds.adapter import Record
 from feeds.catalogue import packaged
 from feeds.identity import made_id
+from feeds.mapped import MappedAdapter
 from feeds.mapping import Mapping
 from feeds.report import Run
+from feeds.runner import run_once
 from feeds.schedule import keep_running, run_all
 from feeds.state import FeedState
 from tests.fake_hub import serving
@@ -193,6 +198,27 @@ async def test_another_mapping_maps_everything_anew(signer: Signer, tmp_path: Pa
         changed = await run(b, "192.0.2.1\n# x\n", {**LIST, "confidence": 70})
         assert changed.accepted == 1
         assert newest(b)["192.0.2.1"]["confidence"] == 70
+
+
+class Counting(MappedAdapter):
+    """Counts what it is asked to map."""
+
+    mapped = 0
+
+    def objects(self, record: Record) -> Iterable[dict[str, Any]]:
+        self.mapped += 1
+        return super().objects(record)
+
+
+async def test_how_a_source_is_read_changes_nothing_in_what_is_made_of_it(signer: Signer, tmp_path: Path) -> None:
+    async with bench(signer, tmp_path) as b:
+        await run(b, "192.0.2.1\n")
+        for more, mapped in (({"cadence_seconds": 60, "user_agent": "x"}, 0), ({"tlp": "green"}, 2)):
+            b.publish(f"192.0.2.1\n# {mapped}\n".encode())
+            job = b.job(**packaged()["openphish"].model_dump() | {"name": "list", "vanished": "expire", "mapping": Mapping(**LIST), "shrink_limit": 1.0, "location": str(b.file), **more})  # fmt: skip
+            adapter = Counting(US_PORT, job.source)
+            assert (await run_once(replace(job, adapter=adapter), pause=no_pause)).fault is None
+            assert adapter.mapped == mapped  # the licence and one row
 
 
 async def test_a_state_of_before_knows_what_is_missing(signer: Signer, tmp_path: Path) -> None:
