@@ -286,7 +286,7 @@ async def _load_feeds(on: Stage, plan: Plan) -> list[Run]:
         runs.append(await _load(on, "mx-ciber", taxii, directory, len(objects)))
     say("As `puente feed status` shows it:", "Como lo muestra `puente feed status`:")
     now_us = on.clock.now_us()
-    show_standing([standing(Papers(directory, run.source), 3600, now_us) for run in runs])
+    show_standing([standing(Papers(directory, run.source), 3600, now_us) for run in runs], f" --state {directory}")
     return runs
 
 

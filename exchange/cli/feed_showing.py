@@ -40,7 +40,8 @@ def is_well(row: Mapping[str, Any]) -> bool:
     return row["status"] in _WELL
 
 
-def show_standing(rows: Sequence[Mapping[str, Any]]) -> None:
+def show_standing(rows: Sequence[Mapping[str, Any]], options: str = "") -> None:
+    """`options`: of the commands that are named, as ` --state DIR`."""
     head = ("source", "status", "last run", "lag", "records", "accepted", "held", "refused", "skipped")
     table(head, [(
         one["source"], _worded(one["status"]), one["last_run"][:16].replace("T", " "), _ago(one["lag"]), one["records"],
@@ -55,17 +56,17 @@ def show_standing(rows: Sequence[Mapping[str, Any]]) -> None:
                 f"{one['source']}: read well {lag} ago, and due every {every}. Does `puente feed run --forever` run?",
                 f"{one['source']}: leída bien hace {lag}, y toca cada {every}. ¿Está en marcha `puente feed run --forever`?",
             )
-    tell_left([one["source"] for one in rows if one["held"] or one["refused"] or one["skipped"]])
+    tell_left([one["source"] for one in rows if one["held"] or one["refused"] or one["skipped"]], options)
 
 
 def tell_fault(source: str, why: str, *, err: bool = False) -> None:
     say(f"{source}: {why} Look: puente feed test {source}", f"{source}: {why} Vea: puente feed test {source}", err=err)
 
 
-def tell_left(sources: Sequence[str], *, err: bool = False) -> None:
+def tell_left(sources: Sequence[str], options: str = "", *, err: bool = False) -> None:
     """Where it is said what was left out of these."""
     if sources:
-        of = f" {sources[0]}" if len(sources) == 1 else ""
+        of = (f" {sources[0]}" if len(sources) == 1 else "") + options
         say(
             f"What was left out, and why: puente feed errors{of}",
             f"Qué quedó fuera, y por qué: puente feed errors{of}",

@@ -36,8 +36,9 @@ from feeds.report import Papers, Run
 from feeds.runner import Job
 from feeds.schedule import keep_running, run_all
 
+STATE = Path("var/feeds")
 in_state = option(
-    "--state", type=new_folder, default=Path("var/feeds"), show_default=True,
+    "--state", type=new_folder, default=STATE, show_default=True,
     help="What feeds remember between runs; back it up with the keys.",
     es="Lo que las fuentes recuerdan entre ejecuciones; respáldelo con las claves.",
 )  # fmt: skip
@@ -201,7 +202,7 @@ def run(
     for one in runs:
         if one.fault is not None:
             tell_fault(one.source, spoken(one.fault.text), err=True)
-    tell_left([one.source for one in runs if one.refused or one.skipped], err=True)
+    tell_left([one.source for one in runs if one.refused or one.skipped], _at(state), err=True)
     sys.exit(0 if all(one.ok and not one.refused for one in runs) else 1)
 
 
@@ -254,8 +255,12 @@ def status(catalogue: Path | None, state: Path, as_json: bool) -> None:
     if as_json:
         machine([{key: value for key, value in one.items() if key not in ("why", "every")} for one in rows])
     else:
-        show_standing(rows)
+        show_standing(rows, _at(state))
     sys.exit(0 if all(map(is_well, rows)) else 1)
+
+
+def _at(state: Path) -> str:
+    return f" --state {state}" if state != STATE else ""
 
 
 def _is_paused(state: Path, name: str) -> bool:
