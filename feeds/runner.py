@@ -223,7 +223,13 @@ class _Turn:
     def _passed_on(self, records: Iterator[Record | Skipped]) -> Iterator[Change | None]:
         for record in self._told(records):
             if record is not None:
-                yield from self._mapped(record, lambda obj, _: passed_change(obj, self._state))
+                yield from self._mapped(record, lambda obj, _: self._passed(obj))
+
+    def _passed(self, obj: dict[str, Any]) -> Change | None:
+        change, new = passed_change(obj, self._state)
+        if not new:
+            self._state.try_once(change)  # other content of this version, further on, is the source's contradiction
+        return change if new else None
 
     def _made(self, records: Iterator[Record | Skipped], listing: Listing) -> Iterator[Change | None]:
         now_us, run, source = self._job.clock.now_us(), self._run, self._job.source

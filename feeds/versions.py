@@ -78,13 +78,12 @@ def ending(held: Own, how: Literal["revoke", "expire"], record: Record, now_us: 
     return _own_change({**last, "valid_until": until, "modified": modified}, None, record)
 
 
-def passed_change(obj: dict[str, Any], known: Known) -> Change | None:
-    """A third party's object, value for value; None when this version of it was taken or stands refused."""
+def passed_change(obj: dict[str, Any], known: Known) -> tuple[Change, bool]:
+    """A third party's object, value for value; and whether it is new: neither taken in this version nor standing refused."""
     body = canonical(obj)
     content, version = sha256(body).hexdigest(), version_of(obj)
-    if known.passed(obj["id"], version) == content or known.refused(obj["id"], content):
-        return None
-    return Change(obj["id"], version, content, body, own=False)
+    new = known.passed(obj["id"], version) != content and not known.refused(obj["id"], content)
+    return Change(obj["id"], version, content, body, own=False), new
 
 
 def _own_change(obj: dict[str, Any], content: str | None, record: Record) -> Change:
