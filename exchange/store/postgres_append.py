@@ -45,7 +45,6 @@ from exchange.store.contract import (
 )
 from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
-from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_feeds import note, put_release
 from exchange.store.postgres_feeds import record as record_run
@@ -55,7 +54,7 @@ from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection, arrays
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
+_Mark = tuple[PlacingMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 _HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves, citing FROM head WHERE k = 0 FOR UPDATE"
@@ -136,6 +135,8 @@ class _Transaction:
             [(log, size, frontier, before) for log, size, frontier, before, *_ in under_lock], seq, logs
         )
         self.statuses: list[StatusRow] = []
+        self.bare = Stamp(self.time_us)
+        """What an act learns that only records."""
 
     @classmethod
     async def begin(
@@ -145,26 +146,25 @@ class _Transaction:
         return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us, logs)
 
     def mark(self) -> _Mark:
-        return (
-            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views
-        )  # fmt: skip
+        return self.placing.mark(), self.agreement, self.pol, self.registry, self.views
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views = mark
+        placing, self.agreement, self.pol, self.registry, self.views = mark
         self.placing.reset(placing)
-        self.leaves.reset(leaves)
-        del self.statuses[statuses:]
 
     async def take(self, act: Act) -> Done | Exception:
         """Apply one act. Its fault is told to its caller; the others go on."""
-        alone = self.placing.bears_on_others(act)
-        if alone:
-            await self.placing.flush()
-            await self.db.execute("SAVEPOINT act")
-        undo = self.mark()
+        undo, alone = None, False
+        if not act.only_records:
+            alone = self.placing.bears_on_others(act)
+            if alone:
+                await self.placing.flush()
+                await self.db.execute("SAVEPOINT act")
+            undo = self.mark()
+        leaves, statuses = self.leaves.mark(), len(self.statuses)
         result: Done | Exception
         try:
-            result = await self._apply(act)
+            result = await self._apply(act, self.bare if undo is None else None)
             if alone:
                 await self.placing.flush()
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
@@ -174,16 +174,36 @@ class _Transaction:
         except Exception as error:  # noqa: BLE001
             result = error
         if isinstance(result, Exception):
-            self.reset(undo)
+            if undo is not None:
+                self.reset(undo)
+            self.leaves.reset(leaves)
+            del self.statuses[statuses:]
         if alone:
             await self.db.execute("ROLLBACK TO act" if isinstance(result, Exception) else "RELEASE act")
         return result
 
-    async def _apply(self, act: Act) -> Done:
+    async def _apply(self, act: Act, stamp: Stamp | None) -> Done:
+        """Without a stamp, what the act does beside its entries comes first."""
         if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
         if act.moves not in (None, self.moves + self.placing.moves):
             raise Outdated
+        if stamp is None:
+            stamp = await self._do(act)
+        record = act.record(stamp)
+        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
+        if record.status is not None:
+            self.statuses.append(record.status)
+        if record.recalls:
+            await self.db.executemany(
+                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+                " seen_us, acknowledged_us, account, noticed)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                map(astuple, record.recalls),
+            )
+        return Done(stamp, leaves)
+
+    async def _do(self, act: Act) -> Stamp:
         await self._must_cite_as(act.citing)
         placed = await self.placing.place(act.objects) if act.objects else ()
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
@@ -198,19 +218,7 @@ class _Transaction:
         await self._take_down(act)
         late = await self._step(act.view) if act.view is not None else ()
         self.views += self.placing.steps
-        stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
-        record = act.record(stamp)
-        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
-        if record.status is not None:
-            self.statuses.append(record.status)
-        if record.recalls:
-            await self.db.executemany(
-                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
-                " seen_us, acknowledged_us, account, noticed)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-                map(astuple, record.recalls),
-            )
-        return Done(stamp, leaves)
+        return Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
 
     async def _must_cite_as(self, citing: int | None) -> None:
         if citing not in (None, self.citing) or (citing is not None and await self.placing.turns()):
