@@ -64,23 +64,26 @@ _UNDER_LOCK = (
     "SELECT log, size, frontier, before, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
     " (SELECT coalesce(max(vid), 0) FROM object), (SELECT coalesce(max(id), 0) FROM label) FROM tree WHERE NOT closed"
 )
-_ROWS = (
-    "WITH l AS (INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])),"
-    " s AS (INSERT INTO status (id, member, created_us, body)"
-    " SELECT * FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bytea[]))"
-    " INSERT INTO leaf_private (log, idx, salt, payload)"
-    " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])"
+_LOWEST = (
+    "INSERT INTO tile (log, level, n, data) SELECT $1::text, 0, $2::bigint, string_agg(hash, ''::bytea ORDER BY idx)"
+    " FROM leaf WHERE log = $1 AND idx >= $3 AND idx < $3 + 256 HAVING count(*) = 256"
 )
 _NOTICED = "UPDATE recall SET noticed = true WHERE id = $1 AND NOT noticed RETURNING 1"
-_COUNTERS = (
-    "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick,"
-    " live = CASE WHEN l.live = 0 AND l.id = ANY($19) THEN 1 ELSE l.live END"
-    " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
-    " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
-    " views = $16, moves = $17, citing = $18 + (SELECT count(*) FROM label WHERE live = 0 AND id = ANY($19))"
+# One statement, for the others wait for the head all the while. Its parts touch different tables.
+_FINISH = (
+    "WITH l AS (INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])),"
+    " s AS (INSERT INTO status (id, member, created_us, body)"
+    " SELECT * FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bytea[])),"
+    " p AS (INSERT INTO leaf_private (log, idx, salt, payload)"
+    " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])),"
+    " n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick,"
+    " live = CASE WHEN l.live = 0 AND l.id = ANY($31) THEN 1 ELSE l.live END"
+    " FROM unnest($13::bigint[], $14::bigint[], $15::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
+    " h AS (UPDATE head SET last_tick = $16, last_time = $17, seq = $18, agreement = $19, pol = $20, registry = $21, revision = $22,"
+    " views = $28, moves = $29, citing = $30 + (SELECT count(*) FROM label WHERE live = 0 AND id = ANY($31))"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
-    " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
+    " FROM unnest($23::text[], $24::bigint[], $25::bigint[], $26::bytea[], $27::bytea[]) AS u (log, old, size, root, frontier)"
     " WHERE t.log = u.log AND t.size = u.old RETURNING 1)"
     " SELECT count(*) FROM t"
 )
@@ -283,14 +286,12 @@ class _Transaction:
     async def finish(self) -> None:
         await self.placing.flush()
         statuses = [astuple(one) for one in self.statuses]
-        await self.db.execute(
-            _ROWS, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4)
-        )  # fmt: skip
         grown = list(self.leaves.grown())
         laid = self.placing.laid
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
-            _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
+            _FINISH, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4),
+            *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
             self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
             self.citing + self.placing.turned, list(self.placing.alive),
         )  # fmt: skip
@@ -303,8 +304,12 @@ class _Transaction:
 async def fill_tiles(db: Connection, one: Grown) -> None:
     """The tiles that became full."""
     for level, n in full_tiles(one.old_size, one.size):
-        data = await tile_from_leaves(db, one.log, level, n, 256)
-        await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
+        if level == 0:
+            if await db.execute(_LOWEST, one.log, n, n * 256) != "INSERT 0 1":
+                raise LookupError(f"log {one.log} has no tile 0/{n}")
+        else:
+            data = await tile_from_leaves(db, one.log, level, n, 256)
+            await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
 
 
 async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:
