@@ -91,7 +91,7 @@ async def _objects(story: Story) -> None:
     story.domestic = world.signed("us-customs", object_marking_refs=[TLP2["amber"], NOFORN])
     story.refused = world.signed("us-customs", tlp="red")
     story.mexican = world.signed("mx-marina", tlp="green")
-    status = await world.post("us-customs", story.crossing, story.withdrawn, story.domestic, story.refused)
+    status = await world.post("us-customs", story.crossing, story.domestic, story.withdrawn, story.refused)
     assert (status["success_count"], status["failure_count"]) == (3, 1), status
     await world.post("mx-marina", story.mexican)
     for slug in ("mx-aduanas", "us-maritime"):

@@ -180,7 +180,7 @@ class Feeds:
         yield Row.of(fact, {
             "feed": feed, **counts, "since before": _seconds(before, fact.time),
             "detail": detail(fact, "feed", *counts),
-        }, member=about_whom(fact))  # fmt: skip
+        })  # fmt: skip
 
     def end(self) -> Iterable[Row]:
         return ()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exchange.auditing.facts import Fact, plain
+from exchange.auditing.facts import Fact
 from exchange.auditing.folds import Question, Scope, detail
 from exchange.auditing.pages import Evidence, Shelf, Version
 from exchange.auditing.rows import Asked, Remark, Row
@@ -121,7 +121,7 @@ class Why:
                 fact, {"version": found[0].version, "detail": f"kind={fact.text('kind')}; evidence={found[1]}"}
             )
         elif self._bears(fact):
-            verdict = _verdict(fact.private or {}, self._to) if fact.t in ("decide", "withhold") else ""
+            verdict = _verdict(fact.private or {}, self._to) if fact.t == "decide" else ""
             yield self._row(
                 fact, {"version": fact.text("version"), "detail": verdict or detail(fact, "object", "version")}
             )
@@ -153,11 +153,11 @@ class Why:
     def remarks(self, rows: int) -> Iterator[Remark]:
         country = self._countries.get(self._to, "")
         alone = [one for one in self._published.values() if one.fact.kind not in ("both", country.lower())]
-        if alone and "both" not in self._published and country:
+        if alone and "both" not in self._published and country and not self._released:
             fact = alone[0].fact
             yield Remark("own-country-only", Text(
-                f"It was published in the log of {fact.log} alone: under {fact.pol} nobody of {country} may have it as it is.",
-                f"Se publicó solo en el registro de {fact.log}: conforme a {fact.pol}, nadie de {country} puede tenerlo tal cual.",
+                f"It was published in the log of {fact.log} alone: under {fact.pol} nobody of {country} may have it as it is, with all that it refers to.",
+                f"Se publicó solo en el registro de {fact.log}: conforme a {fact.pol}, nadie de {country} puede tenerlo tal cual, con todo a lo que se refiere.",
             ))  # fmt: skip
         if self._published and not self._released:
             yield Remark("never-released", Text(
@@ -167,10 +167,11 @@ class Why:
 
 
 def _verdict(private: Mapping[str, Any], member: str) -> str:
-    """What the private part of a decision says of one member, wherever it stands in it."""
-    for value in (private, *private.values()):
-        if isinstance(value, Mapping) and member in value:
-            return plain(value[member])
+    """What the private part of a decision says of one member: the effect, the clauses, and of what is given how and how late."""
+    for name, effect, view, delay, *clauses in private.get("verdicts", ()):
+        if name == member:
+            given = f"; view={view}; delay={delay}" if effect == "permit" else ""
+            return f"effect={effect}; clauses={' '.join(clauses)}{given}"
     return ""
 
 

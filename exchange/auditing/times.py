@@ -14,12 +14,31 @@ from exchange.ledger.events import QUESTIONS
 
 @dataclass(slots=True)
 class _Batch:
-    """What one entry published, or released late: a range of ticks."""
+    """What one entry published, or released late."""
 
     first: int
     last: int
     fact: Fact
+    runs: list[tuple[int, int]]
+    """The ticks of it, as (first, last). One act's publications in two logs lie between each other: their ranges tell nothing."""
     pulled: set[str] = field(default_factory=set)
+
+    def meets(self, first: int, last: int) -> bool:
+        place = bisect_right(self.runs, last, key=lambda run: run[0]) - 1
+        return place >= 0 and self.runs[place][1] >= first
+
+
+def _placed(fact: Fact) -> list[tuple[int, int]]:
+    """What the private part lists; nothing where it is dropped, or may not be seen."""
+    private = fact.private or {}
+    runs = sorted((first, first + size - 1) for first, _, size in private.get("runs", ()))
+    for line in private.get("items", ()):
+        tick = int(line.partition(" ")[0])
+        if runs and tick == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], tick)
+        else:
+            runs.append((tick, tick))
+    return runs
 
 
 class Timeliness:
@@ -40,7 +59,7 @@ class Timeliness:
         found = span_of(fact)
         if fact.t == "publish" and found is not None:
             place = bisect_right(batches, found[0], key=lambda one: one.first)
-            batches.insert(place, _Batch(*found, fact))
+            batches.insert(place, _Batch(*found, fact, _placed(fact) or [found]))
         if fact.t == "publish" or found is None:
             return
         first, last = found
@@ -75,7 +94,7 @@ def _touched(batches: list[_Batch], runs: Iterable[tuple[int, int]]) -> Iterator
         place = bisect_right(batches, first + size - 1, key=lambda one: one.first) - 1
         act = ""
         while place >= 0 and (batches[place].last >= first or batches[place].fact.req == act):
-            if batches[place].last >= first:
+            if batches[place].meets(first, first + size - 1):
                 yield batches[place]
             act = batches[place].fact.req
             place -= 1

@@ -58,16 +58,26 @@ def encode(
     req: str,
     pol: str,
     seq: int | None = None,
-    commitment_b64: str | None = None,
+    commitment_b64: bytes | None = None,
 ) -> bytes:
     """The leaf bytes (RFC 8785). `seq` counts the entries that the log's country may see, those of `both`
     and its own, so that it can put them in order; it goes into national logs only. Raises ValueError for a leaf over LEAF_LIMIT_BYTES."""
     before, between, after = _frame(entry.log, entry.t, entry.actor, entry.on, entry.out, pol)
-    told = b'"c":"%b",' % commitment_b64.encode() if commitment_b64 is not None else b""
+    told = b'"c":"%b",' % commitment_b64 if commitment_b64 is not None else b""
     number = b'"seq":%d,' % seq if seq is not None and entry.log != "both" else b""
-    last = b'%b","v":1}' % as_text(time_us).encode()
     data = b"".join(
-        (before, told, between, canonical(dict(entry.pub)), b',"req":', canonical(req), b",", number, after, last)
+        (
+            before,
+            told,
+            between,
+            canonical(dict(entry.pub)),
+            b',"req":',
+            canonical(req),
+            b",",
+            number,
+            after,
+            _end(time_us),
+        )
     )
     if len(data) > LEAF_LIMIT_BYTES:
         raise ValueError(f"a {entry.t} leaf of {len(data)} bytes is over {LEAF_LIMIT_BYTES}")
@@ -80,6 +90,12 @@ def _frame(log: str, t: str, actor: str, on: str, out: str, pol: str) -> tuple[b
     `req` and `seq`; `time`."""
     first = canonical({"log": log, "on": on, "out": out, "pol": pol})
     return b'{"actor":%b,' % canonical(actor), first[1:-1] + b',"pub":', b'"t":%b,"time":"' % canonical(t)
+
+
+@lru_cache(maxsize=16)
+def _end(time_us: int) -> bytes:
+    """The last of a leaf: all that are committed together have one time."""
+    return b'%b","v":1}' % as_text(time_us).encode()
 
 
 def commitment(salt: bytes, payload: bytes) -> bytes:

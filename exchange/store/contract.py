@@ -328,8 +328,7 @@ class Withdrawn:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What an act learns under the lock."""
 
     time_us: int
@@ -342,8 +341,7 @@ class Stamp:
     """What became news by the act, beside what it placed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """The entries that belong to an act's effect, the status resource its submitter will ask for, and what others must drop."""
 
     entries: tuple[Entry, ...]
@@ -351,8 +349,7 @@ class Record:
     recalls: tuple[RecallRow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """One atomic effect with its entries: all of it is committed, or none.
 
     `record` is called under the lock with the stamp; it must be quick, pure, and never wait.
@@ -364,6 +361,11 @@ class Act:
     agreement: int | None = None
     until_us: int | None = None
     """When the agreement next begins or ends: what was decided before is not written after."""
+    moves: int | None = None
+    """Outdated unless the `Epochs.moves` is still this; None when that does not matter."""
+    weight: int = 0
+    """For how many objects' time it holds the lock beside its own."""
+    # From here on: what it does, or must look at, beside the logs (`only_records`, `only_places`).
     objects: tuple[NewObject, ...] = ()
     removals: tuple[Removal, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -376,23 +378,31 @@ class Act:
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
     noticed: str = ""
     """The recall whose notice these objects are; Outdated when it has one already."""
-    moves: int | None = None
-    """Outdated unless the `Epochs.moves` is still this; None when that does not matter."""
     citing: int | None = None
     """Outdated unless the `Epochs.citing` is still this; None when that does not matter."""
-    weight: int = 0
-    """For how many objects' time it holds the lock beside its own."""
+
+    @property
+    def only_records(self) -> bool:
+        """Whether it does nothing but write its entries, as the release of a page."""
+        return self[_DOES:] == _NOTHING
+
+    @property
+    def only_places(self) -> bool:
+        """Whether it does nothing but place its objects, if it has any, and write its entries."""
+        return self[_DOES + 1 :] == _NOTHING[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class LeafRef:
+_DOES = Act._fields.index("objects")
+_NOTHING = tuple(Act._field_defaults[name] for name in Act._fields[_DOES:])
+
+
+class LeafRef(NamedTuple):
     log: str
-    index: int
+    index: int  # type: ignore[assignment]  # nobody asks a leaf where in it something is
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """An act is durable: its stamp, and where its entries lie in the logs."""
 
     stamp: Stamp

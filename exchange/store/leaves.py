@@ -2,7 +2,7 @@
 engine; nothing here is written anywhere."""
 
 import secrets
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,8 +13,12 @@ from exchange.ledger.generations import kind
 from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.store.contract import RECOVERING, Halted, LeafRef, Record
 
-Mark = tuple[int, int, int, dict[str, int]]
+Mark = tuple[int, int, int]
 """What `Leaves.reset` needs to forget an act that failed."""
+
+_SALT_BYTES = 32
+_SALTS_AT_ONCE = 16
+"""The system is asked once for as many: a question takes longer than its answer."""
 
 
 class Grown(NamedTuple):
@@ -49,46 +53,52 @@ class Leaves:
         """(log, index, data, hash)"""
         self.private_rows: list[tuple[str, int, bytes, bytes]] = []
         """(log, index, salt, payload): what commitments open to."""
+        self._salts: list[bytes] = []
+        """Not used yet. What is left when the group ends is used by nobody."""
 
     def size(self, kind: str) -> int:
         """Of the open log of this kind as it will be, with what was added."""
         return self._trees[kind].size + len(self._added[kind])
 
     def mark(self) -> Mark:
-        counts = {log: len(hashes) for log, hashes in self._added.items()}
-        return self.seq, len(self.rows), len(self.private_rows), counts
+        return self.seq, len(self.rows), len(self.private_rows)
 
     def reset(self, mark: Mark) -> None:
-        self.seq, rows, private, counts = mark
+        self.seq, rows, private = mark
+        for log, *_ in self.rows[rows:]:
+            self._added[kind(log)].pop()
         del self.rows[rows:]
         del self.private_rows[private:]
-        for log, count in counts.items():
-            del self._added[log][count:]
 
     def append(self, req: str, record: Record, *, time_us: int, pol: str) -> tuple[LeafRef, ...]:
         """Give the entries of one act their places."""
-        opened: dict[int, str] = {}
+        opened: dict[int, bytes] = {}
         return tuple(self._append(req, entry, opened, time_us, pol) for entry in record.entries)
 
-    def _append(self, req: str, entry: Entry, opened: dict[int, str], time_us: int, pol: str) -> LeafRef:
-        hashes = self._added[entry.log]
-        index = self.size(entry.log)
+    def _append(self, req: str, entry: Entry, opened: dict[int, bytes], time_us: int, pol: str) -> LeafRef:
+        log, index = self._names[entry.log], self.size(entry.log)
         self.seq += 1
         committed = None
         if entry.private is not None:
             # Entries of one act that share their private part share one commitment, opened once.
             committed = opened.get(id(entry.private))
             if committed is None:
-                salt, payload = secrets.token_bytes(32), canonical(dict(entry.private))
-                committed = opened[id(entry.private)] = b64encode(commitment(salt, payload)).decode()
-                self.private_rows.append((self._names[entry.log], index, salt, payload))
+                salt, payload = self._salt(), canonical(dict(entry.private))
+                committed = opened[id(entry.private)] = b2a_base64(commitment(salt, payload), newline=False)
+                self.private_rows.append((log, index, salt, payload))
         # Of all the hub's entries the number would tell one country how many the other has.
         seen = None if entry.log == "both" else self._before[entry.log] + index + self._shared() + 1
         data = encode(entry, time_us=time_us, req=req, pol=pol, seq=seen, commitment_b64=committed)
         digest = leaf_hash(data)
-        hashes.append(digest)
-        self.rows.append((self._names[entry.log], index, data, digest))
-        return LeafRef(self._names[entry.log], index, digest)
+        self._added[entry.log].append(digest)
+        self.rows.append((log, index, data, digest))
+        return LeafRef(log, index, digest)
+
+    def _salt(self) -> bytes:
+        if not self._salts:
+            some = secrets.token_bytes(_SALTS_AT_ONCE * _SALT_BYTES)
+            self._salts = [some[start : start + _SALT_BYTES] for start in range(0, len(some), _SALT_BYTES)]
+        return self._salts.pop()
 
     def _shared(self) -> int:
         """How many entries both countries have."""

@@ -45,7 +45,6 @@ from exchange.store.contract import (
 )
 from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
-from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.placing import Laid
 from exchange.store.postgres_feeds import note, put_release
 from exchange.store.postgres_feeds import record as record_run
@@ -55,7 +54,7 @@ from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection, arrays
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int, int]
+_Mark = tuple[PlacingMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 _HEAD = "SELECT state, last_tick, last_time, seq, agreement, pol, registry, revision, views, moves, citing FROM head WHERE k = 0 FOR UPDATE"
@@ -65,23 +64,26 @@ _UNDER_LOCK = (
     "SELECT log, size, frontier, before, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
     " (SELECT coalesce(max(vid), 0) FROM object), (SELECT coalesce(max(id), 0) FROM label) FROM tree WHERE NOT closed"
 )
-_ROWS = (
-    "WITH l AS (INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])),"
-    " s AS (INSERT INTO status (id, member, created_us, body)"
-    " SELECT * FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bytea[]))"
-    " INSERT INTO leaf_private (log, idx, salt, payload)"
-    " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])"
+_LOWEST = (
+    "INSERT INTO tile (log, level, n, data) SELECT $1::text, 0, $2::bigint, string_agg(hash, ''::bytea ORDER BY idx)"
+    " FROM leaf WHERE log = $1 AND idx >= $3 AND idx < $3 + 256 HAVING count(*) = 256"
 )
 _NOTICED = "UPDATE recall SET noticed = true WHERE id = $1 AND NOT noticed RETURNING 1"
-_COUNTERS = (
-    "WITH n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick,"
-    " live = CASE WHEN l.live = 0 AND l.id = ANY($19) THEN 1 ELSE l.live END"
-    " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
-    " h AS (UPDATE head SET last_tick = $4, last_time = $5, seq = $6, agreement = $7, pol = $8, registry = $9, revision = $10,"
-    " views = $16, moves = $17, citing = $18 + (SELECT count(*) FROM label WHERE live = 0 AND id = ANY($19))"
+# One statement, for the others wait for the head all the while. Its parts touch different tables.
+_FINISH = (
+    "WITH l AS (INSERT INTO leaf (log, idx, data, hash) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])),"
+    " s AS (INSERT INTO status (id, member, created_us, body)"
+    " SELECT * FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bytea[])),"
+    " p AS (INSERT INTO leaf_private (log, idx, salt, payload)"
+    " SELECT * FROM unnest($9::text[], $10::bigint[], $11::bytea[], $12::bytea[])),"
+    " n AS (UPDATE label l SET placements = l.placements + u.count, last_tick = u.tick,"
+    " live = CASE WHEN l.live = 0 AND l.id = ANY($31) THEN 1 ELSE l.live END"
+    " FROM unnest($13::bigint[], $14::bigint[], $15::bigint[]) AS u (id, count, tick) WHERE l.id = u.id),"
+    " h AS (UPDATE head SET last_tick = $16, last_time = $17, seq = $18, agreement = $19, pol = $20, registry = $21, revision = $22,"
+    " views = $28, moves = $29, citing = $30 + (SELECT count(*) FROM label WHERE live = 0 AND id = ANY($31))"
     " WHERE k = 0),"
     " t AS (UPDATE tree t SET size = u.size, root = u.root, frontier = u.frontier"
-    " FROM unnest($11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[]) AS u (log, old, size, root, frontier)"
+    " FROM unnest($23::text[], $24::bigint[], $25::bigint[], $26::bytea[], $27::bytea[]) AS u (log, old, size, root, frontier)"
     " WHERE t.log = u.log AND t.size = u.old RETURNING 1)"
     " SELECT count(*) FROM t"
 )
@@ -136,6 +138,8 @@ class _Transaction:
             [(log, size, frontier, before) for log, size, frontier, before, *_ in under_lock], seq, logs
         )
         self.statuses: list[StatusRow] = []
+        self.bare = Stamp(self.time_us)
+        """What an act learns that only records."""
 
     @classmethod
     async def begin(
@@ -145,26 +149,25 @@ class _Transaction:
         return cls(db, head, await db.fetch(_UNDER_LOCK), clock, until_us, logs)
 
     def mark(self) -> _Mark:
-        return (
-            self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, len(self.statuses), self.views
-        )  # fmt: skip
+        return self.placing.mark(), self.agreement, self.pol, self.registry, self.views
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, statuses, self.views = mark
+        placing, self.agreement, self.pol, self.registry, self.views = mark
         self.placing.reset(placing)
-        self.leaves.reset(leaves)
-        del self.statuses[statuses:]
 
     async def take(self, act: Act) -> Done | Exception:
         """Apply one act. Its fault is told to its caller; the others go on."""
-        alone = self.placing.bears_on_others(act)
-        if alone:
-            await self.placing.flush()
-            await self.db.execute("SAVEPOINT act")
-        undo = self.mark()
+        undo, alone = None, False
+        if not act.only_records:
+            alone = self.placing.bears_on_others(act)
+            if alone:
+                await self.placing.flush()
+                await self.db.execute("SAVEPOINT act")
+            undo = self.mark()
+        leaves, statuses = self.leaves.mark(), len(self.statuses)
         result: Done | Exception
         try:
-            result = await self._apply(act)
+            result = await self._apply(act, self.bare if undo is None else None)
             if alone:
                 await self.placing.flush()
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
@@ -174,16 +177,36 @@ class _Transaction:
         except Exception as error:  # noqa: BLE001
             result = error
         if isinstance(result, Exception):
-            self.reset(undo)
+            if undo is not None:
+                self.reset(undo)
+            self.leaves.reset(leaves)
+            del self.statuses[statuses:]
         if alone:
             await self.db.execute("ROLLBACK TO act" if isinstance(result, Exception) else "RELEASE act")
         return result
 
-    async def _apply(self, act: Act) -> Done:
+    async def _apply(self, act: Act, stamp: Stamp | None) -> Done:
+        """Without a stamp, what the act does beside its entries comes first."""
         if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
         if act.moves not in (None, self.moves + self.placing.moves):
             raise Outdated
+        if stamp is None:
+            stamp = await self._do(act)
+        record = act.record(stamp)
+        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
+        if record.status is not None:
+            self.statuses.append(record.status)
+        if record.recalls:
+            await self.db.executemany(
+                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+                " seen_us, acknowledged_us, account, noticed)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                map(astuple, record.recalls),
+            )
+        return Done(stamp, leaves)
+
+    async def _do(self, act: Act) -> Stamp:
         await self._must_cite_as(act.citing)
         placed = await self.placing.place(act.objects) if act.objects else ()
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
@@ -198,19 +221,7 @@ class _Transaction:
         await self._take_down(act)
         late = await self._step(act.view) if act.view is not None else ()
         self.views += self.placing.steps
-        stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
-        record = act.record(stamp)
-        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
-        if record.status is not None:
-            self.statuses.append(record.status)
-        if record.recalls:
-            await self.db.executemany(
-                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
-                " seen_us, acknowledged_us, account, noticed)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-                map(astuple, record.recalls),
-            )
-        return Done(stamp, leaves)
+        return Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
 
     async def _must_cite_as(self, citing: int | None) -> None:
         if citing not in (None, self.citing) or (citing is not None and await self.placing.turns()):
@@ -275,14 +286,12 @@ class _Transaction:
     async def finish(self) -> None:
         await self.placing.flush()
         statuses = [astuple(one) for one in self.statuses]
-        await self.db.execute(
-            _ROWS, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4)
-        )  # fmt: skip
         grown = list(self.leaves.grown())
         laid = self.placing.laid
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
-            _COUNTERS, *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
+            _FINISH, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4),
+            *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
             self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
             self.citing + self.placing.turned, list(self.placing.alive),
         )  # fmt: skip
@@ -295,8 +304,12 @@ class _Transaction:
 async def fill_tiles(db: Connection, one: Grown) -> None:
     """The tiles that became full."""
     for level, n in full_tiles(one.old_size, one.size):
-        data = await tile_from_leaves(db, one.log, level, n, 256)
-        await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
+        if level == 0:
+            if await db.execute(_LOWEST, one.log, n, n * 256) != "INSERT 0 1":
+                raise LookupError(f"log {one.log} has no tile 0/{n}")
+        else:
+            data = await tile_from_leaves(db, one.log, level, n, 256)
+            await db.execute("INSERT INTO tile (log, level, n, data) VALUES ($1, $2, $3, $4)", one.log, level, n, data)
 
 
 async def _mark(db: Connection, mark: RecallMark, time_us: int) -> None:

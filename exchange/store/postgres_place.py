@@ -152,18 +152,7 @@ class Placing:
         """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
         ids = {new.object.id for new in act.objects}
         return (
-            bool(
-                act.removals
-                or act.changes
-                or act.sizes
-                or act.view
-                or act.marks
-                or act.held
-                or act.runs
-                or act.told
-                or act.noticed
-                or act.citing is not None
-            )
+            not act.only_places
             or len(ids) < len(act.objects)
             or not ids.isdisjoint(self._touched)
             or not ids.isdisjoint(self._referred)

@@ -41,7 +41,6 @@ from exchange.store.contract import (
 )
 from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
-from exchange.store.leaves import Mark as LeavesMark
 from exchange.store.sqlite_feeds import note, put_release
 from exchange.store.sqlite_feeds import record as record_run
 from exchange.store.sqlite_late import overtaken, step
@@ -52,7 +51,7 @@ from exchange.store.sqlite_rows import insert_rows
 
 _NOTICED = "UPDATE recall SET noticed = 1 WHERE id = ? AND noticed = 0"
 
-_Mark = tuple[PlacingMark, LeavesMark, int, str, int, int]
+_Mark = tuple[PlacingMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
 
 
@@ -65,35 +64,7 @@ def extend(
 ) -> list[Done | Exception]:
     """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
     transaction = _Transaction(db, now_us, until_us, logs)
-    results: list[Done | Exception] = []
-    for act in batch:
-        # What only records something writes no row before the end: a reader's page is not worth two more statements.
-        writes = bool(
-            act.objects
-            or act.removals
-            or act.changes
-            or act.sizes
-            or act.view
-            or act.marks
-            or act.held
-            or act.runs
-            or act.told
-            or act.noticed
-        )
-        if writes:
-            db.execute("SAVEPOINT act")
-        undo = transaction.mark()
-        try:
-            results.append(transaction.apply(act))
-        except Exception as error:  # one act's fault is told to its caller; the others go on
-            if not db.in_transaction:
-                raise  # a full disk, a failing one: SQLite has taken back the whole group
-            if writes:
-                db.execute("ROLLBACK TO act")
-            transaction.reset(undo)
-            results.append(error)
-        if writes:
-            db.execute("RELEASE act")
+    results = [transaction.take(act) for act in batch]
     transaction.finish()
     return results
 
@@ -127,19 +98,61 @@ class _Transaction:
         self.placing = Placing(db, self.time_us, last_tick)
         self.leaves = Leaves(db.execute("SELECT log, size, frontier, before FROM tree WHERE closed = 0"), seq, logs)
 
+        self.bare = Stamp(self.time_us)
+        """What an act learns that only records."""
+
     def mark(self) -> _Mark:
-        return self.placing.mark(), self.leaves.mark(), self.agreement, self.pol, self.registry, self.views
+        return self.placing.mark(), self.agreement, self.pol, self.registry, self.views
 
     def reset(self, mark: _Mark) -> None:
-        placing, leaves, self.agreement, self.pol, self.registry, self.views = mark
+        placing, self.agreement, self.pol, self.registry, self.views = mark
         self.placing.reset(placing)
-        self.leaves.reset(leaves)
 
-    def apply(self, act: Act) -> Done:
+    def take(self, act: Act) -> Done | Exception:
+        """Apply one act. Its fault is told to its caller; the others go on."""
+        undo = None
+        if not act.only_records:  # which writes no row before the end: a reader's page is not worth two more statements
+            self.db.execute("SAVEPOINT act")
+            undo = self.mark()
+        leaves = self.leaves.mark()
+        result: Done | Exception
+        try:
+            result = self._apply(act, self.bare if undo is None else None)
+        except Exception as error:
+            if not self.db.in_transaction:
+                raise  # a full disk, a failing one: SQLite has taken back the whole group
+            if undo is not None:
+                self.db.execute("ROLLBACK TO act")
+                self.reset(undo)
+            self.leaves.reset(leaves)
+            result = error
+        if undo is not None:
+            self.db.execute("RELEASE act")
+        return result
+
+    def _apply(self, act: Act, stamp: Stamp | None) -> Done:
+        """Without a stamp, what the act does beside its entries comes first."""
         if act.agreement not in (None, self.agreement) or (act.until_us is not None and self.time_us >= act.until_us):
             raise Outdated
         if act.moves not in (None, self.moves + self.placing.moves):
             raise Outdated
+        if stamp is None:
+            stamp = self._do(act)
+        record = act.record(stamp)
+        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
+        if record.status is not None:
+            self.db.execute(
+                "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
+            )
+        if record.recalls:
+            self.db.executemany(
+                "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
+                " seen_us, acknowledged_us, account, noticed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                map(astuple, record.recalls),
+            )
+        return Done(stamp, leaves)
+
+    def _do(self, act: Act) -> Stamp:
         self._must_cite_as(act.citing)
         placed = self.placing.place(act.objects) if act.objects else ()
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
@@ -154,19 +167,7 @@ class _Transaction:
         self._take_down(act)
         late = self._step(act.view) if act.view is not None else ()
         self.views += self.placing.steps
-        stamp = Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
-        record = act.record(stamp)
-        leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
-        if record.status is not None:
-            self.db.execute(
-                "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
-            )
-        self.db.executemany(
-            "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
-            " seen_us, acknowledged_us, account, noticed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            map(astuple, record.recalls),
-        )
-        return Done(stamp, leaves)
+        return Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
 
     def _must_cite_as(self, citing: int | None) -> None:
         if citing not in (None, self.citing) or (citing is not None and self.placing.turns()):

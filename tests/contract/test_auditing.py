@@ -86,6 +86,7 @@ async def test_2_who_saw_it(story: Story) -> None:
 async def test_3_why_not(story: Story) -> None:
     us, mx = [await story.ask(one, "why", object=story.domestic["id"], to="mx-aduanas") for one in (US, MX)]
     assert brief(us, "log", "event") == [("us", "publish"), ("us", "submit"), ("us", "decide")]
+    assert us.rows[2]["detail"] == "effect=deny; clauses=F-NOFORN"  # as it was decided then
     assert [one["code"] for one in us.end["remarks"]] == ["own-country-only", "never-released"]
     [placed] = us.end["judgement"]["placements"]
     assert (placed["effect"], placed["visible"]) == ("deny", False)
@@ -133,6 +134,8 @@ async def test_7_how_long_it_took(story: Story) -> None:
         ("both", "us-maritime"),
     }
     assert all(0 <= float(row["seconds"]) < 60 for row in (*us.rows, *mx.rows))
+    # What crossed and what did not were placed by one act, the one between the others: no Mexican page held that.
+    assert {row["published"].split()[0] for row in us.rows if row["member"] == "mx-aduanas"} == {"both"}
 
 
 async def test_8_keys_and_what_was_accepted_under_them(story: Story) -> None:

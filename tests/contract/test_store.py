@@ -4,7 +4,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -156,7 +155,7 @@ async def test_a_failing_act_leaves_no_trace_and_does_not_stop_its_group(store: 
 
 async def test_an_act_decided_before_the_agreement_ended_is_not_written_after(store: Store) -> None:
     now_us = FixedClock().now_us()
-    early, late = (replace(act(new(made(number))), until_us=now_us + number) for number in (1, 0))
+    early, late = (act(new(made(number)))._replace(until_us=now_us + number) for number in (1, 0))
     before, after = await store.extend([early, late])
     assert isinstance(before, Done)
     assert isinstance(after, Outdated)
@@ -333,7 +332,7 @@ async def test_what_lists_last_held_is_written_with_an_act_or_not_at_all(store: 
         return ListSize(member, COLLECTION, kind, count)
 
     def with_sizes(*sizes: ListSize, agreement: int | None = None) -> Act:
-        return replace(act(agreement=agreement), sizes=sizes)
+        return act(agreement=agreement)._replace(sizes=sizes)
 
     before = await store.epochs()
     await store.extend(
@@ -351,7 +350,7 @@ async def test_what_lists_last_held_is_written_with_an_act_or_not_at_all(store: 
 async def test_a_credential_keeps_what_it_was_made_for(store: Store) -> None:
     member = Member("us-cyber", "identity--1", Country.US, "agency", ("agency",), (), "A", "B")
     credential = Credential("c1", "us-cyber", "token", b"d" * 32, 1, 2, note="n", product="elastic")
-    await store.extend([replace(act(), changes=(member, credential))])
+    await store.extend([act()._replace(changes=(member, credential))])
     assert (await store.registry()).credentials == {"c1": credential}
 
 
@@ -390,7 +389,7 @@ async def test_tiles_become_full_and_prove(store: Store) -> None:
 
 def step(number: int, *turns: Turn, waiting: tuple[Waiting, ...] = (), runs_at_most: int = 9) -> Act:
     change = ViewChange("mx-ciber", number, 0, b"o", 0, EVER, turns, waiting, runs_at_most)
-    return replace(act(), view=change)
+    return act()._replace(view=change)
 
 
 async def test_a_view_takes_one_step_at_a_time(store: Store) -> None:
@@ -427,7 +426,7 @@ async def test_a_view_takes_one_step_at_a_time(store: Store) -> None:
 
 async def test_a_step_judged_by_another_registry_is_refused(store: Store) -> None:
     member = Member("us-cyber", "identity--1", Country.US, "agency", ("agency",), (), "A", "B")
-    _, refused = await store.extend([replace(act(), changes=(member,)), step(0)])
+    _, refused = await store.extend([act()._replace(changes=(member,)), step(0)])
     assert isinstance(refused, Outdated)
     assert await store.view("mx-ciber") is None
 

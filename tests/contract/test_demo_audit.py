@@ -1,0 +1,149 @@
+"""The fifteen questions over the demo's data, typed by an auditor of each country: their answers differ only as routing and visibility demand."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from exchange.auditing.answers import QUESTIONS, answer
+from exchange.auditing.copies import open_copy
+from exchange.auditing.facts import walk
+from exchange.auditing.rows import Asked
+from exchange.cli.__main__ import puente
+from exchange.cli.ledger import read_policies
+
+ROOT = Path(__file__).resolve().parents[2]
+BORDER = {"us": "mx-aduanas", "mx": "us-maritime"}
+"""Who pulled in the other country."""
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Audited:
+    """The demo's home, what each auditor took home, and what to ask about."""
+
+    home: Path
+    packs: Mapping[str, Path]
+    objects: Mapping[str, list[str]]
+    """By whom they were submitted, in order."""
+
+    @property
+    def policy(self) -> Path:
+        return self.home / "hub" / "witness-policy"
+
+    def asked(self, whose: str, question: str, *words: str) -> dict[str, Any]:
+        """An auditor's answer, from the pack of that country."""
+        place = ["--copy", str(self.packs[whose]), "--policy", str(self.policy), "--json"]
+        ran = CliRunner().invoke(puente, ["audit", question, *words, *place])
+        assert ran.exit_code == 0, ran.output
+        found: dict[str, Any] = json.loads(ran.stdout)
+        return found
+
+    def all_told(self, question: str, *words: str) -> Rows:
+        """What the three logs say together, every private part open."""
+        source, marks = open_copy(self.home / "copy", read_policies(self.policy))
+        given = dict(zip(QUESTIONS[question].takes, words, strict=True))
+        return [dict(row) for row in asyncio.run(answer(Asked(question, **given), source, marks)).rows]
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    home = tmp_path_factory.mktemp("demo") / "home"
+    ran = subprocess.run(
+        [sys.executable, "-m", "exchange.cli", "demo", "--small", "--home", str(home)],
+        capture_output=True, text=True, timeout=200, cwd=ROOT,
+        env={**os.environ, "REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    packs = {whose: home.parent / whose for whose in BORDER}
+    for whose, pack in packs.items():
+        made = CliRunner().invoke(puente, ["ledger", "pack", "--home", str(home), "--for", whose, str(pack)])
+        assert made.exit_code == 0, made.output
+    yield Audited(home, packs, asyncio.run(_submitted(home)))
+
+
+async def _submitted(home: Path) -> dict[str, list[str]]:
+    source, marks = open_copy(home / "copy", read_policies(home / "hub" / "witness-policy"))
+    found: dict[str, list[str]] = {}
+    async for fact in walk(source, {one.log: one.size for one in marks}, private=False):
+        if fact.t == "submit":
+            found.setdefault(fact.member, []).append(fact.text("object"))
+    return found
+
+
+def visible(question: str, rows: Rows, whose: str) -> Rows:
+    """What of the whole answer an auditor is to be told. Rows are the same, word for word, but for what would say how much
+    the other country does at home."""
+    seen = [row for row in rows if row["log"] in ("both", whose)]
+    if question == "timeliness":  # what was published in the other's log alone
+        seen = [row for row in seen if row["published"].split()[0] in ("both", whose)]
+    if question == "keys":  # submissions are in their own country's log
+        seen = [{**row, "accepted": "" if _abroad(row["member"], whose) else row["accepted"]} for row in seen]
+    return seen
+
+
+def _abroad(member: str, whose: str) -> bool:
+    return member.removeprefix("aud-").partition("-")[0] not in (whose, "hub")
+
+
+@pytest.mark.parametrize("question", [name for name, one in QUESTIONS.items() if not one.takes])
+def test_what_is_asked_of_all_is_told_to_each_as_its_logs_have_it(audited: Audited, question: str) -> None:
+    whole = audited.all_told(question)
+    for whose in BORDER:
+        assert audited.asked(whose, question)["rows"] == visible(question, whole, whose)
+
+
+def test_every_run_of_a_feed_is_its_members(audited: Audited) -> None:
+    members = {whose: {row["feed"]: row["member"] for row in audited.asked(whose, "feeds")["rows"]} for whose in BORDER}
+    assert members["us"].keys().isdisjoint(members["mx"])
+    assert set(members["us"].values()) == {"us-cyber"}
+    assert set(members["mx"].values()) == {"mx-ciber"}
+    assert len(members["us"]) == len(members["mx"]) == 3
+
+
+def test_of_an_object_each_is_told_what_its_logs_have(audited: Audited) -> None:
+    amber, domestic, noforn = audited.objects["us-customs"]
+    [green] = audited.objects["mx-puerto-pac"]
+    silent = {"us": ["own-country-only", "never-released"], "mx": ["not-in-these-logs"]}
+    for subject, remarks in (
+        (amber, {"us": [], "mx": []}),
+        (green, {"us": ["never-released"], "mx": []}),  # by Mexico to Mexico: in the log of `mx`
+        (domestic, silent),
+        (noforn, silent),
+    ):
+        for whose, to in BORDER.items():
+            for question, words in (("submitted", [subject]), ("who-saw", [subject]), ("why", [subject, to])):
+                found = audited.asked(whose, question, *words)
+                assert found["rows"] == visible(question, audited.all_told(question, *words), whose), (question, words)
+        for whose, codes in remarks.items():
+            told = audited.asked(whose, "why", subject, "mx-aduanas")
+            assert [one["code"] for one in told["end"]["remarks"]] == codes
+    [decided] = [
+        row["detail"] for row in audited.asked("us", "why", noforn, "mx-aduanas")["rows"] if row["event"] == "decide"
+    ]
+    assert decided == "effect=deny; clauses=F-NOFORN"
+    saw = {whose: {row["member"] for row in audited.asked(whose, "who-saw", amber)["rows"]} for whose in BORDER}
+    assert saw == {"us": {"mx-aduanas", "us-maritime"}, "mx": {"mx-aduanas"}}
+
+
+def test_of_a_member_each_is_told_what_its_logs_have(audited: Audited) -> None:
+    for member in ("us-cyber", "mx-ciber", "us-customs", "mx-aduanas"):
+        whole = audited.all_told("what-did", member)
+        for whose in BORDER:
+            assert audited.asked(whose, "what-did", member)["rows"] == visible("what-did", whole, whose)
+
+
+def test_both_have_the_same_shared_log(audited: Audited) -> None:
+    ran = CliRunner().invoke(
+        puente, ["audit", "compare", *map(str, audited.packs.values()), "--policy", str(audited.policy), "--json"]
+    )
+    assert ran.exit_code == 0, ran.output
+    assert [(one["log"], one["verdict"]) for one in json.loads(ran.stdout)] == [("both", "same")]
