@@ -57,6 +57,9 @@ class Caller:
         return {"address": self.address, "agent": self.agent[:200].encode("utf-8", "replace").decode()}
 
 
+_MINUTE_US: Final = 60_000_000
+_HOUR_US: Final = 60 * _MINUTE_US
+
 TERMS: Final = {
     "delete": "error",
     "marking": "error",
@@ -208,14 +211,18 @@ class Rules:
         return self.number + self.registry.epoch
 
     @cached_property
+    def now_us(self) -> int:
+        return parse_us(self.now)
+
+    @cached_property
     def until_us(self) -> int:
         """When the agreement, or a consent, next begins or ends: from then on it is judged afresh."""
-        return min([turn for turn in self._turns if turn > parse_us(self.now)], default=2**62)
+        return min([turn for turn in self._turns if turn > self.now_us], default=2**62)
 
     @cached_property
     def since_us(self) -> int:
         """When one of them last did; 0 for never."""
-        return max([turn for turn in self._turns if turn <= parse_us(self.now)], default=0)
+        return max([turn for turn in self._turns if turn <= self.now_us], default=0)
 
     @cached_property
     def _turns(self) -> list[int]:
@@ -310,10 +317,10 @@ class RuleBook:
             return False
         # An hour's edge renews it anyway: certificates and the agreement's dates are judged afresh; a list's age each minute.
         now_us = self._clock.now_us()
-        return self._edge(as_text(now_us)) == self._edge(rules.now) and now_us < rules.until_us
+        return self._edge(now_us) == self._edge(rules.now_us) and now_us < rules.until_us
 
-    def _edge(self, now: str) -> str:
-        return now[: 13 if self._crls is None else 16]
+    def _edge(self, now_us: int) -> int:
+        return now_us // (_HOUR_US if self._crls is None else _MINUTE_US)
 
     async def _build(self, citing: int) -> Rules:
         registry = await self._store.registry()
@@ -323,7 +330,7 @@ class RuleBook:
         withheld = frozenset(one.slug for one in registry.members.values() if one.status == Status.SUSPENDED)
         now_us = self._clock.now_us()
         crls = self._crls.state() if self._crls is not None else None
-        if (made_of := _made_of(registry, crls, self._edge(as_text(now_us)))) != self._trusted.made_of:
+        if (made_of := _made_of(registry, crls, self._edge(now_us))) != self._trusted.made_of:
             self._trusted = self._judged(made_of, registry, now_us)
         return Rules(
             number=adopted.number if adopted else 0,
@@ -352,7 +359,7 @@ class RuleBook:
         return _Trusted(made_of, trust, keyring, revocations)
 
 
-def _made_of(registry: Registry, crls: object, edge: str) -> tuple[object, ...]:
+def _made_of(registry: Registry, crls: object, edge: int) -> tuple[object, ...]:
     """All that whom to trust hangs on: an approval or a new agreement changes the registry and none of this."""
     return registry.trust_list, registry.revoked, _enrolled(registry), crls, edge
 

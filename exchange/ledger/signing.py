@@ -62,13 +62,10 @@ class Signing:
         self._store = store
         self._keys = keys
         self._policies = policies
+        self.origins = {log: policy.logs[0].name for log, policy in policies.items()}
+        """Of every generation."""
         self._find = find
         self._held: dict[str, LogKey] = {key.vkey: key for key in keys.values()}
-
-    @property
-    def origins(self) -> dict[str, str]:
-        """Of every generation."""
-        return {log: policy.logs[0].name for log, policy in self._policies.items()}
 
     @property
     def logs(self) -> Collection[str]:

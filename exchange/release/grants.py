@@ -71,6 +71,17 @@ class _Kept(NamedTuple):
     citing: int
 
 
+class _Last(NamedTuple):
+    """What a member was answered last: nothing that an answer hangs on changes in its place, so the same things give the same."""
+
+    rules: Rules
+    member: Member
+    view: View
+    labels: int
+    """The last one's id."""
+    kept: _Kept
+
+
 Key = tuple[Member | Recipient, str, int, str]
 
 DECISIONS_AT_ONCE = 500
@@ -95,6 +106,14 @@ class Grants:
     ) -> Allowed:
         """The labels of the collection whose objects this member may have, in full, now, or some time after they were placed,
         of those that are not written down as closed."""
+        await self.rows(epochs)
+        last = self._last.get((member.slug, collection.id))
+        if (
+            last is not None
+            and (last.rules is rules and last.member is member and last.view is view)
+            and (last.labels, last.kept.changes) == (self._labels.last_id, self._labels.changed)
+        ):
+            return last.kept.allowed
         standing = await self.standing(rules, epochs, member)
         shelf = self._labels.shelves[collection.id]
         waiting = standing.states[: len(view.states)] != view.states
@@ -108,9 +127,10 @@ class Grants:
         if kept is None or made != (kept.labels, kept.citing) or kept.changes < self._labels.dropped:
             states = _opened(standing.states, view.states) if waiting else standing.states
             kept = self._made(collection.id, shelf, states, standing, None if plain else view)
-        elif kept.changes < self._labels.dropped + len(self._labels.changes):
+        elif kept.changes < self._labels.changed:
             kept = self._later(kept)
         self._allowed[key] = kept
+        self._last[member.slug, collection.id] = _Last(rules, member, view, self._labels.last_id, kept)
         return kept.allowed
 
     def _made(self, collection: str, shelf: Shelf, states: bytes, standing: Standing, view: View | None) -> _Kept:
@@ -121,8 +141,7 @@ class Grants:
         allowed = Allowed(
             collection, labels, max(last_tick, seen.last_tick if seen else 0), self._labels.countries, standing, seen
         )
-        changes = self._labels.dropped + len(self._labels.changes)
-        return _Kept(allowed, len(shelf.ids), changes, standing.citing)
+        return _Kept(allowed, len(shelf.ids), self._labels.changed, standing.citing)
 
     def _later(self, kept: _Kept) -> _Kept:
         """The same after more was placed under labels that there were."""
@@ -213,6 +232,7 @@ class Grants:
         """What was made of other rules."""
         self._standings: dict[tuple[Member | Recipient, frozenset[str], str], Standing] = {}
         self._allowed: dict[Key, _Kept] = {}
+        self._last: dict[tuple[str, str], _Last] = {}
 
 
 def _opened(ruled: bytes, written: bytes) -> bytes:

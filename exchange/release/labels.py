@@ -48,6 +48,11 @@ class Labels:
     def last_id(self) -> int:
         return self.order[-1].id if self.order else 0
 
+    @property
+    def changed(self) -> int:
+        """How many changes there have been."""
+        return self.dropped + len(self.changes)
+
     async def refresh(self, epochs: Epochs, *, counts: bool = False) -> Mapping[int, LabelRow]:
         """All that there is up to the hub's last tick; with `counts` also how much lies under each since something was taken out."""
         if self._knows(epochs, counts=counts):

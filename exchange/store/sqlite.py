@@ -51,8 +51,9 @@ _WAIT_SECONDS = 10
 AT_ONCE_IDS = 20
 """A question about no more objects than these, by their ids, is answered on the loop's own thread: it takes 50 µs, and handing
 it to a reader's thread and back takes 200."""
-AT_ONCE_SECONDS = 0.005
-"""But for no longer than this, whatever there is of an object or on a cold disk: then it is a reader's after all."""
+AT_ONCE_SECONDS = 0.02
+"""But for no longer than this, whatever there is of an object or on a cold disk: then it is a reader's after all. To begin anew
+costs milliseconds, so a busy machine that takes the processor away for some must not be taken for either."""
 _STEPS = 500
 """Of SQLite's machine, between two looks at the time."""
 

@@ -3,13 +3,14 @@
 import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 from exchange.ledger.merkle import Frontier, leaf_hash, root
 from exchange.model.member import Collection, Country, Credential, Member, SigningCert, Status
-from exchange.model.page import Page, Row
+from exchange.model.page import Filter, Page, Row
 from exchange.model.statement import Statement
 from exchange.model.view import Window
 from exchange.store import sqlite_feeds
@@ -91,14 +92,14 @@ def _native(db: sqlite3.Connection, query: PageQuery, low: int, limit: int) -> l
         sql = (
             f"SELECT {_COLUMNS} FROM object o INDEXED BY object_key CROSS JOIN placement p INDEXED BY placement_vid ON p.vid = o.vid"
             f" WHERE o.id_key IN ({marks}) AND o.id IN ({marks}) AND p.collection = ? AND p.tick > ? AND p.tick <= ?"
-            f" AND p.label IN ({number_list(query.labels)}){shown}{conditions} ORDER BY p.tick LIMIT ?"
+            f" AND p.label IN ({_allowed(query.labels)}){shown}{conditions} ORDER BY p.tick LIMIT ?"
         )
         ids = query.match.ids
         found = db.execute(sql, (*map(id_key, ids), *ids, query.collection, low, query.until_us, *values, limit))
     elif is_dense(db, query):
         sql = (
             f"SELECT {_COLUMNS} FROM placement p NOT INDEXED CROSS JOIN object o ON o.vid = p.vid"
-            f" WHERE p.collection = ? AND p.tick BETWEEN ? AND ? AND p.label IN ({number_list(query.labels)})"
+            f" WHERE p.collection = ? AND p.tick BETWEEN ? AND ? AND p.label IN ({_allowed(query.labels)})"
             f"{shown}{conditions} ORDER BY p.tick LIMIT ?"
         )
         found = db.execute(sql, (query.collection, low + 1, query.until_us, *values, limit))
@@ -143,7 +144,7 @@ def _late(db: sqlite3.Connection, query: PageQuery, member: str, low: int, limit
         )
         head = (member, query.collection, low - RUN_OBJECTS)
     sql += (
-        f" AND p.collection = ? AND p.label IN ({number_list(query.labels)})"
+        f" AND p.collection = ? AND p.label IN ({_allowed(query.labels)})"
         f" AND p.tick - p.run + l.tick BETWEEN ? AND ?{conditions} ORDER BY l.tick, p.tick LIMIT ?"
     )
     found = db.execute(sql, (*head, query.collection, low + 1, query.until_us, *values, limit))
@@ -180,7 +181,7 @@ def is_dense(db: sqlite3.Connection, query: PageQuery) -> bool:
     if len(query.labels) > MANY_LABELS and not _as_many_runs(db, query):
         return True
     total, allowed = db.execute(
-        f"SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id IN ({number_list(query.labels)})), 0)"
+        f"SELECT coalesce(sum(placements), 0), coalesce(sum(placements) FILTER (WHERE id IN ({_allowed(query.labels)})), 0)"
         " FROM label WHERE collection = ?",
         (query.collection,),
     ).fetchone()
@@ -195,30 +196,39 @@ def _as_many_runs(db: sqlite3.Connection, query: PageQuery) -> bool:
 
 def _conditions(query: PageQuery) -> tuple[str, list[Any]]:
     match = query.match
+    values: list[Any] = [*match.types]
+    if "all" in match.versions:
+        versions: tuple[str, ...] = ("all",)
+    else:
+        instants = [word for word in match.versions if word not in ("first", "last")]
+        versions = tuple("" if word in instants else word for word in match.versions)
+        values += _rival_values(query) * (len(versions) - len(instants)) + instants
+    # SQLite knows a statement again by its text: what differs from question to question is bound, the rest written once.
+    shape = Filter(
+        None, (), ("",) * len(match.types), versions, () if "2.1" in match.spec_versions else match.spec_versions[:1]
+    )
+    return _condition_sql(PageQuery("", query.labels, shape, 0, 0, 0, query.view)), values
+
+
+@lru_cache(maxsize=128)
+def _condition_sql(query: PageQuery) -> str:
+    match = query.match
     sql = f" AND (p.newer = 0 OR {_uncovered(query, 'o', 'p')})"
-    values: list[Any] = []
     if match.types:
         sql += f" AND o.type IN ({','.join('?' * len(match.types))})"
-        values += match.types
-    if match.spec_versions and "2.1" not in match.spec_versions:
+    if match.spec_versions:
         sql += " AND 0"  # everything held is STIX 2.1
     if "all" in match.versions:
-        return sql, values
+        return sql
     parts = []
-    instants = [word for word in match.versions if word not in ("first", "last")]
     # TAXII 2.1, 3.4.1: first and last among what matches the rest of the request *and this reader may see*.
     if "last" in match.versions:
-        rivals, more = _rivals(query, ">")
-        parts.append(f"p.newer = 0 OR NOT ({rivals})")
-        values += more
+        parts.append(f"p.newer = 0 OR NOT ({_rivals(query, '>')})")
     if "first" in match.versions:
-        rivals, more = _rivals(query, "<")
-        parts.append(f"NOT ({rivals})")
-        values += more
-    if instants:
-        parts.append(f"o.instant IN ({','.join('?' * len(instants))})")
-        values += instants
-    return f"{sql} AND ({' OR '.join(parts)})", values
+        parts.append(f"NOT ({_rivals(query, '<')})")
+    if instants := match.versions.count(""):
+        parts.append(f"o.instant IN ({','.join('?' * instants)})")
+    return f"{sql} AND ({' OR '.join(parts)})"
 
 
 # The version of an id that came first is found by its key, those that came after it by their instants.
@@ -226,16 +236,14 @@ _FIRST_ONE = "object {0} INDEXED BY object_key CROSS JOIN placement {1} INDEXED 
 _LATER_ONE = _FIRST_ONE.replace("object_key", "object_version")
 
 
-def _rivals(query: PageQuery, order: str) -> tuple[str, list[Any]]:
+def _rivals(query: PageQuery, order: str) -> str:
     """Whether another version of the object, shown to this reader behind `added_after`, lies on that side of it."""
-    low = int(query.match.added_after_us or 0)
-    behind, values = f"p2.tick > {low}", list[Any]()
+    behind = "p2.tick > ?"
     if query.view is not None:
         behind = (
-            f"(p2.tick > {low} AND {_shown(query, 'p2')} OR EXISTS (SELECT 1 FROM late_run l2 INDEXED BY late_run_run"
-            f" WHERE l2.member = ? AND l2.run = p2.run AND p2.tick - p2.run + l2.tick > {low}))"
+            f"(p2.tick > ? AND {_shown(query, 'p2')} OR EXISTS (SELECT 1 FROM late_run l2 INDEXED BY late_run_run"
+            " WHERE l2.member = ? AND l2.run = p2.run AND p2.tick - p2.run + l2.tick > ?))"
         )
-        values = [query.view.member] * 4
     shown = (
         f"p2.collection = p.collection AND p2.label IN ({number_list(query.labels)}) AND {behind}"
         f" AND (p2.newer = 0 OR {_uncovered(query, 'o2', 'p2')})"
@@ -246,7 +254,13 @@ def _rivals(query: PageQuery, order: str) -> tuple[str, list[Any]]:
                                (_LATER_ONE, "o2.id = o.id AND o2.again = 1"))
         for side in (f"o2.instant {order} o.instant", "o2.instant = o.instant AND p2.tick < p.tick")
     )  # fmt: skip
-    return " OR ".join(found), values
+    return " OR ".join(found)
+
+
+def _rival_values(query: PageQuery) -> list[Any]:
+    """What one `_rivals` has places for."""
+    low = query.match.added_after_us or 0
+    return [low] * 4 if query.view is None else [low, query.view.member, low] * 4
 
 
 def _uncovered(query: PageQuery, version: str, placement: str) -> str:
@@ -259,6 +273,12 @@ def _uncovered(query: PageQuery, version: str, placement: str) -> str:
         f" WHERE o3.id = {version}.id AND o3.again = 1 AND {here} ORDER BY o3.instant DESC LIMIT 1))"
         f" ORDER BY instant DESC LIMIT 1) IN ({number_list(query.labels)})"
     )
+
+
+@lru_cache(maxsize=128)
+def _allowed(labels: tuple[int, ...]) -> str:
+    """What a reader may see: some hundred labels, the same for page after page."""
+    return number_list(labels)
 
 
 def number_list(labels: Sequence[int]) -> str:

@@ -183,3 +183,18 @@ async def test_what_is_placed_costs_what_is_new_and_not_all_there_is() -> None:
     for slug, one in MEMBERS.items():
         alone = [row.id for row in ROWS if permitted(now.decide(Label.decode(row.facets), one))]
         assert third[slug].labels == tuple(alone)
+
+
+async def test_what_a_member_was_answered_is_answered_again_until_something_is_another() -> None:
+    """Neither judged nor looked up anew; but for other rules, another view or another member of that name it is."""
+    now, grants, epochs = rules(plain()), Grants(cast(Store, Labels())), Epochs("open", 1, 1, 1, 0, 0, 0)
+    one = MEMBERS["mx-a"]
+    first = await grants.allowed(now, epochs, one, COLLECTION, NEW)
+    assert first.labels and await grants.allowed(now, epochs, one, COLLECTION, NEW) is first
+    closed = replace(NEW, number=2, states=bytes([CLOSED]) * len(ROWS))
+    assert (await grants.allowed(now, epochs, one, COLLECTION, closed)).labels == ()
+    assert (await grants.allowed(now, epochs, replace(one, status=Status.SUSPENDED), COLLECTION, NEW)).labels == ()
+    assert (await grants.allowed(now, epochs, one, COLLECTION, NEW)).labels == first.labels
+    other = rules(load(amended(SAMPLE, "P-AUTHORITY-TO-AUTHORITY", '"US>MX", "MX>US"', '"MX>US"')))
+    assert len((await grants.allowed(other, epochs, one, COLLECTION, NEW)).labels) < len(first.labels)
+    assert (await grants.allowed(now, epochs, one, COLLECTION, NEW)).labels == first.labels
