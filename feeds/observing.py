@@ -39,15 +39,10 @@ _EXTENSIONS: Final = frozenset({
     "socket-ext", "tcp-ext", "windows-process-ext", "windows-service-ext", "unix-account-ext",
 })  # fmt: skip
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "artifact": ("payload_bin", "url"),
-    "email-message": ("is_multipart",),
-    "file": ("hashes", "name"),
-    "network-traffic": ("src_ref", "dst_ref"),
-    "software": ("name",),
-    "user-account": (),
-    "windows-registry-key": (),
+    "artifact": ("payload_bin", "url"), "email-message": ("is_multipart",), "file": ("hashes", "name"),
+    "network-traffic": ("src_ref", "dst_ref"), "software": ("name",), "user-account": (), "windows-registry-key": (),
     "x509-certificate": (),
-}
+}  # fmt: skip
 """One of these makes it an observable, where that is not what its id is computed of; of those with none, anything."""
 
 _HASHES: Final = {name.replace("-", ""): name for name in HASH_NAMES}

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import stix2
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certs.signature import Signer
+from exchange.cli.__main__ import puente
 from exchange.intake.validate import validate
 from exchange.model.observables import sco_id
 from exchange.model.stix import SCO_TYPES, UNVERSIONED
@@ -224,6 +226,15 @@ def test_whatever_stands_where_something_else_should_is_told(data: st.DataObject
 def test_ten_thousand_observables() -> None:
     made, left = raised(observed({str(n): {"type": "url", "value": f"https://e.example/{n}"} for n in range(10_000)}))
     assert (len(made), left) == (10_001, {})
+
+
+def test_a_trial_shows_them_as_they_would_be_submitted(tmp_path: Path) -> None:
+    file = tmp_path / "old.json"
+    file.write_bytes(bundle(observed({"0": EVERYTHING["16"]})))
+    done = CliRunner().invoke(puente, ["feed", "test", "--location", str(file), "--adapter", "stix20", "--json"])
+    url, data = json.loads(done.output)["first"]
+    assert url == {"type": "url", "spec_version": "2.1", "id": url["id"], "value": "https://evil.example/a"}
+    assert (data["object_refs"], done.exit_code) == ([url["id"]], 0)
 
 
 # --- through the runner ---
