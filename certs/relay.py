@@ -61,7 +61,7 @@ _VERSION_TIME = re.compile(r"[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:\d{0,2
 _ANY_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _MILLISECONDS = re.compile(r"[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
-_HASH_NAMES: Final = frozenset(
+HASH_NAMES: Final = frozenset(
     {
         "MD5",
         "SHA-1",
@@ -137,7 +137,7 @@ def _check_property(name: str, value: Any, kind: str) -> None:
         for number, reference in enumerate(value):
             hashes = reference.get("hashes") if isinstance(reference, Mapping) else None
             for key in hashes if isinstance(hashes, Mapping) else ():
-                if key not in _HASH_NAMES:
+                if key not in HASH_NAMES:
                     raise _unstable(
                         f"{name}/{number}/hashes/{key}", "a hash name of its own", "un nombre de resumen propio"
                     )

@@ -13,6 +13,7 @@ from feeds.catalogue import Source
 from feeds.documents import documents
 from feeds.faults import FeedFault
 from feeds.identity import Identities
+from feeds.observing import is_known, observables
 from policies.label import TLP_DEFINITIONS
 
 # STIX 2.1, 10.x: the vocabularies that were `labels` in 2.0. What is none of their words stays a label.
@@ -36,12 +37,14 @@ _WORDS = {
         "threat-report", "tool", "vulnerability",
     }),
 }  # fmt: skip
-_TYPES = frozenset((*_WORDS, "attack-pattern", "campaign", "course-of-action", "identity", "intrusion-set", "vulnerability", "relationship", "sighting", "marking-definition"))  # fmt: skip
+_TYPES = frozenset((*_WORDS, "attack-pattern", "campaign", "course-of-action", "identity", "intrusion-set", "vulnerability", "observed-data", "relationship", "sighting", "marking-definition"))  # fmt: skip
 _REFERENCES = re.compile(r".*_refs?").fullmatch
 _START = re.compile(r"\b(START|STOP) (?=')")
 
 _CUSTOM = Text("Its type is not of STIX 2.0's core.", "Su tipo no es del núcleo de STIX 2.0.")
-_OBSERVED = Text("Observed data is not raised.", "Los datos observados no se convierten.")
+_OBSERVED = Text(
+    "None of its observables is of a type that STIX 2.1 has.", "Ninguno de sus observables es de un tipo de STIX 2.1."
+)
 _NOT_OLD = Text("This is not a STIX 2.0 object.", "Esto no es un objeto STIX 2.0.")
 _TLP = Text("Everybody has the TLP definitions.", "Todos tienen ya las definiciones de TLP.")
 
@@ -51,7 +54,7 @@ class RaisingAdapter:
 
     converts = True
     full_state = False
-    edition = 1
+    edition = 2
 
     def __init__(self, operator: str, source: Source) -> None:
         self._source = source
@@ -65,7 +68,7 @@ class RaisingAdapter:
             yield from old_records(part, self._source.size_limit_bytes)
 
     def objects(self, record: Record) -> Iterator[dict[str, Any]]:
-        yield self._raise(record)
+        yield from self._raise(record)
 
 
 def old_records(part: Part, limit: int) -> Iterator[Record | Skipped]:
@@ -79,37 +82,67 @@ def old_records(part: Part, limit: int) -> Iterator[Record | Skipped]:
         yield Skipped(part.name, fault.code, fault.text)
         return
     newest: dict[str, dict[str, Any]] = {}
+    lost: set[str] = set()
     for obj in found:
         skipped = _why_not(obj, part.name)
         if skipped is not None:
             yield skipped
+            lost.add(skipped.key)
         elif str(obj.get("modified", "")) >= str(newest.get(obj["id"], {}).get("modified", "")):
             newest[obj["id"]] = obj
+    lost -= newest.keys() | TLP_DEFINITIONS.keys()
     for key, obj in newest.items():
-        yield Record(key, obj)
+        yield Record(key, _without(obj, lost) if lost else obj)
+
+
+def _without(obj: dict[str, Any], lost: set[str]) -> dict[str, Any]:
+    """Without references to what its own document gives and cannot be raised: whose id alone does not tell."""
+    made = dict(obj)
+    for name, value in obj.items():
+        if name.endswith("_refs") and isinstance(value, list):
+            made[name] = [one for one in value if not isinstance(one, str) or one not in lost]
+        elif name.endswith("_ref") and isinstance(value, str) and value in lost:
+            made[name] = ""
+    return made
 
 
 def _why_not(obj: Any, name: str) -> Skipped | None:
-    if not isinstance(obj, dict) or not isinstance(obj.get("id"), str) or "spec_version" in obj:
+    if not isinstance(obj, dict) or "spec_version" in obj or not _has_text(obj, "id", "type"):
         return Skipped(name, "not-stix-2.0", _NOT_OLD)
     if obj["id"] in TLP_DEFINITIONS:
         return Skipped(obj["id"], "tlp-definition", _TLP, key=obj["id"])
-    if obj.get("type") == "observed-data":
-        return Skipped(obj["id"], "stix-2.0-observed", _OBSERVED, key=obj["id"])
-    if obj.get("type") not in _TYPES:
+    if obj["type"] not in _TYPES:
         return Skipped(obj["id"], "stix-2.0-custom", _CUSTOM, key=obj["id"])
+    inner = obj.get("objects") if obj["type"] == "observed-data" else None
+    if isinstance(inner, dict) and not any(map(is_known, inner.values())):
+        return Skipped(obj["id"], "stix-2.0-observed", _OBSERVED, key=obj["id"])
     return None
 
 
+def _has_text(obj: dict[str, Any], *names: str) -> bool:
+    return all(isinstance(obj.get(name), str) for name in names)
+
+
 class Raising:
-    """Makes of one 2.0 object the 2.1 object that stands for it, with references to what stands for the others."""
+    """Makes of one 2.0 object the 2.1 object that stands for it, with references to what stands for the others. Before
+    observed data comes what was observed."""
 
     def __init__(self, operator: str, source: Source) -> None:
         self._source = source
         self._ids = Identities(operator, source.name)
 
-    def __call__(self, record: Record) -> dict[str, Any]:
+    def __call__(self, record: Record) -> list[dict[str, Any]]:
         old = record.value
+        if old["type"] != "observed-data":
+            return [self._raised(old)]
+        seen = observables(old, self._ids)
+        made = self._raised({name: value for name, value in old.items() if name != "objects"})
+        made["object_refs"] = [one["id"] for one in seen]
+        if old.get("object_marking_refs"):  # else the source's own, by the attestation that covers them
+            seen = [{**one, "object_marking_refs": made["object_marking_refs"]} for one in seen]
+        return [*seen, made]
+
+    def _raised(self, old: dict[str, Any]) -> dict[str, Any]:
         made = {name: self._refer(name, value) for name, value in old.items() if not name.startswith("x_")}
         made |= {"spec_version": "2.1", "id": self._new(old["id"]), "created_by_ref": self._ids.operator}
         # 2.1 wants milliseconds, which 2.0 left to its writers.

@@ -17,7 +17,7 @@ class Taxii20Adapter:
 
     converts = True
     full_state = False
-    edition = 1
+    edition = 2
 
     def __init__(self, operator: str, source: Source) -> None:
         self._source = source
@@ -32,7 +32,7 @@ class Taxii20Adapter:
             yield from old_records(part, self._source.size_limit_bytes)
 
     def objects(self, record: Record) -> Iterator[dict[str, Any]]:
-        yield self._raise(record)
+        yield from self._raise(record)
 
     def _page(self, source: Source, cursor: dict[str, str]) -> Fetched:
         start, begin = int(cursor.get("start", "0")), cursor.get("begin", source.added_after)

@@ -5,7 +5,8 @@ from hashlib import sha256
 from typing import Any, Literal, Protocol
 
 from certs.jcs import canonical, load
-from exchange.client.envelopes import version_of
+from exchange.client.envelopes import UNVERSIONED_TYPES, version_of
+from exchange.model.stix import SCO_TYPES
 from exchange.times import as_millis_text, parse_us
 from feeds.adapter import Record
 from feeds.stable import stable, time_text
@@ -46,11 +47,10 @@ def own_change(obj: dict[str, Any], known: Known, record: Record, now_us: int) -
         return None  # nobody was told that it was so
     if held is not None and (held.revoked or (held.content == content and not _due(held, record, now_us))):
         return None
+    if held is not None and obj["type"] in UNVERSIONED_TYPES:
+        return None  # it has no versions (STIX 2.1, 3.2, 7.2.1): what is said first stands, as it does for the hub
     dated = {**obj, **_times(obj, last, record.lifetime_seconds * _SECOND_US, now_us)}
-    if obj["type"] == "marking-definition":
-        if held is not None:
-            return None  # it has no versions (STIX 2.1, 7.2.1): what is said first stands
-    else:
+    if obj["type"] not in UNVERSIONED_TYPES:
         proposed = obj.get("modified") or as_millis_text(now_us)
         dated["modified"] = dated["created"] if held is None else _after(held.modified, proposed, now_us)
     if known.refused(obj["id"], content):
@@ -64,8 +64,8 @@ def ending(held: Own, how: Literal["revoke", "expire"], record: Record, now_us: 
     To revoke is to say that it was never so, or is no more, for good (STIX 2.1, 3.6.2); to expire, that it holds until now.
     """
     last = _body(held)
-    if last["type"] in ("marking-definition", "malware"):
-        return None  # neither has an end; a family is no less one for being listed nowhere
+    if last["type"] == "malware" or last["type"] in UNVERSIONED_TYPES:
+        return None  # they have no end; a family is no less one for being listed nowhere
     modified = _after(held.modified, as_millis_text(now_us), now_us)
     if how == "revoke":
         return _own_change({**last, "revoked": True, "modified": modified}, None, record)
@@ -95,6 +95,8 @@ def _own_change(obj: dict[str, Any], content: str | None, record: Record) -> Cha
 
 def _times(obj: Mapping[str, Any], last: Mapping[str, Any] | None, lifetime_us: int, now_us: int) -> dict[str, Any]:
     """What the object leaves to us: as in the version before, else now."""
+    if obj["type"] in SCO_TYPES:
+        return {}
     before = last or {}
     created = obj.get("created") or before.get("created") or as_millis_text(now_us)
     if obj["type"] == "sighting":  # its count: how often the source was found to say so, anew or still

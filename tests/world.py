@@ -23,9 +23,9 @@ from certs.signature import attestation
 from exchange.cli import setup
 from exchange.clock import Clock, SystemClock
 from exchange.hub import Running, running, working
-from exchange.intake.stix.observables import sco_id
 from exchange.ledger.witness import Witness, serve
 from exchange.model.member import Member
+from exchange.model.observables import sco_id
 from exchange.model.stix import UNVERSIONED
 from exchange.settings import Settings
 from exchange.times import as_datetime, as_millis_text

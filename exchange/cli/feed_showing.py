@@ -112,7 +112,7 @@ def show_left_out(source: str, name: str, version: str, code: str, reason: str) 
 
 def show_object(obj: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """One STIX object, as whoever maps a source reads it; `--json` has all of it. `names`: of objects shown, by id."""
-    title = str(obj.get("name", ""))
+    title = str(obj.get("name", obj.get("value", "")))
     if obj["type"] == "relationship":
         title = f"{_name(obj['source_ref'], names)} {obj['relationship_type']} {_name(obj['target_ref'], names)}"
     click.echo(click.style(plain(obj["type"]), bold=True) + "  " + plain(title))

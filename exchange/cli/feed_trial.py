@@ -18,6 +18,7 @@ from exchange.errors import NotFound, Text
 from exchange.intake.pattern import check_pattern
 from exchange.intake.validate import validate
 from exchange.intake.warninglists import Warninglists
+from exchange.model.stix import SCO_TYPES
 from exchange.times import as_millis_text
 from feeds.adapter import Adapter, Fetched, Record, Skipped, load_adapter
 from feeds.catalogue import Source, load, packaged, parse
@@ -179,6 +180,8 @@ def _objects(adapter: Adapter, fetched: Fetched, now: str) -> Iterator[dict[str,
 
 def _dated(obj: dict[str, Any], now: str) -> dict[str, Any]:
     """As the runner dates a first version."""
+    if obj["type"] in SCO_TYPES:
+        return stable(obj)
     made = {"created": now, **obj}
     if made["type"] != "marking-definition":
         made["modified"] = made["created"]

@@ -26,7 +26,7 @@ OBJECT_LIMIT_BYTES = 1_000_000
 _FRAME_BYTES = 4_096
 """The envelope's own brackets, and an attestation without the list of what it covers."""
 
-_UNVERSIONED_TYPES = SCO_TYPES | {"marking-definition"}
+UNVERSIONED_TYPES = SCO_TYPES | {"marking-definition"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def prepare(obj: Mapping[str, Any], *, now_us: int, identity_id: str = "") -> di
         if identity_id and kind != "identity":
             made.setdefault("created_by_ref", identity_id)
     made.setdefault("created", as_millis_text(now_us))
-    if kind not in _UNVERSIONED_TYPES:
+    if kind not in UNVERSIONED_TYPES:
         made.setdefault("modified", made["created"])
     return made
 

@@ -16,9 +16,9 @@ from exchange.intake.stix.content import extension_findings, name_findings, odd_
 from exchange.intake.stix.faults import faults
 from exchange.intake.stix.finding import Finding, breach
 from exchange.intake.stix.markings import definition_findings, definition_warnings, marking_findings
-from exchange.intake.stix.observables import sco_id
 from exchange.intake.stix.types import TYPES, identifier_finding, type_of
 from exchange.intake.stix.values import language_findings, reference_findings, value_findings
+from exchange.model.observables import sco_id
 
 __all__ = ["ELSEWHERE", "MAX_FINDINGS", "Finding", "accepted_types", "rejections", "sco_id", "validate", "warnings"]
 
@@ -36,7 +36,7 @@ ELSEWHERE: Final = {
     "JSN-10": "certs.jcs.load",
     "IDN-04": "nowhere: an identifier does not tell of which namespace it was computed; IDN-03 warns of any version 5",
     "IDN-05": "nowhere yet: it needs every UUID a producer has used, under whichever type",
-    "SCO-02": "exchange.intake.stix.observables, by SCO-01",
+    "SCO-02": "exchange.model.observables, by SCO-01",
     "TIM-05": "nowhere: whether a version is the first one is known to its creator alone",
     "TIM-06": "exchange.model.versions",
     "TIM-09": "exchange.model.versions",

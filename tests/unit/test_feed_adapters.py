@@ -29,8 +29,8 @@ REAL = [
     ("otx", "intelmq-feed-samples/alienvault/test_parser_otx.data", {"indicator": 93, "report": 5}, {"otx-kind": 1, "item-value": 1}),
     ("csaf", "cisa-csaf/advisories", {"vulnerability": 486, "course-of-action": 1_515, "relationship": 1_515, "report": 120}, {}),
     ("csaf", "csaf-oasis/csaf", {"vulnerability": 59, "course-of-action": 15, "relationship": 15, "report": 18}, {}),
-    ("stix20", "mexico-latam/talos", {"indicator": 439, "attack-pattern": 41, "identity": 2, "report": 2}, {"tlp-definition": 2, "stix-2.0-observed": 2, "stix-2.0-custom": 1}),
-    ("stix20", "vendor-stix/talos-stix20", {"indicator": 1_313, "attack-pattern": 161, "identity": 19, "report": 19, "relationship": 13, "malware": 7, "threat-actor": 5, "tool": 1}, {"tlp-definition": 13, "stix-2.0-observed": 20, "stix-2.0-custom": 36, "record-form": 2}),
+    ("stix20", "mexico-latam/talos", {"indicator": 439, "attack-pattern": 41, "identity": 2, "report": 2, "observed-data": 2, "url": 2}, {"tlp-definition": 2, "stix-2.0-custom": 1}),
+    ("stix20", "vendor-stix/talos-stix20", {"indicator": 1_313, "attack-pattern": 161, "identity": 19, "report": 19, "relationship": 13, "malware": 7, "threat-actor": 5, "tool": 1, "observed-data": 20, "url": 20}, {"tlp-definition": 13, "stix-2.0-custom": 36, "record-form": 2}),
 ]  # fmt: skip
 
 

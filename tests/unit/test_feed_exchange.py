@@ -140,3 +140,39 @@ async def test_lists_events_and_advisories_reach_both_countries_and_a_second_run
     markings = {ref for one in got.values() for ref in one.get("object_marking_refs", ())}  # type: ignore[attr-defined]
     assert any("ipsum" in str(one.get("name")) for one in got.values() if one["id"] in markings)
     assert sum(str(one.get("pattern")).startswith("[ipv4-addr:value = ") for one in got.values()) >= 23
+
+
+async def test_what_was_observed_reaches_the_other_country_covered_by_its_importer(
+    world: World, tmp_path: Path
+) -> None:
+    seen = {
+        "0": {"type": "ipv4-addr", "value": "198.51.100.3"},
+        "1": {"type": "domain-name", "value": "evil.example", "resolves_to_refs": ["0"]},
+    }
+    dates = {"created": "2026-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00Z"}
+    observed = {
+        "type": "observed-data", "id": "observed-data--1", **dates, "first_observed": "2026-01-01T00:00:00Z",
+        "last_observed": "2026-01-01T00:00:00Z", "number_observed": 1, "objects": seen,
+    }  # fmt: skip
+    again = {**observed, "id": "observed-data--2", "objects": {"0": seen["0"]}}
+    file = tmp_path / "old.json"
+    base = packaged()["kev"].model_copy(update={"adapter": "stix20", "location": str(file)})
+    accepted = []
+    async with client_of(world, "us-cyber") as client:
+        # The second source says less of a name that the hub has of the first: what was said first stands, without an alarm.
+        for name, objects in (("one", [observed]), ("other", [observed, again])):
+            file.write_text(
+                json.dumps({"type": "bundle", "id": "bundle--1", "spec_version": "2.0", "objects": objects})
+            )
+            run = await run_once(Job.of(base.model_copy(update={"name": name}), client, tmp_path, world.clock))
+            assert (run.fault, dict(run.refused), dict(run.skipped)) == (None, {}, {})
+            accepted.append(run.accepted)
+            seen["1"] = {"type": "domain-name", "value": "evil.example"}
+    assert accepted == [3, 4]
+    got = await pulled(world, "mx-ciber", "vulnerabilities")
+    data = [one for one in got.values() if one["type"] == "observed-data"]
+    assert len(data) == 3
+    refs = {ref for one in data for ref in one["object_refs"]}  # type: ignore[attr-defined]
+    assert {got[one]["value"] for one in refs} == {"198.51.100.3", "evil.example"}
+    [name] = [one for one in got.values() if one["type"] == "domain-name"]
+    assert "resolves_to_refs" in name

@@ -43,11 +43,11 @@ SAMPLES: list[tuple[str, str, int, int, dict[str, int], dict[str, int]]] = [
     ("botvrij", "mexico-latam/citizenlab", 136, 136, {}, {"misp-context": 1}),
     ("circl-osint", "misp/eset", 447, 447, {}, {"misp-context": 1_555, "misp-kind": 24}),
     ("otx", "intelmq-feed-samples/alienvault/test_parser_otx.data", 98, 98, {}, {"otx-kind": 1, "item-value": 1}),
-    ("stix20", "mexico-latam/talos", 484, 483, {}, {"tlp-definition": 2, "stix-2.0-observed": 2, "stix-2.0-custom": 1}),  # one identity is in both bundles
+    ("stix20", "mexico-latam/talos", 486, 487, {}, {"tlp-definition": 2, "stix-2.0-custom": 1}),  # one identity is in both bundles
     ("stix", "vendor-stix/amnesty/novispy.stix2.json", 37, 37, {}, {}),
     ("stix", "vendor-stix/amnesty/pegasus.stix2.json.xz", 3_099, 3_099, {}, {}),
     ("stix", "oasis-stix-examples", 433, 419, {"refuse": 4, "hold": 4, "stix-id-uuid": 1, "stix-binary": 3, "stix-hex": 1}, {"tlp-definition": 1, "source-contradiction": 3, "stix-2.0": 1}),
-    ("stix20", "vendor-stix/talos-stix20", 1_540, 1_462, {}, {"tlp-definition": 13, "stix-2.0-observed": 20, "stix-2.0-custom": 36, "record-form": 2}),
+    ("stix20", "vendor-stix/talos-stix20", 1_560, 1_502, {}, {"tlp-definition": 13, "stix-2.0-custom": 36, "record-form": 2}),
     ("cisa-ics", "cisa-csaf/advisories", 120, 3_636, {}, {}),
     ("attack-enterprise", "mitre-attack/enterprise-attack-18.1.derived21.json.xz", 24_771, 24_771, {"stix-missing": 696, "stix-property-suffix": 7}, {}),
     ("attack-ics", "mitre-attack/ics-attack-18.1.json.xz", 1_826, 1_826, {"stix-property-suffix": 5, "stix-empty-list": 4}, {}),
@@ -206,9 +206,9 @@ async def test_a_taxii_2_0_server(signer: Signer, tmp_path: Path) -> None:
     async with serving(answer) as url:
         place = f"{url}/api/collections/472c94ae-3113-4e3e-a4dd-a9f4ac7471d4/"
         assert await twice(signer, tmp_path, "taxii20", place) == (
-            104,
-            104,
-            {"stix-2.0-observed": 1, "tlp-definition": 1},
+            105,
+            106,
+            {"tlp-definition": 1},
         )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from exchange.intake.stix.observables import CONTRIBUTING
 from exchange.intake.validate import sco_id, validate
 from exchange.model.instant import instant
+from exchange.model.observables import CONTRIBUTING
 from exchange.model.stix import SCO_TYPES
 from tests.data import read_shared
 from tests.stix_examples import EXAMPLES
