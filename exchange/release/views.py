@@ -30,7 +30,7 @@ from policies.label import NOTICE
 
 TRIES = 16
 ALL = Window(0, EVER)
-ROWS_AT_ONCE = 400
+ROWS_AT_ONCE = 800
 """How many rows one step writes of what opens, of labels and of their runs: others take the head in between. Whoever finds so
 many about to be written is answered by what it had, and is given what opened a little later."""
 
@@ -330,13 +330,11 @@ class _Step:
 
     def _begun(self) -> Iterator[tuple[int, int]]:
         """Labels that opened with more than one step could give, and until where it lies."""
+        done = self._view.released
         for label, windows in self._view.windows:
-            if (
-                self._state(label) == OPEN
-                and self._view.released.get(label, self._view.floor) < windows[-1].after
-                and self._view.settled(label) < windows[-1].after
-            ):
-                yield label, windows[-1].after
+            until_us = windows[-1].after if windows else 0
+            if done.get(label, self._view.floor) < until_us and self._state(label) == OPEN and self._view.settled(label) < until_us:
+                yield label, until_us
 
     def _state(self, label: int) -> int:
         return self._states[label - 1]
@@ -361,8 +359,9 @@ class _Step:
     def _since(self, label: int) -> int:
         """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""
         places = self._rules.citing.places_of(self._grants.label(self._rows[label]))
-        late = any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places)
-        return 0 if late else self._history_us
+        if places and any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places):
+            return 0
+        return self._history_us
 
     # --- what is recorded of it: of labels what they say of the objects themselves, for their ends may be the other country's affair
 
