@@ -333,7 +333,11 @@ class _Step:
         done = self._view.released
         for label, windows in self._view.windows:
             until_us = windows[-1].after if windows else 0
-            if done.get(label, self._view.floor) < until_us and self._state(label) == OPEN and self._view.settled(label) < until_us:
+            if (
+                done.get(label, self._view.floor) < until_us
+                and self._state(label) == OPEN
+                and self._view.settled(label) < until_us
+            ):
                 yield label, until_us
 
     def _state(self, label: int) -> int:
