@@ -1,5 +1,6 @@
 """How a collection lies for one member: where it was placed, or with fresh ticks where it became visible later."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,17 +43,14 @@ def late_tick(late: Sequence[LateRun], tick: int) -> int | None:
     return tick - run.run + run.tick if run is not None and tick < run.run + run.size else None
 
 
-COMPARED_AT_ONCE = 64
+_ANOTHER = re.compile(rb"[^\0]")
 
 
 def turned(before: bytes, after: bytes) -> Iterator[int]:
-    """The labels of `before` that are something else in `after`. Where much is alike, it is looked at in pieces."""
-    for start in range(0, min(len(before), len(after)), COMPARED_AT_ONCE):
-        piece, now = before[start : start + COMPARED_AT_ONCE], after[start : start + COMPARED_AT_ONCE]
-        if piece != now:
-            for label, (one, other) in enumerate(zip(piece, now, strict=False), start=start + 1):
-                if one != other:
-                    yield label
+    """The labels of `before` that are something else in `after`. As one number they are compared at once, however many differ."""
+    size = min(len(before), len(after))
+    both = int.from_bytes(before[:size]) ^ int.from_bytes(after[:size])
+    return (found.end() for found in _ANOTHER.finditer(both.to_bytes(size)))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from typing import NamedTuple
 
 from exchange.model.member import Collection, Member
@@ -84,6 +85,9 @@ class _Last(NamedTuple):
 
 Key = tuple[Member | Recipient, str, int, str]
 
+_SHOWN = bytes(state != CLOSED for state in range(256))
+"""By what a label is to a member, whether anything under it is shown: all labels are looked at in one go."""
+
 DECISIONS_AT_ONCE = 500
 """How many labels are judged before others have their turn: some five milliseconds, when all of them are new."""
 
@@ -134,10 +138,11 @@ class Grants:
         return kept.allowed
 
     def _made(self, collection: str, shelf: Shelf, states: bytes, standing: Standing, view: View | None) -> _Kept:
-        shown = [place for place, label in enumerate(shelf.ids) if states[label - 1] != CLOSED]
-        labels = tuple([shelf.ids[place] for place in shown])
+        by_label = b"\0" + states.translate(_SHOWN)
+        shown = list(map(by_label.__getitem__, shelf.ids))
+        labels = tuple(compress(shelf.ids, shown))
         seen = None if view is None else _seen(view, labels, standing.delays)
-        last_tick = max([shelf.ticks[place] for place in shown], default=0)
+        last_tick = max(compress(shelf.ticks, shown), default=0)
         allowed = Allowed(
             collection, labels, max(last_tick, seen.last_tick if seen else 0), self._labels.countries, standing, seen
         )
@@ -246,8 +251,7 @@ def _opened(ruled: bytes, written: bytes) -> bytes:
 
 def _seen(view: View, labels: Sequence[int], delays: Mapping[int, int]) -> View | None:
     """What a question about these labels need know of the view: nothing, where all lies as it was placed."""
-    windows = tuple([
-        (label, view.by_label.get(label, ())) for label in labels if label in delays or label in view.by_label
-    ])  # fmt: skip
+    apart = delays.keys() | view.by_label.keys()
+    windows = tuple([(label, view.by_label.get(label, ())) for label in labels if label in apart])
     placed_alike = not (windows or view.floor or view.elsewhere)
     return None if placed_alike else replace(view, states=b"", until_us=EVER, windows=windows, done=())

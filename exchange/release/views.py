@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,15 +30,9 @@ from policies.label import NOTICE
 
 TRIES = 16
 ALL = Window(0, EVER)
-RUNS_AT_ONCE = 5_000
-"""How many runs one step releases: others take the head in between."""
-LABELS_AT_ONCE = 500
-"""How many labels one step opens."""
-STEPS_AT_ONCE = 4
-"""How often a view is taken a step further for one answer when what is left may wait: the next answers give on."""
-AHEAD_AT_MOST = 2_000
-"""Rows that other members' steps are about to write when one's own still waits its turn: some thirty milliseconds. Whoever
-finds more before it is answered by what it had, and is given what opened a little later."""
+ROWS_AT_ONCE = 800
+"""How many rows one step writes of what opens, of labels and of their runs: others take the head in between. Whoever finds so
+many about to be written is answered by what it had, and is given what opened a little later."""
 
 
 class Ready(NamedTuple):
@@ -75,19 +69,18 @@ class Views:
         self._clock = clock
         self._checked: dict[str, _Checked] = {}
         self._written = _Written(store)
-        self._turn = _Turn()
-        self.runs_at_once = RUNS_AT_ONCE
-        self.labels_at_once = LABELS_AT_ONCE
-        self.steps_at_once = STEPS_AT_ONCE
-        self.ahead_at_most = AHEAD_AT_MOST
+        self._ahead = 0
+        """Rows of what opens that are about to be written."""
+        self.rows_at_once = ROWS_AT_ONCE
 
     async def ready(self, glance: Glance, member: Member, *, patient: bool = False) -> Ready:
         """Bring the member's view up to the rules that it is to be answered by. What closed, is delayed or came up is always
-        written first; what opened, as far as there is time for it, unless one is `patient`.
+        written first; of what opened one step, and none while others' fill the head, unless one is `patient`.
 
         Raises Unavailable when a step cannot be recorded, or when rules change faster than views follow.
         """
-        for number in range(TRIES):
+        given = False
+        for _ in range(TRIES):
             rules, epochs = glance
             member = rules.registry.members.get(member.slug, member)
             rows = await self._grants.rows(epochs)
@@ -102,39 +95,41 @@ class Views:
                 continue
             view = written or await self._first(rows, member, history_us)
             step = _Step(rules, rows, self._grants, member, view, standing, now_us, history_us)
-            ripe = await self._store.ripe(step.delayed) if step.delayed else {}
-            room = (
-                patient
-                or self._turn.ahead_of(step.rows(ripe, self.labels_at_once, self.runs_at_once)) <= self.ahead_at_most
-            )
-            limits = (self.labels_at_once, self.runs_at_once) if room else (0, 0)
-            change = step.change(ripe, rules.registry.epoch, *limits)
-            if written is not None and not (step.openings or step.behind or change.waiting):
-                until_us = min([step.due_us(*one) for one in ripe.items()], default=EVER)
+            step.see(await self._store.ripe(step.delayed) if step.delayed else {})
+            if written is not None and not (step.behind or step.waits):
                 last_tick = epochs.last_tick if standing.delays else None
-                self._checked[member.slug] = _Checked(rules, len(rows), view, last_tick, until_us)
+                self._checked[member.slug] = _Checked(rules, len(rows), view, last_tick, step.next_us)
                 return Ready(glance, member, view, whole=True)
-            if written is not None and not step.behind and (not room or number >= self.steps_at_once):
+            opens = 0 if given else step.rows(self.rows_at_once)
+            if self._ahead and self._ahead + opens > self.rows_at_once and not patient:
+                opens = 0
+            if written is not None and not (step.behind or opens):
                 return Ready(glance, member, view, whole=False)
-            await self._take(step, change, rules, glance)
+            await self._take(step, opens, glance)
+            given = given or opens > 0
             glance = await self._rulebook.glance()
         raise changing()
 
-    async def _take(self, step: "_Step", change: ViewChange, rules: Rules, glance: Glance) -> None:
-        if step.closes:
-            step.count(await self._grants.rows(glance.epochs, counts=True))
-            step.until_us = await self._shown_until(change.member)
-            for collection in step.closing:
-                for run in await self._store.late(change.member, collection):
-                    step.late[run.label].append(run)
-        written = step.written(change)
-        act = Act(
-            str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(written),
-            moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
-        )  # fmt: skip
-        with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
-            async with self._turn.taken(written):
+    async def _take(self, step: "_Step", opens: int, glance: Glance) -> None:
+        """`opens`: how many rows are to be written of what opens; 0 to leave it for later."""
+        self._ahead += opens
+        try:
+            rules = glance.rules
+            change = step.change(rules.registry.epoch, self.rows_at_once if opens else 0)
+            if step.closes:
+                step.count(await self._grants.rows(glance.epochs, counts=True))
+                step.until_us = await self._shown_until(change.member)
+                for collection in step.closing:
+                    for run in await self._store.late(change.member, collection):
+                        step.late[run.label].append(run)
+            act = Act(
+                str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(opens),
+                moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
+            )  # fmt: skip
+            with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
                 await self._sequencer.append(act)
+        finally:
+            self._ahead -= opens
 
     async def _shown_until(self, member: str) -> int:
         """The last tick that was shown to the member at all: nobody is told to drop what came later. As it is now, since changes
@@ -143,14 +138,23 @@ class Views:
         return view.until_us if view is not None else 0
 
     async def catch_up(self) -> None:
-        """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow."""
+        """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow. After each
+        step it rests as long as that took: half of the time, at least, is for those that ask."""
         glance = await self._rulebook.glance()
         if glance.rules.agreement is not None:
             for member in glance.rules.registry.members.values():
                 if member.status == "active" and not member.auditor:
-                    whole = False
-                    while not whole:
-                        glance, _, _, whole = await self.ready(glance, member, patient=True)
+                    glance = await self._give(glance, member)
+
+    async def _give(self, glance: Glance, member: Member) -> Glance:
+        now = asyncio.get_running_loop().time
+        while True:
+            began = now()
+            glance, _, _, whole = await self.ready(glance, member, patient=True)
+            if whole:
+                return glance
+            await asyncio.sleep(now() - began)
+            glance = await self._rulebook.glance()
 
     def _holds(self, checked: _Checked, glance: Glance, labels: int, written: View | None) -> bool:
         rules, epochs = glance
@@ -192,30 +196,6 @@ class _Written:
         return known
 
 
-class _Turn:
-    """Steps that write much go one after the other, so that what others write gets in between."""
-
-    def __init__(self) -> None:
-        self._one = asyncio.Lock()
-        self._ahead = 0
-
-    def ahead_of(self, rows: int) -> int:
-        """How many rows would be written until these are; 0 where nobody else is about to."""
-        return self._ahead + rows if self._ahead else 0
-
-    @contextlib.asynccontextmanager
-    async def taken(self, rows: int) -> AsyncIterator[None]:
-        if not rows:
-            yield
-            return
-        self._ahead += rows
-        try:
-            async with self._one:
-                yield
-        finally:
-            self._ahead -= rows
-
-
 def _history_us(rules: Rules, now_us: int) -> int:
     seconds = rules.in_force.backfill_seconds
     return 0 if seconds is None else max(0, now_us - 1_000_000 * seconds)
@@ -249,6 +229,10 @@ class _Step:
         self._turns = {label: self._turned(label) for label in changed if view.states[label - 1] != CLOSED}
         self._still = frozenset(changed)
         self._states = standing.states
+        self._due: list[tuple[int, int]] = []
+        self._rest: list[tuple[int, int]] = []
+        self.next_us = EVER
+        """When the next delayed run is due."""
         self._closed: list[int] = []
         self._logs: dict[str, str] = {}
         self.late: dict[int, list[LateRun]] = defaultdict(list)
@@ -261,9 +245,19 @@ class _Step:
         """(label, tick): up to the tick nothing of the delayed label is still to be released."""
         return [(label, self._view.settled(label)) for label in self._standing.delays if label not in self._still]
 
-    def due_us(self, label: int, run: int) -> int:
-        """When a run of a delayed label may be released: its last object with its first."""
-        return run + RUN_OBJECTS + 1_000_000 * self._standing.delays[label]
+    def see(self, ripe: Mapping[int, int]) -> None:
+        """Learn where the first run of each delayed label lies that is still to be released: its last object is released with it."""
+        for label, run in ripe.items():
+            wait_us = RUN_OBJECTS + 1_000_000 * self._standing.delays[label]
+            self.next_us = min(self.next_us, run + wait_us)
+            if run + wait_us <= self._now_us:
+                self._due.append((label, self._now_us - wait_us))
+        self._rest = [one for one in self._begun() if one[0] not in self._still]
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is what may wait."""
+        return bool(self.openings or self._due or self._rest)
 
     @property
     def closes(self) -> bool:
@@ -292,69 +286,65 @@ class _Step:
         """Whether the view was written by these rules: by none that changed since, nor ceased by themselves."""
         return self._view.changes == self._rules.changes and self._view.until_us >= self._rules.since_us
 
-    def rows(self, ripe: Mapping[int, int], labels_at_most: int, runs_at_most: int) -> int:
-        """How much there is to be written at once of what may wait, at most."""
-        opening = self.openings[:labels_at_most]
-        runs = sum(self._rows[label].placements for label in (*opening, *self._due(ripe)))
-        return len(opening) + min(runs, runs_at_most)
+    def rows(self, at_most: int) -> int:
+        """How many are to be written of what may wait, if so many are the most at once."""
+        opening = self._opening(at_most)
+        runs = sum(self._rows[label].placements for label in (*opening, *dict(self._due), *dict(self._rest)))
+        return min(at_most, len(opening) + max(1, runs)) if self.waits else 0
 
-    def written(self, change: ViewChange) -> int:
-        """How many rows a change writes, at most."""
-        return len(change.turns) + min(
-            change.runs_at_most, sum(self._rows[one.label].placements for one in change.waiting)
-        )
+    def _opening(self, rows: int) -> list[int]:
+        """Half of what is written is the runs of the labels. None while what opened before is not given to its end."""
+        return [] if self._rest or not rows else self.openings[: max(1, rows // 2)]
 
-    def weight(self, written: int) -> int:
-        """In objects: a row of what opens takes half as long as one, to tell of a label that closes a seventh."""
-        return written // 2 + len(self._closed) // 7
+    def weight(self, opens: int) -> int:
+        """In objects: a row of what opens, or of what had opened and closes, takes half as long as one, to tell of a label that
+        closes a seventh."""
+        forgotten = sum(label in self._view.by_label for label in self._closed)
+        return (opens + forgotten) // 2 + len(self._closed) // 7
 
-    def change(self, ripe: Mapping[int, int], registry: int, labels_at_most: int, runs_at_most: int) -> ViewChange:
-        """`ripe`: of each delayed label, where the first run lies that is still to be released."""
-        opening, later = self.openings[:labels_at_most], self.openings[labels_at_most:]
+    def change(self, registry: int, rows: int) -> ViewChange:
+        """With so many rows, at most, of what may wait."""
+        opening = self._opening(rows)
         states = bytearray(self._standing.states)
-        for label in later:
+        for label in self.openings[len(opening) :]:
             states[label - 1] = CLOSED
         self._states = bytes(states)
         turns = {**self._turns, **{label: self._turned(label) for label in opening}}
-        due = self._due(ripe) if runs_at_most else []
         self._closed = [label for label, turn in turns.items() if not turn.opens]
         late = self._view.elsewhere  # then any label may have late runs, and forgets them when it closes
         kept = [turn for label, turn in turns.items() if turn.opens or late or label in self._view.by_label]
-        kept += [self._begun(label) for label in due if label not in self._view.by_label]
-        waiting = [self._waiting(label, self._now_us - self.due_us(label, 0)) for label in due]
-        if runs_at_most:
-            waiting += [self._waiting(label, until) for label, until in self._rest() if label not in turns]
+        waiting: list[Waiting] = []
+        if rows:
+            due = self._due
+            kept += [Turn(label, True, (), self._view.floor) for label, _ in due if label not in self._view.by_label]
+            waiting += [self._waiting(*one) for one in (*due, *self._rest)]
             waiting += [self._waiting(label, NOW) for label in turns if self._state(label) == OPEN]
         return ViewChange(
             self._member.slug, self._view.number, registry, self._states, self._view.floor, self._rules.until_us - 1,
-            tuple(kept), tuple(waiting), runs_at_most,
+            tuple(kept), tuple(waiting), max(1, rows - len(opening)),
         )  # fmt: skip
 
     def count(self, rows: Mapping[int, LabelRow]) -> None:
         """Learn how much lies under each label by now."""
         self._rows = rows
 
-    def _due(self, ripe: Mapping[int, int]) -> list[int]:
-        return [label for label, run in ripe.items() if self.due_us(label, run) <= self._now_us]
-
-    def _rest(self) -> Iterator[tuple[int, int]]:
+    def _begun(self) -> Iterator[tuple[int, int]]:
         """Labels that opened with more than one step could give, and until where it lies."""
+        done = self._view.released
         for label, windows in self._view.windows:
+            until_us = windows[-1].after if windows else 0
             if (
-                self._state(label) == OPEN
-                and self._view.released.get(label, self._view.floor) < windows[-1].after
-                and self._view.settled(label) < windows[-1].after
+                done.get(label, self._view.floor) < until_us
+                and self._state(label) == OPEN
+                and self._view.settled(label) < until_us
             ):
-                yield label, windows[-1].after
+                yield label, until_us
 
     def _state(self, label: int) -> int:
         return self._states[label - 1]
 
     def _waiting(self, label: int, until_us: int) -> Waiting:
         return Waiting(label, self._rows[label].collection, until_us)
-
-    def _begun(self, label: int) -> Turn:
-        return Turn(label, True, (), self._view.floor)
 
     def _turned(self, label: int) -> Turn:
         """A label that is something else now. New ones are not among them: what lies under them was placed since, or is shown."""
@@ -373,8 +363,9 @@ class _Step:
     def _since(self, label: int) -> int:
         """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""
         places = self._rules.citing.places_of(self._grants.label(self._rows[label]))
-        late = any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places)
-        return 0 if late else self._history_us
+        if places and any(one in self._rows and self._rows[one].last_tick > self._history_us for one in places):
+            return 0
+        return self._history_us
 
     # --- what is recorded of it: of labels what they say of the objects themselves, for their ends may be the other country's affair
 

@@ -229,8 +229,7 @@ class ListSize:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What the state of one label becomes in a member's view (docs/decisions/0013-late-release.md)."""
 
     label: int
@@ -244,8 +243,7 @@ class Turn:
     """It was closed: whatever late runs are still there of it are forgotten too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Runs of a label to be released late: those with `done` < tick <= until_us (NOW: the last tick before this act) that
     no window shows."""
 

@@ -1,13 +1,18 @@
 """How a step of a member's view becomes rows, for every engine (docs/decisions/0013-late-release.md says why)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
 
 from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
-from exchange.store.contract import Turn, Waiting
+from exchange.store.contract import Turn, ViewChange, Waiting
+
+Windows = tuple[Window, ...]
+
+ALIKE = 1_000
+"""How many different ones are kept of what is worked out by the windows of a label: those of labels that turned together are alike."""
 
 
 class Ripe(NamedTuple):
@@ -19,36 +24,62 @@ class Ripe(NamedTuple):
     collection: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A `view_label` row: the native ticks of a label that are shown, and up to where the rest was released late."""
 
     label: int
-    windows: tuple[Window, ...]
+    windows: Windows
     done: int
 
     @classmethod
     def of(cls, label: int, windows: str, done: int) -> "Kept":
-        return cls(label, tuple([Window(*one) for one in orjson.loads(windows)]), done)
+        return cls(label, _read(windows), done)
 
     @classmethod
     def after(cls, turn: Turn, last_tick: int) -> "Kept":
         """What a label's row becomes when it turns behind `last_tick`."""
-        return cls(turn.label, tuple([Window(*(last_tick if tick == NOW else tick for tick in one)) for one in turn.windows]),
-                   turn.done)  # fmt: skip
+        return cls(turn.label, _stamped(turn.windows, last_tick), turn.done)
 
     @property
     def columns(self) -> tuple[int, str, int]:
-        return self.label, orjson.dumps(list(map(list, self.windows))).decode(), self.done
+        return self.label, _written(self.windows), self.done
 
-    def gaps(self, until_us: int) -> list[Window]:
+    def gaps(self, until_us: int) -> Sequence[Window]:
         """The native ticks from `done` to `until_us` that are not shown where they are."""
-        found, after = [], self.done
-        for window in sorted(self.windows):
-            if window.after > after:
-                found.append(Window(after, min(window.after, until_us)))
-            after = max(after, window.until)
-        return [one for one in [*found, Window(after, until_us)] if one.after < one.until]
+        return _gaps(self.windows, self.done, until_us)
+
+
+@lru_cache(ALIKE)
+def _read(windows: str) -> Windows:
+    return tuple([Window(*one) for one in orjson.loads(windows)])
+
+
+@lru_cache(ALIKE)
+def _written(windows: Windows) -> str:
+    return orjson.dumps(list(map(list, windows))).decode()
+
+
+@lru_cache(ALIKE)
+def _stamped(windows: Windows, last_tick: int) -> Windows:
+    return tuple([Window(*(last_tick if tick == NOW else tick for tick in one)) for one in windows])
+
+
+@lru_cache(ALIKE)
+def _gaps(windows: Windows, done: int, until_us: int) -> Sequence[Window]:
+    found, after = [], done
+    for window in sorted(windows):
+        if window.after > after:
+            found.append(Window(after, min(window.after, until_us)))
+        after = max(after, window.until)
+    return tuple([one for one in [*found, Window(after, until_us)] if one.after < one.until])
+
+
+def opened(change: ViewChange, last_tick: int) -> tuple[dict[int, Kept], list[Kept]]:
+    """The rows of the labels that turn and do not close, by label; and those of them that nothing waits under, to be written as they
+    are: the others are when it is known up to where it went."""
+    kept = {turn.label: Kept.after(turn, last_tick) for turn in change.turns if turn.opens}
+    waiting = {one.label for one in change.waiting}
+    return kept, [one for one in kept.values() if one.label not in waiting]
 
 
 def lies_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
@@ -92,7 +123,7 @@ def first(found: Iterable[Ripe], at_most: int) -> tuple[list[Ripe], bool]:
 def released(waiting: Waiting, kept: Kept, last_tick: int, ripe: Sequence[Ripe], *, cut: bool) -> Kept:
     """A label's row after the step."""
     until = until_of(waiting, last_tick)
-    return replace(kept, done=max(kept.done, min(until, ripe[-1].run) if cut else until))
+    return kept._replace(done=max(kept.done, min(until, ripe[-1].run) if cut else until))
 
 
 def until_of(waiting: Waiting, last_tick: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View
 from exchange.store.contract import Outdated, Turn, ViewChange, Waiting
-from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
+from exchange.store.late import Kept, Ripe, first, fresh, opened, released, until_of, view_of
 from exchange.store.postgres_session import Connection, arrays
 
 _RECALLS = (
@@ -67,8 +67,10 @@ async def step(db: Connection, change: ViewChange, last_tick: int, changes: int)
     number = await db.fetchval("SELECT number FROM member_view WHERE member = $1", change.member)
     if change.number != (number or 0):
         raise Outdated
-    await _turn(db, change.member, change.turns, last_tick)
-    given = await _release(db, change, last_tick)
+    kept, settled = opened(change, last_tick)
+    await _forget(db, change.member, change.turns)
+    await keep(db, change.member, settled)
+    given = await _release(db, change, kept, last_tick)
     await db.execute(
         "INSERT INTO member_view AS v (member, number, states, floor, last_tick, born, changes, until_us)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -85,20 +87,20 @@ async def overtaken(db: Connection, tick: int) -> None:
     await db.execute("UPDATE member_view SET until_us = $1 WHERE until_us > $1", tick)
 
 
-async def _turn(db: Connection, member: str, turns: Sequence[Turn], last_tick: int) -> None:
+async def _forget(db: Connection, member: str, turns: Sequence[Turn]) -> None:
     closed = [turn.label for turn in turns if not turn.opens]
     if closed:
         await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", member, closed)
     gone = [turn.label for turn in turns if turn.anew or not turn.opens]
     if gone:
         await db.execute("DELETE FROM late_run WHERE member = $1 AND label = ANY($2)", member, gone)
-    await keep(db, member, [Kept.after(turn, last_tick) for turn in turns if turn.opens])
 
 
-async def _release(db: Connection, change: ViewChange, last_tick: int) -> list[LateRun]:
+async def _release(db: Connection, change: ViewChange, kept: dict[int, Kept], last_tick: int) -> list[LateRun]:
     if not change.waiting:
         return []
-    kept = {one.label: one for one in await _kept(db, change.member)}
+    if any(one.label not in kept for one in change.waiting):
+        kept = {**{one.label: one for one in await _kept(db, change.member)}, **kept}
     found = await _waiting(db, change.member, change.waiting, kept, last_tick, change.runs_at_most + 1)
     going, cut = first(found, change.runs_at_most)
     await keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])

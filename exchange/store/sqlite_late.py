@@ -11,7 +11,7 @@ import orjson
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View, Window
 from exchange.store.contract import Outdated, Turn, ViewChange
-from exchange.store.late import Kept, Ripe, first, fresh, released, until_of, view_of
+from exchange.store.late import Kept, Ripe, first, fresh, opened, released, until_of, view_of
 
 _RECALLS = (
     "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
@@ -81,8 +81,10 @@ def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: in
     row = db.execute("SELECT number FROM member_view WHERE member = ?", (change.member,)).fetchone()
     if change.number != (row[0] if row else 0):
         raise Outdated
-    opened = _turn(db, change.member, change.turns, last_tick)
-    given = _release(db, change, opened, last_tick)
+    kept, settled = opened(change, last_tick)
+    _forget(db, change.member, change.turns)
+    keep(db, change.member, settled)
+    given = _release(db, change, kept, last_tick)
     db.execute(
         "INSERT INTO member_view (member, number, states, floor, last_tick, born, changes, until_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
@@ -110,7 +112,7 @@ def _last(given: Sequence[LateRun]) -> int:
     return given[-1].last_tick if given else 0
 
 
-def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick: int) -> dict[int, Kept]:
+def _forget(db: sqlite3.Connection, member: str, turns: Sequence[Turn]) -> None:
     for table, labels in (
         ("view_label", [turn.label for turn in turns if not turn.opens]),
         ("late_run", [turn.label for turn in turns if turn.anew or not turn.opens]),
@@ -120,17 +122,13 @@ def _turn(db: sqlite3.Connection, member: str, turns: Sequence[Turn], last_tick:
                 f"DELETE FROM {table} WHERE member = ? AND label IN (SELECT value FROM json_each(?))",
                 (member, _listed(labels)),
             )
-    opened = {turn.label: Kept.after(turn, last_tick) for turn in turns if turn.opens}
-    keep(db, member, list(opened.values()))
-    return opened
 
 
-def _release(db: sqlite3.Connection, change: ViewChange, opened: dict[int, Kept], last_tick: int) -> list[LateRun]:
+def _release(db: sqlite3.Connection, change: ViewChange, kept: dict[int, Kept], last_tick: int) -> list[LateRun]:
     if not change.waiting:
         return []
-    kept = opened
-    if any(one.label not in opened for one in change.waiting):
-        kept = {one.label: one for one in _kept(db, change.member)}
+    if any(one.label not in kept for one in change.waiting):
+        kept = {**{one.label: one for one in _kept(db, change.member)}, **kept}
     found = _waiting(db, change, kept, last_tick)
     going, cut = first(found, change.runs_at_most)
     keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from exchange.release.views import RUNS_AT_ONCE
+from exchange.release.views import ROWS_AT_ONCE
 from tests.late_scene import (
     AUTHORS,
     CONNECTING,
@@ -155,12 +155,10 @@ CITED_BY_WHAT_LEADS_TO_ONES_OWN: list[tuple[str, tuple[Any, ...]]] = [
 """Of what cites it the ends are the reader's own, or not there for anybody else like it."""
 
 
-async def play(place: Place, runs_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
+async def play(place: Place, rows_at_once: int, events: list[tuple[str, tuple[Any, ...]]]) -> None:
     async with scene(place) as made:
         views = made.release.views
-        views.runs_at_once = runs_at_once
-        if runs_at_once == 1:  # members are answered while labels that opened are still to be written
-            views.labels_at_once = views.steps_at_once = 1
+        views.rows_at_once = rows_at_once
         for author in AUTHORS:
             for mark in MARKS:
                 await made.submit((author, mark), 1)
@@ -192,23 +190,23 @@ even where its originator marks it otherwise before the notice is made."""
 
 def unseen(test: Any) -> Any:
     for events in PLACED_UNSEEN:
-        test = example(runs_at_once=RUNS_AT_ONCE, events=events)(test)
+        test = example(rows_at_once=ROWS_AT_ONCE, events=events)(test)
     return test
 
 
 @pytest.mark.timeout(600)
 @unseen
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(runs_at_once=st.sampled_from([RUNS_AT_ONCE, 1]), events=EVENTS)
-@example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
-@example(runs_at_once=RUNS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
-@example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
-@example(runs_at_once=RUNS_AT_ONCE, events=SECOND_COPIES)
-@example(runs_at_once=RUNS_AT_ONCE, events=CITED_AND_NOT)
-@example(runs_at_once=1, events=CITED_AND_NOT)
-@example(runs_at_once=RUNS_AT_ONCE, events=CITED_BY_WHAT_LEADS_TO_ONES_OWN)
-async def test_nothing_is_lost_leaked_or_given_twice(tmp_path: Path, runs_at_once: int, events: list[Any]) -> None:
-    await play(await emptied(tmp_path / "hub.sqlite"), runs_at_once, events)
+@given(rows_at_once=st.sampled_from([ROWS_AT_ONCE, 1]), events=EVENTS)
+@example(rows_at_once=ROWS_AT_ONCE, events=BACK_AGAIN)
+@example(rows_at_once=ROWS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
+@example(rows_at_once=ROWS_AT_ONCE, events=TWICE_AGAIN)
+@example(rows_at_once=ROWS_AT_ONCE, events=SECOND_COPIES)
+@example(rows_at_once=ROWS_AT_ONCE, events=CITED_AND_NOT)
+@example(rows_at_once=1, events=CITED_AND_NOT)
+@example(rows_at_once=ROWS_AT_ONCE, events=CITED_BY_WHAT_LEADS_TO_ONES_OWN)
+async def test_nothing_is_lost_leaked_or_given_twice(tmp_path: Path, rows_at_once: int, events: list[Any]) -> None:
+    await play(await emptied(tmp_path / "hub.sqlite"), rows_at_once, events)
 
 
 @pytest.fixture
@@ -219,14 +217,14 @@ def database_url(databases: Databases) -> str:
 @pytest.mark.timeout(600)
 @unseen
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(runs_at_once=st.sampled_from([RUNS_AT_ONCE, 1]), events=EVENTS)
-@example(runs_at_once=RUNS_AT_ONCE, events=BACK_AGAIN)
-@example(runs_at_once=RUNS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
-@example(runs_at_once=RUNS_AT_ONCE, events=TWICE_AGAIN)
-@example(runs_at_once=RUNS_AT_ONCE, events=SECOND_COPIES)
-@example(runs_at_once=RUNS_AT_ONCE, events=CITED_AND_NOT)
-@example(runs_at_once=1, events=CITED_AND_NOT)
+@given(rows_at_once=st.sampled_from([ROWS_AT_ONCE, 1]), events=EVENTS)
+@example(rows_at_once=ROWS_AT_ONCE, events=BACK_AGAIN)
+@example(rows_at_once=ROWS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
+@example(rows_at_once=ROWS_AT_ONCE, events=TWICE_AGAIN)
+@example(rows_at_once=ROWS_AT_ONCE, events=SECOND_COPIES)
+@example(rows_at_once=ROWS_AT_ONCE, events=CITED_AND_NOT)
+@example(rows_at_once=1, events=CITED_AND_NOT)
 async def test_nothing_is_lost_leaked_or_given_twice_on_postgres(
-    database_url: str, runs_at_once: int, events: list[Any]
+    database_url: str, rows_at_once: int, events: list[Any]
 ) -> None:
-    await play(await emptied(database_url), runs_at_once, events)
+    await play(await emptied(database_url), rows_at_once, events)
