@@ -25,7 +25,9 @@ from exchange.model.stix import StixObject
 from exchange.model.view import turned
 from exchange.release.page import Release
 from exchange.rules import Caller, RuleBook, agreement_of
-from exchange.store.contract import Act, AgreementRow, Change, NewObject, Record, Store
+from exchange.store.acts import Act, NewObject, Record
+from exchange.store.changes import AgreementRow, Change
+from exchange.store.contract import Store
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.resources import OBJECTS
 from exchange.times import as_millis_text

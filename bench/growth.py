@@ -29,7 +29,8 @@ from exchange.ledger.entry import Entry
 from exchange.model.instant import instant
 from exchange.model.page import Filter
 from exchange.model.stix import StixObject, item_hash
-from exchange.store.contract import Act, Done, NewObject, Record, Stamp, Store
+from exchange.store.acts import Act, Done, NewObject, Record, Stamp
+from exchange.store.contract import Store
 from exchange.times import as_text
 from policies.label import Label
 

@@ -33,7 +33,8 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.ledger.signing import Signing, no_other
 from exchange.model.page import Filter
 from exchange.rules import Caller, agreement_of
-from exchange.store.contract import Act, Done, Record, Stamp, Store
+from exchange.store.acts import Act, Done, Record, Stamp
+from exchange.store.contract import Store
 from exchange.store.sqlite import SqliteStore
 from exchange.taxii.resources import OBJECTS
 from exchange.times import as_text

@@ -18,7 +18,9 @@ from exchange.ledger.note import Checkpoint, Policy, new_log_key, new_witness_ke
 from exchange.ledger.opened import Page
 from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.publisher import Anchors, Publisher, Publishing
-from exchange.store.contract import Act, Opening, Record, Store
+from exchange.store.acts import Act, Record
+from exchange.store.answers import Opening
+from exchange.store.contract import Store
 from exchange.store.sqlite import SqliteStore
 
 LEAVES = 1_000_000

@@ -17,7 +17,8 @@ from exchange.ledger.entry import Entry, national
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Member, in_audience
 from exchange.rules import RuleBook, Rules
-from exchange.store.contract import Act, Record, Store
+from exchange.store.acts import Act, Record
+from exchange.store.contract import Store
 from exchange.store.feed_rows import HeldRow, ReleaseRow
 from exchange.times import as_text
 

@@ -21,7 +21,9 @@ from exchange.model.references import marking_ids
 from exchange.release.page import Release
 from exchange.rules import Caller, Glance, Rules
 from exchange.settings import Settings
-from exchange.store.contract import HeldObject, LabelRow, LeafRef, Store
+from exchange.store.acts import LeafRef
+from exchange.store.answers import HeldObject, LabelRow
+from exchange.store.contract import Store
 from policies.label import CAVEAT_MARKINGS, TLP_DEFINITIONS, Label, resolve_markings
 from policies.provisions import Anonymity
 from policies.words import seconds

@@ -25,7 +25,9 @@ from exchange.model.member import Collection, Member, Status, in_audience
 from exchange.model.product import PLAIN, Product
 from exchange.model.recall import RecallRow
 from exchange.model.statement import added, standing_grants
-from exchange.store.contract import AgreementRow, Epochs, Registry, Store
+from exchange.store.answers import Epochs, Registry
+from exchange.store.changes import AgreementRow
+from exchange.store.contract import Store
 from exchange.times import as_datetime, as_text, parse_us
 from policies.agreement import Agreement
 from policies.agreement import load as load_agreement

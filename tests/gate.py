@@ -16,7 +16,8 @@ from exchange.model.member import Country, Credential, Member, Status
 from exchange.release.page import Release
 from exchange.rules import RuleBook
 from exchange.settings import Settings
-from exchange.store.contract import Epochs, Registry, Store
+from exchange.store.answers import Epochs, Registry
+from exchange.store.contract import Store
 from exchange.web.routes import Route
 from exchange.web.server import Server
 from exchange.web.services import Services

@@ -31,7 +31,9 @@ from exchange.release.notices import NoticeKey, Notices
 from exchange.release.page import Release
 from exchange.release.recall import Recalls
 from exchange.rules import Caller, RuleBook
-from exchange.store.contract import Act, AgreementRow, Change, NewObject, Record, Removal, Stamp, Store, TrustListRow
+from exchange.store.acts import Act, NewObject, Record, Removal, Stamp
+from exchange.store.changes import AgreementRow, Change, TrustListRow
+from exchange.store.contract import Store
 from exchange.taxii.resources import OBJECTS
 from exchange.times import as_datetime, as_millis_text, as_text
 from policies.label import NOTICE as LABEL_OF_NOTICE

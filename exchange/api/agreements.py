@@ -12,7 +12,7 @@ from exchange.governance.drafts import Draft
 from exchange.model.member import Access, Member
 from exchange.release.access import access
 from exchange.rules import Caller, Rules, agreement_of, overlays_of
-from exchange.store.contract import AgreementRow
+from exchange.store.changes import AgreementRow
 from exchange.times import as_text, parse_us
 from exchange.web.finish import REVALIDATE
 from exchange.web.negotiate import JSON, language

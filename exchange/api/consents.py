@@ -10,7 +10,7 @@ from exchange.governance.statements import Asked
 from exchange.model.member import Access, Member
 from exchange.model.statement import Statement
 from exchange.rules import Caller, Rules
-from exchange.store.contract import LeafRef
+from exchange.store.acts import LeafRef
 from exchange.times import as_text, parse_us
 from exchange.web.evidence import AUDIT_LEAF, audit_leaf
 from exchange.web.negotiate import JSON

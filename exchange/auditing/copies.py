@@ -13,7 +13,7 @@ from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.note import NOTE_LIMIT_BYTES, Checkpoint, NoteFault, Policy
 from exchange.ledger.opened import Line, openings_path, pages_path, read_opening, read_page
 from exchange.ledger.tiles import WIDTH, Tile, bundles_of, unbundle
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 
 
 class Unverified(Exception):

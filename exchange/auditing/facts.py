@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from exchange.ledger.generations import kind, number
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 
 BUNDLE = 256
 """Leaves read at a time: some 3 ms of work between two turns of the event loop."""

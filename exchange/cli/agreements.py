@@ -18,7 +18,7 @@ from exchange.clock import SystemClock
 from exchange.errors import Text
 from exchange.release.explain import explain as explained
 from exchange.rules import agreement_of
-from exchange.store.contract import AgreementRow
+from exchange.store.changes import AgreementRow
 from exchange.times import as_text
 from exchange.web.services import Services
 from policies.agreement import Agreement, run_tests

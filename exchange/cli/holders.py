@@ -17,7 +17,7 @@ from exchange.clock import SystemClock
 from exchange.errors import Malformed, NotFound
 from exchange.model.member import Country
 from exchange.rules import Rules
-from exchange.store.contract import Registry
+from exchange.store.answers import Registry
 from exchange.times import as_datetime
 from exchange.web.services import Services
 

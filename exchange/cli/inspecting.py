@@ -16,7 +16,7 @@ from exchange.cli.holders import asking, chosen, country_of, day, ended, enrolle
 from exchange.cli.output import listing, machine, say, spoken, table
 from exchange.cli.words import argument, as_json, command, in_home, new_folder
 from exchange.errors import Text
-from exchange.store.contract import Registry
+from exchange.store.answers import Registry
 from exchange.times import as_text
 
 RENEW_WITHIN = 3

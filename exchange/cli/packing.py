@@ -17,7 +17,7 @@ from exchange.ledger.generations import following, in_order, kind
 from exchange.ledger.note import Checkpoint, note_text, split_note
 from exchange.ledger.opened import LISTS, OPENING_LIMIT_BYTES, Page, page_of
 from exchange.ledger.pack import Enclosed, Past, Progress, write_copy
-from exchange.store.contract import CheckpointRow, Opening
+from exchange.store.answers import CheckpointRow, Opening
 from exchange.times import parse_us
 from exchange.web.services import Services
 

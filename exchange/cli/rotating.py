@@ -16,7 +16,7 @@ from exchange.ledger.entry import LOGS
 from exchange.ledger.generations import current, kind
 from exchange.ledger.note import Policy, new_log_key
 from exchange.ledger.signing import KeyFiles
-from exchange.store.contract import LogKeyRow
+from exchange.store.answers import LogKeyRow
 from exchange.web.services import Services
 
 the_log = argument("log", type=click.Choice(LOGS), help="The log.", es="El registro.")

@@ -22,7 +22,7 @@ from exchange.ledger.pack import Past, write_copy
 from exchange.ledger.remembering import State
 from exchange.ledger.witness import EVIDENCE_LIMIT_BYTES, MIRROR, REFUSED, RETIRED, Witness, look, retire
 from exchange.ledger.witness import serve as serve_witness
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 
 directory = argument("directory", type=new_folder, help="Where the witness lives.", es="Donde vive el testigo.")
 existing = argument("directory", type=a_folder, help="Where the witness lives.", es="Donde vive el testigo.")

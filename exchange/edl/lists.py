@@ -33,7 +33,9 @@ from exchange.release.grants import Allowed
 from exchange.release.page import DECISIONS_AT_MOST, Release
 from exchange.rules import Caller, RuleBook, changing
 from exchange.settings import Settings
-from exchange.store.contract import DEGRADED, Act, Epochs, LeafRef, ListSize, Outdated, Record, Store
+from exchange.store.acts import Act, LeafRef, ListSize, Record
+from exchange.store.answers import Epochs
+from exchange.store.contract import DEGRADED, Outdated, Store
 
 _log = structlog.get_logger("puente.edl")
 

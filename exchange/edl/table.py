@@ -12,7 +12,8 @@ from exchange.model.instant import instant
 from exchange.model.page import Filter, Span
 from exchange.model.stix import UNVERSIONED
 from exchange.model.view import LateRun, View, late_tick
-from exchange.store.contract import Epochs, LabelRow, Store
+from exchange.store.answers import Epochs, LabelRow
+from exchange.store.contract import Store
 from exchange.times import parse_us
 from policies.label import Label
 

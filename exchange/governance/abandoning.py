@@ -19,7 +19,8 @@ from exchange.ledger.generations import following, kind, named, number, stem
 from exchange.ledger.note import Checkpoint, LogKey, new_log_key
 from exchange.ledger.publisher import Anchors
 from exchange.ledger.rounds import CLOCK_AHEAD_SECONDS
-from exchange.store.contract import AgreementRow, Succession
+from exchange.store.changes import AgreementRow
+from exchange.store.contract import Succession
 from exchange.times import as_text
 
 ABANDONMENT_TYPE: Final = "log-abandonment-approval+jws"

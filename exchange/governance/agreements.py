@@ -38,16 +38,9 @@ from exchange.governance.tightening import must_be_fresh, own_threshold, proved,
 from exchange.ledger.entry import HUB, Entry, national
 from exchange.ledger.sequencer import Outdated, Sequencer
 from exchange.rules import RuleBook, Rules
-from exchange.store.contract import (
-    Act,
-    AgreementRow,
-    ApprovalRow,
-    Change,
-    DraftRow,
-    Record,
-    ScheduleRow,
-    Store,
-)
+from exchange.store.acts import Act, Record
+from exchange.store.changes import AgreementRow, ApprovalRow, Change, DraftRow, ScheduleRow
+from exchange.store.contract import Store
 from exchange.times import as_datetime, parse_us
 from policies.overlay import Overlay
 

@@ -15,7 +15,8 @@ from exchange.governance.drafts import drafts_of, name_of
 from exchange.governance.impact import Line, Matrix
 from exchange.model.member import Member
 from exchange.rules import Rules, agreement_of, overlays_of
-from exchange.store.contract import LabelRow, Sample, Store
+from exchange.store.answers import LabelRow, Sample
+from exchange.store.contract import Store
 from policies.agreement import run_tests
 from policies.clauses import Agreement
 from policies.label import Label, Recipient

@@ -9,7 +9,8 @@ from certs.trust import TrustList
 from exchange.errors import Malformed, NotPermitted
 from exchange.governance.approvals import Approval, Standing, Voice, heard, of_agreement, standing
 from exchange.rules import Rules, agreement_of
-from exchange.store.contract import ApprovalRow, DraftRow, Proposals
+from exchange.store.answers import Proposals
+from exchange.store.changes import ApprovalRow, DraftRow
 from exchange.times import as_datetime, parse_us
 from policies.agreement import Agreement, AgreementError, run_tests
 

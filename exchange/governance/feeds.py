@@ -16,7 +16,8 @@ from exchange.governance.comparing import oversees
 from exchange.ledger.entry import Entry, national
 from exchange.ledger.sequencer import Sequencer
 from exchange.rules import Caller, Rules
-from exchange.store.contract import Act, LeafRef, Outdated, Record, Store
+from exchange.store.acts import Act, LeafRef, Record
+from exchange.store.contract import Outdated, Store
 from exchange.store.feed_rows import FeedRunRow
 from exchange.times import as_text
 

@@ -23,7 +23,7 @@ from certs.jcs import canonical
 from exchange.ledger.entry import commitment
 from exchange.model.member import Country
 from exchange.rules import Rules
-from exchange.store.contract import LabelRow
+from exchange.store.answers import LabelRow
 from policies.clauses import Agreement
 from policies.label import Label
 from policies.matrix import Audience, Change, differences

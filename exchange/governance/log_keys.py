@@ -18,7 +18,10 @@ from exchange.ledger.note import LogKey, Verifier
 from exchange.ledger.publisher import Publisher
 from exchange.ledger.rotation import Rotation
 from exchange.ledger.sequencer import Sequencer
-from exchange.store.contract import Act, KeyTurn, LogKeyRow, Outdated, Record, Store
+from exchange.store.acts import Act, Record
+from exchange.store.answers import LogKeyRow
+from exchange.store.changes import KeyTurn
+from exchange.store.contract import Outdated, Store
 
 ROTATED = "rotated"
 ABORTED = "aborted"

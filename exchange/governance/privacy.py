@@ -26,18 +26,10 @@ from exchange.ledger.merkle import leaf_hash
 from exchange.ledger.sequencer import Outdated, Sequencer
 from exchange.model.recall import Delivered, RecallRow
 from exchange.rules import RuleBook, Rules
-from exchange.store.contract import (
-    Act,
-    BlockPrivate,
-    Done,
-    ErasePrivate,
-    Opening,
-    Record,
-    Removal,
-    Stamp,
-    Store,
-    Withdrawn,
-)
+from exchange.store.acts import Act, Done, Record, Removal, Stamp, Withdrawn
+from exchange.store.answers import Opening
+from exchange.store.changes import BlockPrivate, ErasePrivate
+from exchange.store.contract import Store
 from exchange.times import as_datetime
 
 ERASURE_TYPE: Final = "log-erasure-approval+jws"

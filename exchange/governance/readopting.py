@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from exchange.errors import NotPermitted
-from exchange.store.contract import AgreementRow
+from exchange.store.changes import AgreementRow
 from policies.agreement import load as load_agreement
 from policies.overlay import parse_overlay
 

@@ -19,7 +19,9 @@ from exchange.ledger.merkle import EMPTY_ROOT
 from exchange.ledger.note import Checkpoint
 from exchange.ledger.sequencer import Sequencer
 from exchange.rules import Caller
-from exchange.store.contract import Act, Done, Record, Store, TreeRow
+from exchange.store.acts import Act, Done, Record
+from exchange.store.answers import TreeRow
+from exchange.store.contract import Store
 
 LEAVES_AT_ONCE = 512
 """Read at a time where a log is looked through."""

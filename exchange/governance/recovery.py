@@ -38,18 +38,10 @@ from exchange.ledger.publication import moved
 from exchange.ledger.publisher import Anchor, Anchors
 from exchange.ledger.sources import Source, SourceFault, entries, newest
 from exchange.model.member import Member, Status
-from exchange.store.contract import (
-    RECOVERING,
-    Act,
-    BlockPrivate,
-    Change,
-    CheckpointRow,
-    Done,
-    ErasePrivate,
-    Record,
-    Store,
-    TrustListRow,
-)
+from exchange.store.acts import Act, Done, Record
+from exchange.store.answers import CheckpointRow
+from exchange.store.changes import BlockPrivate, Change, ErasePrivate, TrustListRow
+from exchange.store.contract import RECOVERING, Store
 from exchange.times import as_datetime
 
 RECOVERY_TYPE: Final = "log-recovery-approval+jws"

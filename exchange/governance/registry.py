@@ -23,15 +23,8 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Collection, Credential, Member, SigningCert, Status
 from exchange.model.product import PRODUCTS
 from exchange.rules import RuleBook
-from exchange.store.contract import (
-    Act,
-    Change,
-    Done,
-    EndCredential,
-    Record,
-    RevokeSigningCert,
-    TrustListRow,
-)
+from exchange.store.acts import Act, Done, Record
+from exchange.store.changes import Change, EndCredential, RevokeSigningCert, TrustListRow
 from exchange.times import as_datetime, as_text
 
 

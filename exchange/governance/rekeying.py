@@ -6,7 +6,7 @@ from typing import Any
 
 from exchange.ledger.generations import kind
 from exchange.ledger.rotation import ABOUT_KEYS, KeyStory
-from exchange.store.contract import KeyTurn
+from exchange.store.changes import KeyTurn
 
 
 @dataclass(slots=True)

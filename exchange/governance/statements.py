@@ -26,7 +26,8 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Country, Member
 from exchange.model.statement import SCHEMA, Kind, Statement, added
 from exchange.rules import Caller, RuleBook, Rules, may_extend
-from exchange.store.contract import Act, LeafRef, Record, Store
+from exchange.store.acts import Act, LeafRef, Record
+from exchange.store.contract import Store
 from exchange.times import as_datetime, as_text, parse_us
 from policies.words import seconds
 

@@ -8,7 +8,8 @@ from exchange.governance.approvals import Approval, heard, must_be_threshold, of
 from exchange.governance.drafts import agreed, malformed, trusted
 from exchange.governance.impact import Matrix
 from exchange.rules import Rules, overlays_of
-from exchange.store.contract import AgreementRow, LabelRow
+from exchange.store.answers import LabelRow
+from exchange.store.changes import AgreementRow
 from exchange.times import as_datetime, parse_us
 from policies.agreement import AgreementError
 from policies.matrix import differences

@@ -11,7 +11,9 @@ from exchange.governance.readopting import ADOPTIONS
 from exchange.governance.rekeying import Rekeying
 from exchange.model.instant import instant
 from exchange.model.statement import Statement
-from exchange.store.contract import EndCredential, Floor, Removal, RevokeSigningCert
+from exchange.store.acts import Removal
+from exchange.store.changes import EndCredential, RevokeSigningCert
+from exchange.store.contract import Floor
 from exchange.times import parse_us
 
 

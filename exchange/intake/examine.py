@@ -37,7 +37,7 @@ from exchange.model.references import marking_ids, may_refer, references
 from exchange.model.stix import SCO_TYPES, UNVERSIONED, StixObject
 from exchange.rules import Rules
 from exchange.settings import Settings
-from exchange.store.contract import NewObject
+from exchange.store.acts import NewObject
 from policies.label import TLP_DEFINITIONS
 
 ATTESTATION = "object-attestation"

@@ -28,18 +28,8 @@ from exchange.model.member import Collection
 from exchange.model.versions import Verdict
 from exchange.rules import Caller, RuleBook, Rules, changing
 from exchange.settings import Settings
-from exchange.store.contract import (
-    Act,
-    LeafRef,
-    NewObject,
-    Outdated,
-    Placed,
-    Record,
-    Removal,
-    Stamp,
-    StatusRow,
-    Store,
-)
+from exchange.store.acts import Act, LeafRef, NewObject, Placed, Record, Removal, Stamp, StatusRow
+from exchange.store.contract import Outdated, Store
 from exchange.store.feed_rows import VALUE_CHARACTERS_AT_MOST, HeldRow
 from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS

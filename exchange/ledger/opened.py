@@ -15,7 +15,7 @@ from exchange.ledger.entry import commitment
 from exchange.ledger.merkle import root
 from exchange.ledger.tiles import Tile
 from exchange.model.stix import item_hash
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 from exchange.times import as_text
 
 OPENING_LIMIT_BYTES = 4_000_000

@@ -32,7 +32,7 @@ from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.opened import Page, opening_line, openings_path, page_line, pages_path
 from exchange.ledger.receipt import Receipt
 from exchange.ledger.tiles import HASH_BYTES, WIDTH, Tile, bundle, bundles_of, tile_reader, tiles_of
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 
 Progress = Callable[[str, int, int], None]
 """Called with a log, how many of its leaves are done, and its size."""

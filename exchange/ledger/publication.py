@@ -6,7 +6,7 @@ from operator import itemgetter
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.ledger.merkle import root
 from exchange.model.stix import StixObject
-from exchange.store.contract import MovedObject, Stamp
+from exchange.store.acts import MovedObject, Stamp
 from exchange.times import as_text
 
 

@@ -26,7 +26,8 @@ from exchange.ledger.receipt import Receipt
 from exchange.ledger.rotation import HEADER
 from exchange.ledger.rounds import CLOCK_AHEAD_SECONDS, Asking, Claim, Rounds
 from exchange.ledger.signing import FindKey, Signing, no_other, sign
-from exchange.store.contract import WRITABLE, CheckpointRow, Store, TreeRow
+from exchange.store.answers import CheckpointRow, TreeRow
+from exchange.store.contract import WRITABLE, Store
 from exchange.times import parse_us
 
 _log = structlog.get_logger("puente.publisher")

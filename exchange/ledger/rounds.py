@@ -35,7 +35,10 @@ from exchange.ledger.mirror import Piece
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, cosigned_by, note_text
 from exchange.ledger.signing import Signing, sign
 from exchange.ledger.tiles import HEIGHT
-from exchange.store.contract import DEGRADED, OPEN, Act, CheckpointRow, Outdated, Record, StateChange, Store
+from exchange.store.acts import Act, Record
+from exchange.store.answers import CheckpointRow
+from exchange.store.changes import StateChange
+from exchange.store.contract import DEGRADED, OPEN, Outdated, Store
 from exchange.times import as_text
 
 _log = structlog.get_logger("puente.witnesses")

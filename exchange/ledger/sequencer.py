@@ -14,7 +14,8 @@ import structlog
 
 from exchange.clock import Clock
 from exchange.errors import Unavailable
-from exchange.store.contract import Act, ClockStepped, Done, Halted, Outdated, Store
+from exchange.store.acts import Act, Done
+from exchange.store.contract import ClockStepped, Halted, Outdated, Store
 
 GROUP_ACTS = 500
 GROUP_OBJECTS = 4000

@@ -11,7 +11,8 @@ from certs.keys import load_secret
 from exchange.errors import LedgerFault
 from exchange.ledger.generations import stem
 from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, Verifier, open_note, split_note
-from exchange.store.contract import LogKeyRow, Store
+from exchange.store.answers import LogKeyRow
+from exchange.store.contract import Store
 
 _KEY_ID = "[0-9a-f]" * 8
 """Not the number of a generation."""

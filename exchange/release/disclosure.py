@@ -9,7 +9,7 @@ from exchange.ledger.entry import HUB, Entry, label_name, national, route
 from exchange.ledger.merkle import root
 from exchange.model.member import Collection
 from exchange.rules import Caller
-from exchange.store.contract import LabelRow
+from exchange.store.answers import LabelRow
 from exchange.store.graph import alone
 from exchange.times import as_text
 

@@ -12,7 +12,8 @@ from exchange.model.references import references
 from exchange.model.view import EVER
 from exchange.release.page import Release
 from exchange.rules import Caller, Glance, RuleBook
-from exchange.store.contract import HeldObject, LabelRow, Store
+from exchange.store.answers import HeldObject, LabelRow
+from exchange.store.contract import Store
 from exchange.times import as_text
 from policies.decide import Decision, Step
 

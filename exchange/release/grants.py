@@ -13,7 +13,8 @@ from exchange.model.view import CLOSED, DELAYED, EVER, View, turned
 from exchange.release.judged import Judged, Table, Terms, hour
 from exchange.release.labels import Labels, Shelf
 from exchange.rules import Rules
-from exchange.store.contract import Epochs, LabelRow, Store
+from exchange.store.answers import Epochs, LabelRow
+from exchange.store.contract import Store
 from policies.decide import Decision
 from policies.label import Label, Recipient
 

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exchange.store.contract import Epochs, LabelRow, Store
+from exchange.store.answers import Epochs, LabelRow
+from exchange.store.contract import Store
 from policies.label import Label
 
 CHANGES_KEPT = 50_000

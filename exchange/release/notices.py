@@ -29,7 +29,8 @@ from exchange.model.stix import StixObject
 from exchange.model.view import View, Window
 from exchange.release.recall import reason
 from exchange.rules import RuleBook, Rules
-from exchange.store.contract import Act, NewObject, Outdated, Record, Stamp, Store
+from exchange.store.acts import Act, NewObject, Record, Stamp
+from exchange.store.contract import Outdated, Store
 from exchange.times import as_datetime, as_millis_text, as_text
 from policies.label import NOTICE, Label
 

@@ -18,7 +18,9 @@ from exchange.release.packing import Packed, Packing
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook, changing
-from exchange.store.contract import DEGRADED, Act, Epochs, LeafRef, Outdated, Record, Store
+from exchange.store.acts import Act, LeafRef, Record
+from exchange.store.answers import Epochs
+from exchange.store.contract import DEGRADED, Outdated, Store
 
 DECISIONS_AT_MOST = 8
 """How often a page is decided again because the agreement changed under it, before the reader is told to come back."""

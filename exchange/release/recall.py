@@ -28,7 +28,8 @@ from exchange.model.recall import RecallMark, RecallRow, Relabelled
 from exchange.model.view import late_tick
 from exchange.release.page import Release
 from exchange.rules import TERMS, Caller, Glance, RuleBook, Rules
-from exchange.store.contract import Act, LeafRef, Outdated, Record, Removal, Stamp, Store
+from exchange.store.acts import Act, LeafRef, Record, Removal, Stamp
+from exchange.store.contract import Outdated, Store
 from exchange.times import as_text, as_us
 
 SWEPT_AT_ONCE = 200

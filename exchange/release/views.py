@@ -22,7 +22,9 @@ from exchange.model.recall import RecallRow
 from exchange.model.view import CLOSED, DELAYED, EVER, NEW, NOW, OPEN, LateRun, View, Window, turned
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Glance, RuleBook, Rules, changing
-from exchange.store.contract import Act, Epochs, LabelRow, Outdated, Record, Stamp, Store, Turn, ViewChange, Waiting
+from exchange.store.acts import Act, Record, Stamp, Turn, ViewChange, Waiting
+from exchange.store.answers import Epochs, LabelRow
+from exchange.store.contract import Outdated, Store
 from exchange.store.graph import alone
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text

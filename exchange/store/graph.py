@@ -14,7 +14,8 @@ import orjson
 
 from exchange.model.stix import SCO_TYPES
 from exchange.model.view import CLOSED, NEW
-from exchange.store.contract import CitingRow, MovedObject
+from exchange.store.acts import MovedObject
+from exchange.store.answers import CitingRow
 from exchange.store.placing import Judged
 from policies.label import Label
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
-from exchange.store.contract import Turn, ViewChange, Waiting
+from exchange.store.acts import Turn, ViewChange, Waiting
 
 Windows = tuple[Window, ...]
 

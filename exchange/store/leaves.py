@@ -11,7 +11,8 @@ from exchange.errors import LedgerFault
 from exchange.ledger.entry import Entry, commitment, encode
 from exchange.ledger.generations import kind
 from exchange.ledger.merkle import Frontier, leaf_hash
-from exchange.store.contract import RECOVERING, Halted, LeafRef, Record
+from exchange.store.acts import LeafRef, Record
+from exchange.store.contract import RECOVERING, Halted
 
 Mark = tuple[int, int, int]
 """What `Leaves.reset` needs to forget an act that failed."""

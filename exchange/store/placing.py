@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from exchange.model.instant import instant
 from exchange.model.versions import Known, Verdict, judge, leaves_gap
-from exchange.store.contract import NewObject, Placed, Removal
+from exchange.store.acts import NewObject, Placed, Removal
 from exchange.store.runs import NewRun, cut
 from exchange.times import as_text, parse_us
 

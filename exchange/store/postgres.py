@@ -21,14 +21,11 @@ from exchange.store import (
     postgres_recover,
     postgres_runs,
 )
-from exchange.store.contract import (
-    Act,
-    AgreementRow,
+from exchange.store.acts import Act, Done, StatusRow
+from exchange.store.answers import (
     CheckpointRow,
     CitingRow,
-    Done,
     Epochs,
-    Floor,
     HeldObject,
     LabelRow,
     LogKeyRow,
@@ -36,10 +33,10 @@ from exchange.store.contract import (
     Proposals,
     Registry,
     Sample,
-    StatusRow,
-    Succession,
     TreeRow,
 )
+from exchange.store.changes import AgreementRow
+from exchange.store.contract import Floor, Succession
 from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.leaves import must_be_open
 from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare

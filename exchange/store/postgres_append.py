@@ -18,31 +18,24 @@ from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.recall import RecallMark
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun
-from exchange.store.contract import (
-    WRITABLE,
-    Act,
+from exchange.store.acts import Act, Done, Stamp, StatusRow, ViewChange
+from exchange.store.changes import (
     AgreementRow,
     ApprovalRow,
     BlockPrivate,
     Change,
-    Done,
     DraftRow,
     EndCredential,
     ErasePrivate,
-    Halted,
     KeyTurn,
-    Outdated,
     RevokeSigningCert,
     ScheduleRow,
-    Stamp,
     StateChange,
-    StatusRow,
     TrustListRow,
-    ViewChange,
-    must_be_steady,
     rules_anybody,
     stamped,
 )
+from exchange.store.contract import WRITABLE, Halted, Outdated, must_be_steady
 from exchange.store.feed_rows import ReleaseRow
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.placing import Laid

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View
-from exchange.store.contract import Outdated, Turn, ViewChange, Waiting
+from exchange.store.acts import Turn, ViewChange, Waiting
+from exchange.store.contract import Outdated
 from exchange.store.late import Kept, Ripe, first, fresh, opened, released, until_of, view_of
 from exchange.store.postgres_session import Connection, arrays
 

@@ -8,7 +8,7 @@ Runs inside the append transaction (postgres_append.py); a crash in here is its 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from exchange.store.contract import Act, MovedRun, NewObject, Placed, Removal, Withdrawn
+from exchange.store.acts import Act, MovedRun, NewObject, Placed, Removal, Withdrawn
 from exchange.store.graph import followers, join, tells_of_citing
 from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
 from exchange.store.postgres_graph import drive, relabel

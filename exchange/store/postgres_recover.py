@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from exchange.clock import Clock
 from exchange.ledger.generations import following
 from exchange.ledger.merkle import EMPTY_ROOT
-from exchange.store.contract import RECOVERING, Act, Done, Floor, Succession
+from exchange.store.acts import Act, Done
+from exchange.store.contract import RECOVERING, Floor, Succession
 from exchange.store.leaves import must_be_open, put_back
 from exchange.store.postgres_append import extend, fill_tiles
 from exchange.store.postgres_session import Connection, arrays

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from exchange.model.page import Row, Span, Spans
-from exchange.store.contract import HeldObject
+from exchange.store.answers import HeldObject
 from exchange.store.postgres_read import is_dense, rows, rows_between, shown_where_placed
 from exchange.store.postgres_session import Connection, askable
 from exchange.store.runs import RUN_OBJECTS, Head, PageQuery, Run, is_usual, neighbours

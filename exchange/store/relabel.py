@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from exchange.model.view import CLOSED, DELAYED, NEW, OPEN, LateRun, View
-from exchange.store.contract import MovedRun
+from exchange.store.acts import MovedRun
 from exchange.store.graph import Again, Moving
 from exchange.store.late import Kept, lies_at, shown_at
 from policies.label import Label

@@ -19,14 +19,11 @@ from exchange.model.recall import RecallRow, Relabelled
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
 from exchange.store import sqlite_append, sqlite_feeds, sqlite_late, sqlite_read, sqlite_recover, sqlite_runs
-from exchange.store.contract import (
-    Act,
-    AgreementRow,
+from exchange.store.acts import Act, Done, StatusRow
+from exchange.store.answers import (
     CheckpointRow,
     CitingRow,
-    Done,
     Epochs,
-    Floor,
     HeldObject,
     LabelRow,
     LogKeyRow,
@@ -34,10 +31,10 @@ from exchange.store.contract import (
     Proposals,
     Registry,
     Sample,
-    StatusRow,
-    Succession,
     TreeRow,
 )
+from exchange.store.changes import AgreementRow
+from exchange.store.contract import Floor, Succession
 from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.leaves import must_be_open
 from exchange.store.runs import PageQuery

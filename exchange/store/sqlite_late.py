@@ -10,7 +10,8 @@ import orjson
 
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View, Window
-from exchange.store.contract import Outdated, Turn, ViewChange
+from exchange.store.acts import Turn, ViewChange
+from exchange.store.contract import Outdated
 from exchange.store.late import Kept, Ripe, first, fresh, opened, released, until_of, view_of
 
 _RECALLS = (

@@ -7,7 +7,7 @@ Runs inside the append transaction (sqlite_append.py); a crash in here is its ro
 import sqlite3
 from collections.abc import Collection, Container, Mapping, Sequence
 
-from exchange.store.contract import MovedRun, NewObject, Placed, Removal, Withdrawn
+from exchange.store.acts import MovedRun, NewObject, Placed, Removal, Withdrawn
 from exchange.store.graph import followers, join, tells_of_citing
 from exchange.store.placing import Held, Judged, Laid, Lying, apart, chosen, judge_all, lay
 from exchange.store.sqlite_graph import drive, relabel

@@ -14,12 +14,10 @@ from exchange.model.page import Filter, Page, Row
 from exchange.model.statement import Statement
 from exchange.model.view import Window
 from exchange.store import sqlite_feeds
-from exchange.store.contract import (
-    AgreementRow,
-    ApprovalRow,
+from exchange.store.acts import StatusRow
+from exchange.store.answers import (
     CheckpointRow,
     CitingRow,
-    DraftRow,
     LabelRow,
     LogKeyRow,
     Opening,
@@ -27,11 +25,9 @@ from exchange.store.contract import (
     Registry,
     RevokedCert,
     Sample,
-    ScheduleRow,
-    StatusRow,
     TreeRow,
-    TrustListRow,
 )
+from exchange.store.changes import AgreementRow, ApprovalRow, DraftRow, ScheduleRow, TrustListRow
 from exchange.store.graph import citing_of
 from exchange.store.runs import MANY_LABELS, RUN_OBJECTS, PageQuery
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from exchange.model.page import Row, Span, Spans
-from exchange.store.contract import HeldObject
+from exchange.store.answers import HeldObject
 from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, extent, is_usual, neighbours
 from exchange.store.sqlite_read import elsewhere, id_key, is_dense, rows, rows_between
 

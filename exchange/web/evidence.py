@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from exchange.store.contract import LeafRef
+from exchange.store.acts import LeafRef
 
 AUDIT_LEAF = "X-Audit-Leaf"
 

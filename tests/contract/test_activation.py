@@ -12,7 +12,7 @@ import pytest
 from certs.jcs import canonical
 from exchange.model.page import Filter
 from exchange.rules import Caller
-from exchange.store.contract import NewObject
+from exchange.store.acts import NewObject
 from exchange.taxii.resources import OBJECTS
 from policies.label import Label
 from tests.late_scene import COLLECTION, Reader, Scene, label, member, scene

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from exchange.cli import setup
-from exchange.store.contract import DEGRADED, OPEN, Act, Outdated, Record, StateChange
+from exchange.store.acts import Act, Record
+from exchange.store.changes import StateChange
+from exchange.store.contract import DEGRADED, OPEN, Outdated
 from tests.places import Place, knobs_of
 from tests.world import World, make_world
 

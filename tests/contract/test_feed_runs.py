@@ -16,7 +16,8 @@ from exchange.clock import FixedClock
 from exchange.errors import Conflict
 from exchange.governance.feeds import FEEDS_AT_MOST
 from exchange.ledger.entry import Entry, commitment
-from exchange.store.contract import Act, Done, Outdated, Record
+from exchange.store.acts import Act, Done, Record
+from exchange.store.contract import Outdated
 from exchange.store.feed_rows import RUNS_KEPT, FeedRunRow
 from exchange.times import as_text
 from feeds.catalogue import packaged

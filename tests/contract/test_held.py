@@ -17,7 +17,7 @@ from exchange.cli.setup import OPERATOR
 from exchange.client import Client
 from exchange.clock import FixedClock, SystemClock
 from exchange.errors import Malformed, NotFound, NotPermitted, Refusal
-from exchange.store.contract import Act, Record
+from exchange.store.acts import Act, Record
 from exchange.store.feed_rows import HELD_KEPT, HeldRow, ReleaseRow
 from exchange.times import as_text
 from feeds.catalogue import packaged

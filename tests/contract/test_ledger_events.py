@@ -19,7 +19,7 @@ from exchange.ledger.merkle import root
 from exchange.ledger.note import new_witness_key
 from exchange.ledger.sequencer import CLOCK_STEP_US, Sequencer
 from exchange.rules import Caller
-from exchange.store.contract import Act, Done, Record
+from exchange.store.acts import Act, Done, Record
 from policies.markings import CAVEAT_MARKINGS
 from tests.places import Place, open_at
 from tests.taxii import UNKNOWN, heads, leaves

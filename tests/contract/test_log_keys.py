@@ -23,7 +23,8 @@ from exchange.ledger.note import Checkpoint, LogKey, NoteFault, Policy, note_tex
 from exchange.ledger.remembering import Request
 from exchange.ledger.rotation import Rotation
 from exchange.ledger.signing import KeyFiles
-from exchange.store.contract import Act, LogKeyRow, Record
+from exchange.store.acts import Act, Record
+from exchange.store.answers import LogKeyRow
 from exchange.web.services import Services
 from tests.fscking import fsck
 from tests.packs import reseal

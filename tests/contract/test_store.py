@@ -22,22 +22,21 @@ from exchange.model.page import Filter
 from exchange.model.stix import StixObject
 from exchange.model.versions import Known, Verdict, judge
 from exchange.model.view import EVER, NOW, Window
-from exchange.store.contract import (
+from exchange.store.acts import (
     Act,
-    CheckpointRow,
     Done,
     ListSize,
     NewObject,
-    Outdated,
     Record,
     Removal,
     Stamp,
-    Store,
     Turn,
     ViewChange,
     Waiting,
     Withdrawn,
 )
+from exchange.store.answers import CheckpointRow
+from exchange.store.contract import Outdated, Store
 from exchange.store.runs import PageQuery
 from exchange.store.sqlite import connect
 from exchange.store.sqlite_read import id_key

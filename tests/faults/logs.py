@@ -11,7 +11,8 @@ from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.merkle import Frontier, leaf_hash
 from exchange.ledger.note import Checkpoint, LogKey, Policy, new_log_key
 from exchange.ledger.publisher import Anchor, Anchors, Publisher, Publishing
-from exchange.store.contract import Act, Done, Record, Store
+from exchange.store.acts import Act, Done, Record
+from exchange.store.contract import Store
 from exchange.store.sqlite import SqliteStore
 
 

@@ -41,7 +41,9 @@ from exchange.ledger.remembering import Request
 from exchange.ledger.sources import Folder
 from exchange.ledger.tiles import bundle, unbundle
 from exchange.model.member import Status
-from exchange.store.contract import Act, CheckpointRow, Record, Store, TreeRow
+from exchange.store.acts import Act, Record
+from exchange.store.answers import CheckpointRow, TreeRow
+from exchange.store.contract import Store
 from exchange.times import parse_us
 from tests.faults.test_recover import approvals, back_up, cosign, halted, replace_database, submit, told_in
 from tests.fscking import fsck

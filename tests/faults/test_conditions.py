@@ -9,7 +9,8 @@ import pytest
 
 from exchange.clock import FixedClock
 from exchange.errors import LedgerFault
-from exchange.store.contract import Done, Store
+from exchange.store.acts import Done
+from exchange.store.contract import Store
 from exchange.store.sqlite import SqliteStore
 from exchange.store.sqlite import connect as connected
 from tests.contract.test_store import act, made, new

@@ -18,7 +18,7 @@ from exchange.hub import witness_policies, working
 from exchange.ledger.audit import verify_copy, write_copy
 from exchange.ledger.entry import LOGS
 from exchange.rules import Caller
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 from exchange.web.services import Services
 from tests.faults.test_recover import approvals, cosign, submit, told_in
 from tests.fscking import fsck

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from exchange.clock import FixedClock
-from exchange.store.contract import Done
+from exchange.store.acts import Done
 from tests.contract.test_store import act, made, new
 from tests.faults.logs import Logs, new_pens
 from tests.faults.test_statements import sound

@@ -18,7 +18,7 @@ from exchange.ledger.entry import LOGS
 from exchange.ledger.note import LogKey
 from exchange.ledger.publisher import Anchor, Anchors
 from exchange.ledger.signing import KeyFiles
-from exchange.store.contract import LogKeyRow
+from exchange.store.answers import LogKeyRow
 from exchange.web.services import Services
 from tests.contract.test_log_keys import cosigned, judged, knowing, signers
 from tests.faults.hubs import write_settings

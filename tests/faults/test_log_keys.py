@@ -22,7 +22,9 @@ from exchange.ledger.rotation import ABOUT_KEYS, KeyStory
 from exchange.ledger.signing import KeyFiles
 from exchange.ledger.witness import retire
 from exchange.settings import Settings
-from exchange.store.contract import Act, KeyTurn, LogKeyRow, Record
+from exchange.store.acts import Act, Record
+from exchange.store.answers import LogKeyRow
+from exchange.store.changes import KeyTurn
 from exchange.web.services import Services
 from tests.faults.crash import Crash, CrashAt
 from tests.fscking import fsck

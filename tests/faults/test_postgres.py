@@ -22,7 +22,9 @@ from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
 from exchange.model.versions import Verdict
-from exchange.store.contract import Act, CheckpointRow, Halted, Record, Removal, Stamp, TreeRow
+from exchange.store.acts import Act, Record, Removal, Stamp
+from exchange.store.answers import CheckpointRow, TreeRow
+from exchange.store.contract import Halted
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_read import rows
 from exchange.store.postgres_session import Server, migrate, prepare

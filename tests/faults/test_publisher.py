@@ -22,7 +22,8 @@ from exchange.ledger.rounds import Asking, Rounds
 from exchange.ledger.signing import Signing
 from exchange.ledger.tiles import HEIGHT
 from exchange.ledger.witness import Witness, serve
-from exchange.store.contract import CheckpointRow, Halted, Store
+from exchange.store.answers import CheckpointRow
+from exchange.store.contract import Halted, Store
 from tests.faults.crash import Crash, CrashAt
 from tests.faults.logs import Logs, Pen, new_pens, policies_of
 

@@ -32,7 +32,8 @@ from exchange.ledger.sources import Folder, Mirrors, Source
 from exchange.model.member import Status
 from exchange.model.statement import Kind
 from exchange.rules import Caller
-from exchange.store.contract import Act, LogKeyRow, Opening, Record, TreeRow
+from exchange.store.acts import Act, Record
+from exchange.store.answers import LogKeyRow, Opening, TreeRow
 from exchange.times import as_text
 from exchange.web.services import Services
 from tests.agreeing import overlay, tightening

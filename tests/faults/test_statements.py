@@ -11,7 +11,9 @@ import pytest
 from exchange.clock import FixedClock
 from exchange.ledger.entry import LOGS, Entry
 from exchange.model.page import Filter
-from exchange.store.contract import Act, AgreementRow, Done, Outdated, Record, Removal, Store
+from exchange.store.acts import Act, Done, Record, Removal
+from exchange.store.changes import AgreementRow
+from exchange.store.contract import Outdated, Store
 from exchange.store.postgres import PostgresStore
 from exchange.store.sqlite import SqliteStore
 from exchange.times import as_text

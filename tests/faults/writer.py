@@ -14,7 +14,7 @@ from pathlib import Path
 
 from exchange.clock import SystemClock
 from exchange.ledger.entry import Entry
-from exchange.store.contract import Act, Done, Record, Stamp
+from exchange.store.acts import Act, Done, Record, Stamp
 from tests.contract.test_store import act, made, new
 from tests.places import open_at
 

@@ -22,7 +22,7 @@ from exchange.ledger.note import Checkpoint, LogKey, Policy, WitnessKey, note_te
 from exchange.ledger.opened import Page
 from exchange.ledger.pack import Enclosed, Past
 from exchange.ledger.receipt import Receipt, ReceiptFault
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 from exchange.times import as_text
 from tests.packs import reseal
 

@@ -15,7 +15,7 @@ from exchange.cli.desk_pages import csv_text, html_text
 from exchange.ledger.merkle import root
 from exchange.ledger.note import NoteFault, new_log_key
 from exchange.model.stix import item_hash
-from exchange.store.contract import Opening
+from exchange.store.answers import Opening
 from exchange.times import as_text
 
 ID, OTHER = "indicator--11111111-1111-4111-8111-111111111111", "indicator--22222222-2222-4222-8222-222222222222"

@@ -10,7 +10,8 @@ from exchange.model.view import CLOSED, OPEN
 from exchange.release.grants import Grants
 from exchange.release.judged import permitted
 from exchange.rules import Rules
-from exchange.store.contract import CitingRow, Epochs, LabelRow, Store
+from exchange.store.answers import CitingRow, Epochs, LabelRow
+from exchange.store.contract import Store
 from policies.agreement import load
 from policies.decide import decide
 from policies.label import Label

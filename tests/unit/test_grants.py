@@ -16,7 +16,8 @@ from exchange.model.view import CLOSED, OPEN, View
 from exchange.release.grants import Allowed, Grants
 from exchange.release.judged import permitted
 from exchange.rules import Rules
-from exchange.store.contract import Epochs, LabelRow, Registry, Store
+from exchange.store.answers import Epochs, LabelRow, Registry
+from exchange.store.contract import Store
 from exchange.times import as_datetime
 from policies.agreement import Agreement, load
 from policies.decide import Decision

@@ -7,7 +7,7 @@ from exchange.model.member import Collection, Country, Member
 from exchange.model.page import Page, Row, Span, Spans
 from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
-from exchange.store.contract import LeafRef
+from exchange.store.acts import LeafRef
 from exchange.taxii import resources
 from exchange.web.evidence import audit_leaf
 
