@@ -13,11 +13,7 @@ from exchange.model.page import Filter, Page, Spans
 from exchange.model.recall import RecallRow, Relabelled
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun, View
-from exchange.store.acts import (
-    Act,
-    Done,
-    StatusRow,
-)
+from exchange.store.acts import Act, Done, StatusRow
 from exchange.store.answers import (
     CheckpointRow,
     CitingRow,
@@ -31,9 +27,7 @@ from exchange.store.answers import (
     Sample,
     TreeRow,
 )
-from exchange.store.changes import (
-    AgreementRow,
-)
+from exchange.store.changes import AgreementRow
 from exchange.store.feed_rows import FeedRecords
 
 RECOVERING = "recovering"
@@ -61,11 +55,8 @@ class Outdated(Exception):
 
 
 OPEN = "open"
-
-
 DEGRADED = "degraded"
 """A country's witnesses are silent: everything goes on but release across the border (ledger design, 2.6)."""
-
 
 WRITABLE = (OPEN, DEGRADED)
 """The states of the head in which the log grows. Any other names the fault that halted it."""
