@@ -257,12 +257,12 @@ def test_events_that_no_hub_writes_yet_are_read_as_they_will_be() -> None:
         "hub:puente:acct:hub",
         94 * SECOND,
         {"label": "abc"},
-        {"members": {"mx-aduanas": {"clause": "noforn"}}},
+        {"verdicts": [["mx-aduanas", "deny", "full", "0", "F-NOFORN"], ["mx-ciber", "permit", "full", "0", "P-1"]]},
     )
     assert [row["since before"] for row in logs.ask("feeds").rows] == ["", "89"]
     assert logs.ask("refused").end["totals"] == [{"member": "us-cyber", "code": "credential-invalid", "times": 40}]
     assert [row["basis"] for row in logs.ask("erased").rows] == ["LGPDPPSO"]
-    assert "noforn" in logs.ask("why", object=ID, to="mx-aduanas").rows[-1]["detail"]
+    assert logs.ask("why", object=ID, to="mx-aduanas").rows[-1]["detail"] == "effect=deny; clauses=F-NOFORN"
 
 
 # --- forms ---

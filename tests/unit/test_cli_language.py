@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from exchange.cli import ledger
 from exchange.cli.__main__ import WHERE, puente
 from exchange.cli.output import COLUMNS
 from exchange.cli.words import LOCALE, Argument, Command, Group, Option
@@ -56,11 +57,10 @@ def test_every_command_speaks_both_languages(path: tuple[str, ...]) -> None:
     assert not re.search(r"\[(default|required|env var)|; required\]", spanish), spanish
 
 
-def test_the_front_door_knows_every_command() -> None:
-    found = {}
-    for module in set(WHERE.values()):
-        found |= {command.name: module for command in importlib.import_module(f"exchange.cli.{module}").COMMANDS}
-    assert found == WHERE
+def test_the_front_doors_know_every_command() -> None:
+    known = {(module, name) for where in (WHERE, ledger.WHERE) for name, module in where.items()}
+    modules = {module: importlib.import_module(f"exchange.cli.{module}") for module, _ in known}
+    assert {(name, command.name) for name, module in modules.items() for command in module.COMMANDS} == known
 
 
 def test_who_submits_does_not_load_the_hub() -> None:
