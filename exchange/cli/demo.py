@@ -442,17 +442,14 @@ async def _show_reasons(on: Stage, sent: Mapping[str, _Signed]) -> list[Text]:
 
 
 async def _show_refusal(on: Stage) -> list[Text]:
-    """An indicator that nobody may send here, refused with the clause in the sender's language."""
+    """An indicator that nobody may send here, refused with the clause in both languages."""
     say("An indicator marked TLP:RED is not taken in:", "Un indicador marcado TLP:RED no se acepta:")
-    refusals = []
-    async with on.client("us-customs") as english, on.client("us-customs", "es") as spaniard:
-        obj = english.sign(english.prepare(_indicator("TLP:RED is for people", [TLP["red"]])))
-        for client in (english, spaniard):
-            [result] = await client.submit([obj], "indicators")
-            refusals += [one.text.en for one in result.refused]  # the hub's words, in the language asked for
-    for text in refusals:
-        click.echo(f"  {plain(text)}")
-    return [] if len(refusals) == 2 else [Text("TLP:RED was taken in", "se aceptó TLP:RED")]
+    async with on.client("us-customs") as client:
+        obj = client.sign(client.prepare(_indicator("TLP:RED is for people", [TLP["red"]])))
+        [result] = await client.submit([obj], "indicators")
+    for refused in result.refused:
+        click.echo(f"  {plain(refused.text.en)}\n  {plain(refused.text.es)}")
+    return [] if result.refused else [Text("TLP:RED was taken in", "se aceptó TLP:RED")]
 
 
 # --- the ledger ---

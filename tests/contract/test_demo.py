@@ -110,7 +110,7 @@ def test_it_tells_what_it_did_in_the_readers_language(stays: Stays) -> None:
     assert int(rows["reports"]) >= 250
     assert (int(rows["advisories"]), int(rows["events"]), int(rows["addresses"])) == (38, 67, 24)
     assert rows["upstream"] == "100"
-    assert len(re.findall(r"^[a-z]+ +ok +\d{4}-\d\d-\d\dT", text, re.MULTILINE)) == 6
+    assert len(re.findall(r"^[a-z]+ +bien +\d{4}-\d\d-\d\d \d\d:\d\d ", text, re.MULTILINE)) == 6
     assert "La copia del registro se verifica sin conexión" in text
     for place in ("both", "us", "mx"):
         row = rf"^{place} +[\d,]+ +[0-9a-f]{{16}} +(mx-[ab], )*(us-[ab], )?(us|mx)-[ab]$"
