@@ -7,6 +7,7 @@ again: what closed is recalled, what opened is released late, for every member t
 import asyncio
 import contextlib
 import gc
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from bench.policy import TICK_SECONDS, label_range, recipient_range
 from certs.jcs import canonical
+from exchange.cli.admin import SWITCH_SECONDS
 from exchange.cli.setup import sample_agreement
 from exchange.clock import Clock
 from exchange.ledger.sequencer import Sequencer
@@ -90,6 +92,7 @@ async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
         await hub.adopt(open_)
         await hub.settle()
         gc.set_threshold(200_000, 10, 50)  # as a hub does
+        sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()
         phases = {NOTHING: Watch(), PREPARED: Watch()}
         for name, document in (("closes", closed), ("opens", open_)):

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -107,6 +108,7 @@ def serve(home: Path, workers: int) -> None:
     if workers > 1:
         share(workers, settings)
     _save_memory()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     uvloop.run(serve_until_told(settings, SystemClock(), named=workers > 1))
 
@@ -121,6 +123,11 @@ async def serve_until_told(settings: Settings, clock: Clock, *, named: bool = Fa
         who = f" ({os.getpid()})" if named else ""
         say(f"Serving TAXII 2.1 at {hub.url}/taxii2/{who}", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/{who}")
         await stop.wait()
+
+
+SWITCH_SECONDS = 0.001
+"""How long a thread that judges, writes or reads keeps the interpreter from the loop's own. An answer goes to and fro between
+threads some ten times, and with Python's five milliseconds it waits so long each time that any of them is at work."""
 
 
 def _save_memory() -> None:
