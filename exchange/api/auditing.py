@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from exchange.api.ledger import may_audit
 from exchange.auditing.answers import QUESTIONS, Answer, Mark, answer, question, seal
+from exchange.auditing.crossed import CrossedLeaves
 from exchange.auditing.rows import Asked, moment
 from exchange.errors import Malformed, NotFound, Unavailable
 from exchange.ledger.generations import in_order
@@ -54,7 +55,8 @@ async def get_answer(request: Request, caller: Caller) -> web.Response:
     services.audit_readers.add(caller.member.slug)
     try:
         marks = await _marks(services, logs, sizes)
-        found = await answer(asked, services.store, marks, skip=skip, limit=limit)
+        source = CrossedLeaves(services.store, logs) if asked.object else services.store
+        found = await answer(asked, source, marks, skip=skip, limit=limit)
     finally:
         services.audit_readers.discard(caller.member.slug)
     end = {**found.end, "next": _next(marks, skip + len(found.rows)) if found.end["more"] else None}

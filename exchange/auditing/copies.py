@@ -40,11 +40,12 @@ class CopyFiles:
         return found[start - first : end - first]
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
-        found: list[Opening] = []
+        found: dict[int, Opening] = {}
         for n in range(start // WIDTH, -(-end // WIDTH)):
-            found += self._lines(log, openings_path(n), read_opening)
-            found += (page.opening for page in self._lines(log, pages_path(n), read_page))
-        return sorted((one for one in found if start <= one.index < end), key=lambda one: one.index)
+            found.update((one.index, one) for one in self._lines(log, openings_path(n), read_opening))
+            for page in self._lines(log, pages_path(n), read_page):
+                found[page.index] = page.beside(found.get(page.index))
+        return [found[index] for index in sorted(found) if start <= index < end]
 
     def _lines(self, log: str, name: str, read: Callable[[bytes], Line]) -> Iterator[Line]:
         try:

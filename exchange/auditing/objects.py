@@ -1,6 +1,7 @@
 """Questions about one object: who submitted it, who saw it, why somebody did not."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from exchange.auditing.facts import Fact
@@ -106,16 +107,32 @@ class Why:
         """Under which it was submitted: what was decided of them was decided of it."""
         self._published: dict[str, Version] = {}
         self._released = False
+        self._given: dict[int, Fact] = {}
+        """What was made visible to the member, as far as it is not known to be of the object, by place among the entries."""
+        self._rows: list[tuple[int, Row]] = []
+        """With their places: what an entry was about may be told by a later one."""
+        self._place = 0
 
-    def take(self, fact: Fact) -> Iterator[Row]:
-        self._enrol(fact)
+    def take(self, fact: Fact) -> Iterable[Row]:
+        self._place += 1
         before = set(self._shelf.ticks)
+        self._rows += [(self._place, row) for row in self._told(fact)]
+        if fact.t == "publish" and fact.pub.get("to") == self._to:
+            self._given[self._place] = fact
+        if news := self._shelf.ticks.keys() - before:
+            about = {place: one for place, one in self._given.items() if one is fact or _late(one, news)}
+            self._rows += [
+                (place, self._row(one, {"detail": detail(one, "to", "items_root")})) for place, one in about.items()
+            ]
+            self._given = {place: one for place, one in self._given.items() if place not in about}
+        return ()
+
+    def _told(self, fact: Fact) -> Iterator[Row]:
+        self._enrol(fact)
         for version in self._shelf.take(fact):
             self._published[version.fact.kind] = version
             yield self._row(version.fact, {"version": version.version})
-        if fact.t == "publish" and fact.pub.get("to") == self._to and before != set(self._shelf.ticks):
-            yield self._row(fact, {"detail": detail(fact, "to", "items_root")})
-        elif fact.t == "release" and fact.member == self._to and (found := self._shelf.on(fact)) is not None:
+        if fact.t == "release" and fact.member == self._to and (found := self._shelf.on(fact)) is not None:
             self._released = True
             yield self._row(
                 fact, {"version": found[0].version, "detail": f"kind={fact.text('kind')}; evidence={found[1]}"}
@@ -148,7 +165,7 @@ class Why:
         return Row.of(fact, {"event": fact.t, "outcome": fact.out, "agreement": fact.pol, **cells})
 
     def end(self) -> Iterable[Row]:
-        return ()
+        return [row for _, row in sorted(self._rows, key=itemgetter(0))]
 
     def remarks(self, rows: int) -> Iterator[Remark]:
         country = self._countries.get(self._to, "")
@@ -159,11 +176,17 @@ class Why:
                 f"It was published in the log of {fact.log} alone: under {fact.pol} nobody of {country} may have it as it is, with all that it refers to.",
                 f"Se publicó solo en el registro de {fact.log}: conforme a {fact.pol}, nadie de {country} puede tenerlo tal cual, con todo a lo que se refiere.",
             ))  # fmt: skip
-        if self._published and not self._released:
+        if (self._published or self._shelf.crossed) and not self._released:
             yield Remark("never-released", Text(
                 f"These logs hold no release of it to {self._to}.", f"Estos registros no contienen entrega alguna a {self._to}."
             ))  # fmt: skip
         yield from not_known(self._shelf, rows)
+
+
+def _late(fact: Fact, ticks: Iterable[int]) -> bool:
+    """Whether an entry about a late release speaks of one of these."""
+    runs = (fact.private or {}).get("runs", ())
+    return any(first <= tick < first + size for first, _, size in runs for tick in ticks)
 
 
 def _verdict(private: Mapping[str, Any], member: str) -> str:
@@ -177,6 +200,13 @@ def _verdict(private: Mapping[str, Any], member: str) -> str:
 
 def not_known(shelf: Shelf, rows: int) -> Iterator[Remark]:
     """What keeps "no rows" from meaning "it never was"."""
+    if not rows and shelf.crossed:
+        yield Remark("crossed-later", Text(
+            "It was published in the log of its own country alone, and crossed later: `who-saw` tells when and to whom. Who"
+            " submitted it is in that country's log.",
+            "Se publicó solo en el registro de su propio país y cruzó después: `who-saw` indica cuándo y a quién. Quién lo envió"
+            " consta en el registro de ese país.",
+        ))  # fmt: skip
     if not rows and not shelf.ticks:
         yield Remark("not-in-these-logs", Text(
             "Nothing about this object is in the logs that you may see. One that never crossed the border is in the log of its"

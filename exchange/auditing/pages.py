@@ -6,12 +6,13 @@ the root in the clear part. Retention may drop any of the lists: then only the r
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from exchange.auditing.facts import Fact, tick_of
 from exchange.ledger.merkle import root
+from exchange.ledger.opened import places
 from exchange.model.stix import item_hash
 
 
@@ -53,6 +54,8 @@ class Shelf:
         self._runs: list[Run] = []
         self.ticks: dict[int, Version] = {}
         """The object's, those of late releases among them."""
+        self.crossed = False
+        """Whether a page alone named it."""
         self.dropped = 0
         """Publications whose list is gone: what they placed cannot be told from them."""
         self._open: dict[str, tuple[int, int, Fact]] = {}
@@ -66,13 +69,15 @@ class Shelf:
         """Learn from an entry; the object's versions that it tells were placed."""
         if fact.t == "submit" and fact.pub.get("object") == self._id:
             return self._submitted(fact)
+        if fact.t == "release":
+            self._name(fact)
         if fact.t != "publish":
             return []
         if fact.private is None:
             self._note_dropped(fact)
             return []
         self._shift(fact)
-        return self._place(fact)
+        return self._place(fact, fact.private.get("items", ()))
 
     def _note_dropped(self, fact: Fact) -> None:
         self.dropped += 1
@@ -93,11 +98,11 @@ class Shelf:
         self._spans.append((first, last, version))
         return [version]
 
-    def _place(self, fact: Fact) -> list[Version]:
+    def _place(self, fact: Fact, lines: Iterable[str]) -> list[Version]:
         found: list[Version] = []
         run: list[bytes] = []
         start = 0
-        for line in (fact.private or {}).get("items", ()):
+        for line in lines:
             text, object_id, version, digest = line.split(" ")
             tick = int(text)
             if tick != start + len(run):
@@ -114,6 +119,25 @@ class Shelf:
         if run:
             self._runs.append(Run(start, len(run), b"".join(run), start))
 
+    def _name(self, release: Fact) -> None:
+        """A page that names its objects gave what crossed after it was published where nobody here may read it."""
+        items = (release.private or {}).get("items", ())
+        if not items:
+            return
+        self._runs.sort()
+        lines, before = [], set(self.ticks)
+        for line in items:
+            text, _, name = line.partition(" ")
+            at = self._at(int(text))
+            tick = int(text) if at is None else at[0].native + at[1]
+            if self._at(tick) is None:
+                lines.append(f"{tick} {name}")
+        self._place(release, lines)
+        for tick in set(self.ticks) - before:
+            self.crossed = True
+            late = [run for run in self._runs if run.native != run.first and run.native <= tick < run.native + run.size]
+            self.ticks.update((run.first + tick - run.native, self.ticks[tick]) for run in late)
+
     def _shift(self, fact: Fact) -> None:
         runs = (fact.private or {}).get("runs", ())
         if runs and not fact.bound:
@@ -127,7 +151,7 @@ class Shelf:
 
     def on(self, release: Fact) -> tuple[Version, Evidence] | None:
         """The object's version that a page held, and how sure that is."""
-        runs = (release.private or {}).get("ticks")
+        runs = ticks_of(release)
         if runs is None:
             return self._within(release)
         for first, size in runs:
@@ -139,7 +163,7 @@ class Shelf:
                 return self.ticks[hit], self._judge(release, runs)
         return self._unless_proved(release, runs) or self._spanned(runs, release)
 
-    def _unless_proved(self, release: Fact, runs: Iterable[tuple[int, int]]) -> tuple[Version, Evidence] | None:
+    def _unless_proved(self, release: Fact, runs: Iterable[Sequence[int]]) -> tuple[Version, Evidence] | None:
         """A list that nothing committed to could leave the object out: its word counts only as far as it hashes to the root."""
         spanned = self._within(release)
         doubtful = (not release.bound and spanned is not None) or self._is_loose(release)
@@ -158,7 +182,7 @@ class Shelf:
             for low, high, fact in self._loose
         )  # fmt: skip
 
-    def _spanned(self, runs: Iterable[tuple[int, int]], release: Fact) -> tuple[Version, Evidence] | None:
+    def _spanned(self, runs: Iterable[Sequence[int]], release: Fact) -> tuple[Version, Evidence] | None:
         for low, high, version in self._spans:
             if version.fact.collection == release.collection and any(
                 first <= high and low < first + size for first, size in runs
@@ -176,14 +200,14 @@ class Shelf:
                 return version, Evidence.ROOT_ONLY
         return self._spanned([(first, last - first + 1)], release)
 
-    def _judge(self, release: Fact, runs: Iterable[tuple[int, int]]) -> Evidence:
+    def _judge(self, release: Fact, runs: Iterable[Sequence[int]]) -> Evidence:
         items = b"".join(self._items(runs))
         if len(items) != 32 * release.count:
             return Evidence.LISTED
         hashes = [items[n : n + 32] for n in range(0, len(items), 32)]
         return Evidence.PROVED if root(hashes).hex() == release.pub.get("items_root") else Evidence.CONTRADICTED
 
-    def _items(self, runs: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    def _items(self, runs: Iterable[Sequence[int]]) -> Iterator[bytes]:
         self._runs.sort()  # they come almost in order
         for first, size in runs:
             while size > 0 and (found := self._at(first)) is not None:
@@ -199,6 +223,12 @@ class Shelf:
         place = bisect_right(self._runs, tick, key=lambda run: run.first) - 1
         run = self._runs[place] if place >= 0 else None
         return (run, tick - run.first) if run is not None and tick < run.first + run.size else None
+
+
+def ticks_of(release: Fact) -> list[list[int]] | None:
+    """The places that a page gave, as [first, count]; None where its list is not there."""
+    private = release.private or {}
+    return private.get("ticks") or places(private.get("items", ())) or None
 
 
 def span_of(fact: Fact) -> tuple[int, int] | None:

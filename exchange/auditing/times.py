@@ -1,15 +1,16 @@
 """(7) How long it took from submission to availability to pull; (11) whether what was recalled was dropped, and who had it."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from exchange.auditing.facts import Fact, tick_of
 from exchange.auditing.folds import Question, Scope
-from exchange.auditing.pages import Shelf, span_of
+from exchange.auditing.pages import Shelf, span_of, ticks_of
 from exchange.auditing.rows import Asked, Remark, Row
 from exchange.errors import Text
 from exchange.ledger.events import QUESTIONS
+from exchange.ledger.opened import places
 
 
 @dataclass(slots=True)
@@ -31,14 +32,8 @@ class _Batch:
 def _placed(fact: Fact) -> list[tuple[int, int]]:
     """What the private part lists; nothing where it is dropped, or may not be seen."""
     private = fact.private or {}
-    runs = sorted((first, first + size - 1) for first, _, size in private.get("runs", ()))
-    for line in private.get("items", ()):
-        tick = int(line.partition(" ")[0])
-        if runs and tick == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], tick)
-        else:
-            runs.append((tick, tick))
-    return runs
+    runs = [(first, size) for first, _, size in private.get("runs", ())]
+    return sorted((first, first + size - 1) for first, size in (*runs, *places(private.get("items", ()))))
 
 
 class Timeliness:
@@ -63,7 +58,7 @@ class Timeliness:
         if fact.t == "publish" or found is None:
             return
         first, last = found
-        runs = (fact.private or {}).get("ticks") or [[first, last - first + 1]]
+        runs = ticks_of(fact) or [[first, last - first + 1]]
         for batch in _touched(batches, runs):
             to = batch.fact.text("to")
             if fact.member not in batch.pulled and to in ("", fact.member):
@@ -88,7 +83,7 @@ class Timeliness:
         ))  # fmt: skip
 
 
-def _touched(batches: list[_Batch], runs: Iterable[tuple[int, int]]) -> Iterator[_Batch]:
+def _touched(batches: list[_Batch], runs: Iterable[Sequence[int]]) -> Iterator[_Batch]:
     """Those of which a page holds something. Only neighbours of one act overlap: what ends before them is not looked at."""
     for first, size in runs:
         place = bisect_right(batches, first + size - 1, key=lambda one: one.first) - 1

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from certs.jcs import canonical, load
+from exchange.auditing.crossed import Crossed
 from exchange.cli.comparing import back_us
 from exchange.cli.setup import OPERATOR
 from exchange.errors import Conflict, Malformed, NotFound
@@ -15,7 +18,7 @@ from exchange.ledger.entry import LEAF_LIMIT_BYTES
 from exchange.ledger.events import schemas
 from exchange.ledger.generations import following, in_order, kind
 from exchange.ledger.note import Checkpoint, note_text, split_note
-from exchange.ledger.opened import LISTS, OPENING_LIMIT_BYTES, Page, page_of
+from exchange.ledger.opened import LISTS, Page, page_of
 from exchange.ledger.pack import Enclosed, Past, Progress, write_copy
 from exchange.store.answers import CheckpointRow, Opening
 from exchange.times import parse_us
@@ -37,7 +40,7 @@ class _Notes:
 class HubCopy:
     """What `write_copy` asks, answered from the hub's store: of the national logs only those asked for, and of what was
     committed only what the `countries` named may see: all in a country's own log, and in `both` its own actors'. Of
-    others' pages there they see which objects, and nothing else."""
+    others' pages there they see which objects, and nothing else; and of whatever pages what no log that was asked for names."""
 
     def __init__(
         self, services: Services, logs: Sequence[str], *, since_us: int | None = None, countries: Sequence[str] = ()
@@ -47,6 +50,7 @@ class HubCopy:
         self._since_us = since_us
         self._countries = countries
         self._notes: dict[str, _Notes] = {}
+        self._crossed = Crossed(services.store, {kind(log) for log in logs})
 
     async def logs(self) -> Sequence[str]:
         return self._logs
@@ -79,21 +83,24 @@ class HubCopy:
         return [one for one in found if _country(_read(leaves[one.index - start])) in self._countries]
 
     async def pages(self, log: str, start: int, end: int) -> list[Page]:
-        """Which objects crossed is in `both` for the auditors of either country; from where they were asked for is not."""
+        """Which objects crossed is in `both` for the auditors of either country; from where they were asked for is not. To be asked in
+        the order of the log: what one page named, later ones need not."""
         if kind(log) != "both":
             return []
         leaves = [_read(one) for one in await self._services.store.leaves(log, start, end)]
-        if not any(self._is_page(leaf) for leaf in leaves):
+        if not any(leaf["t"] in LISTS for leaf in leaves):
             return []
-        found = await self._services.store.openings(log, start, end)
-        closed = [(one, leaf) for one in found if self._is_page(leaf := leaves[one.index - start])]
-        pages = [
-            page_of(one.index, leaf["t"], load(one.payload, max_bytes=OPENING_LIMIT_BYTES)) for one, leaf in closed
-        ]
-        return [page for page in pages if page is not None]
-
-    def _is_page(self, leaf: Mapping[str, Any]) -> bool:
-        return leaf["t"] in LISTS and _country(leaf) not in self._countries
+        pages = []
+        for one in await self._services.store.openings(log, start, end):
+            leaf = leaves[one.index - start]
+            if leaf["t"] not in LISTS:
+                continue
+            private = orjson.loads(one.payload)
+            page = await self._crossed.page(log, one.index, private)
+            if page is None and _country(leaf) not in self._countries:
+                page = page_of(one.index, leaf["t"], private)
+            pages += [page] if page is not None else []
+        return pages
 
     async def _noted(self, log: str) -> _Notes:
         """The notes to copy, chosen once: a hub that is serving goes on signing."""

@@ -30,6 +30,8 @@ from exchange.ledger.note import (
 from exchange.ledger.opened import (
     OPENING_LIMIT_BYTES,
     Line,
+    Page,
+    adds_to,
     may_speak_of,
     openings_path,
     opens,
@@ -375,10 +377,12 @@ class _Log:
     def _beside(self, tile: Tile, leaves: list[dict[str, Any] | None]) -> None:
         """Whether what was opened of a bundle is what its leaves committed to, and what was listed what they may mean."""
         opened = self._lines(tile, openings_path(tile.n), leaves, "opening", read_opening, opens)
+
+        def fits(page: Page, leaf: dict[str, Any]) -> bool:
+            return may_speak_of(page, leaf) and (page.index not in opened or adds_to(page, opened[page.index]))
+
         if kind(self.name) == "both":
-            start = tile.n * WIDTH
-            closed = [None if index in opened else leaf for index, leaf in enumerate(leaves, start)]
-            self._lines(tile, pages_path(tile.n), closed, "page", read_page, may_speak_of)
+            self._lines(tile, pages_path(tile.n), leaves, "page", read_page, fits)
 
     def _lines(
         self,
@@ -388,13 +392,13 @@ class _Log:
         what: str,
         read: Callable[[bytes], Line],
         fits: Callable[[Line, dict[str, Any]], bool],
-    ) -> set[int]:
-        """Check a file of lines about leaves; answers about which."""
+    ) -> dict[int, Line]:
+        """Check a file of lines about leaves; answers with the lines, by which."""
         path = f"{self.name}/{name}"
         if path not in self._files.paths:
-            return set()
+            return {}
         data = self._files.read(path, limit_bytes=WIDTH * OPENING_LIMIT_BYTES)
-        start, last, about = tile.n * WIDTH, tile.n * WIDTH - 1, set()
+        start, last, about = tile.n * WIDTH, tile.n * WIDTH - 1, dict[int, Line]()
         for line in (data or b"").splitlines(keepends=True):
             try:
                 found = read(line)
@@ -407,7 +411,7 @@ class _Log:
             elif leaf is None or not fits(found, leaf):
                 self._findings.add(f"{what}-wrong", path, found.index)
             last = max(last, found.index)
-            about.add(found.index)
+            about[found.index] = found
         return about
 
 

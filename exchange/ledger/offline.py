@@ -570,12 +570,16 @@ def committed_to(line: dict[str, Any], leaf: dict[str, Any]) -> bool:
     return base64.b64encode(found).decode() == leaf.get("c")
 
 
-def may_speak_of(line: dict[str, Any], leaf: dict[str, Any]) -> bool:
+LISTS = {("release", "ticks"), ("release", "items"), ("publish", "items"), ("publish", "runs")}
+
+
+def may_speak_of(opened: dict[int, Any], line: dict[str, Any], leaf: dict[str, Any]) -> bool:
     """Whether the entry may mean this list of objects. Nothing commits to it: the objects themselves, where they are
-    known, hash to its items_root; of ticks and runs, the number and the ends must be those it names."""
+    known, hash to its items_root; of ticks and runs, the number and the ends must be those it names. Of an entry that was
+    opened it may only name the objects at the places that were opened."""
     [(name, found)] = line["list"].items()
     public = leaf.get("pub", {})
-    if (leaf.get("t"), name) not in {("release", "ticks"), ("publish", "items"), ("publish", "runs")}:
+    if (leaf.get("t"), name) not in LISTS:
         return False
     if name == "items":
         items = [line.split(" ", 1) for line in found]
@@ -590,8 +594,20 @@ def may_speak_of(line: dict[str, Any], leaf: dict[str, Any]) -> bool:
         ):
             return False
         runs = [(run[0], run[-1]) for run in found]
+    if line["index"] in opened and (name != "items" or joined(runs) != opened[line["index"]]["payload"].get("ticks")):
+        return False
     ends = [as_text(runs[0][0]), as_text(sum(runs[-1]) - 1), sum(size for _, size in runs)]
     return ends == [public.get("first"), public.get("last"), public.get("count")]
+
+
+def joined(runs: list[tuple[int, int]]) -> list[list[int]]:
+    found: list[list[int]] = []
+    for first, size in runs:
+        if found and first == sum(found[-1]):
+            found[-1][1] += size
+        else:
+            found.append([first, size])
+    return found
 
 
 def as_text(tick: int) -> str:
@@ -779,18 +795,19 @@ class Log:
             if leaf.get("t") in Keys.KINDS and kind(self.name) == "both":
                 self.key_changes.append((path, index, leaf))
         self.first = self.first if n else leaves[0]
-        self._beside(n, "open", {"index", "payload", "salt"}, leaves, committed_to)
+        opened = self._beside(n, "open", {"index", "payload", "salt"}, leaves, committed_to)
         if kind(self.name) == "both":
-            self._beside(n, "pages", {"index", "list"}, leaves, may_speak_of)
+            self._beside(n, "pages", {"index", "list"}, leaves, partial(may_speak_of, opened))
         return hashes
 
     def _beside(
         self, n: int, folder: str, names: set[str], leaves: list[dict[str, Any]], fits: Callable[[Any, Any], bool]
-    ) -> None:
-        """Lines about the entries of a bundle, one at most of each; a list is of one that is not opened."""
+    ) -> dict[int, Any]:
+        """Lines about the entries of a bundle, one at most of each, by their indices."""
         path = f"{self.name}/{tile_path('entries', n).replace('tile/entries/', f'{folder}/')}.jsonl"
+        found: dict[int, Any] = {}
         if path not in self.copy.paths:
-            return
+            return found
 
         def check(data: bytes) -> None:
             for line in data.decode().splitlines():
@@ -798,12 +815,13 @@ class Log:
                 if value.keys() != names or canonical(value) != line.encode():
                     fault("Not a line of this file.", "No es una línea de este archivo.")
                 place = value["index"] - n * WIDTH
-                if not 0 <= place < len(leaves) or not fits(value, leaves[place]):
+                if not 0 <= place < len(leaves) or value["index"] in found or not fits(value, leaves[place]):
                     text = f"{value['index']}"
                     fault(f"It is not what entry {text} means.", f"No es lo que indica el asiento {text}.")
-                leaves[place] = {}
+                found[value["index"]] = value
 
         self.copy.tried(path, check)
+        return found
 
     def _roots(self, sizes: list[int], tails: dict[int, list[bytes]]) -> Iterator[tuple[int, bytes]]:
         """Each size with its root, in one walk: a frontier of complete subtrees that grows by bundles."""

@@ -2,11 +2,13 @@
 
 A list is what a page's private part names its objects by. It is given where the private part is not, because that also
 says who asked from where: whoever knows all of a page's objects proves its list by hashing them to the entry's `items_root`.
+A page that gave what no other entry names to this auditor, since it was published at home and crossed later, has a list of the objects
+themselves, beside its private part too (auditing/crossed.py).
 """
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,8 +23,8 @@ from exchange.times import as_text
 OPENING_LIMIT_BYTES = 4_000_000
 """The largest lists what an envelope placed: 5,000 objects with the longest ids take 2 MB."""
 
-LISTS: Mapping[str, tuple[str, ...]] = {"release": ("ticks",), "publish": ("items", "runs")}
-"""By kind of entry, the members of its private part that are lists of objects, of which it has one."""
+LISTS: Mapping[str, tuple[str, ...]] = {"release": ("ticks", "items"), "publish": ("items", "runs")}
+"""By kind of entry, what lists of objects are called, of which it has one. All but a release's `items` are members of its private part."""
 
 _ITEM = re.compile(r"([0-9]{1,16}) (\S+) (\S+) ([0-9a-f]{64})", re.ASCII)
 _RUN_LENGTH = {"ticks": 2, "runs": 3}
@@ -37,10 +39,12 @@ class Page:
     index: int
     objects: Mapping[str, Any]
 
-    @property
-    def opening(self) -> Opening:
-        """As readers of private parts take it. That it has no salt says that nothing committed to it."""
-        return Opening(self.index, b"", canonical(dict(self.objects)))
+    def beside(self, opening: Opening | None) -> Opening:
+        """As readers of private parts take it, with what the entry was opened to. That it has no salt says that nothing committed to it."""
+        if opening is None:
+            return Opening(self.index, b"", canonical(dict(self.objects)))
+        private = load(opening.payload, max_bytes=OPENING_LIMIT_BYTES)
+        return Opening(self.index, opening.salt, canonical({**private, **self.objects}))
 
 
 Line = TypeVar("Line", Opening, Page)
@@ -51,6 +55,18 @@ def page_of(index: int, kind: str, private: Mapping[str, Any]) -> Page | None:
     """What a private part says of objects, and nothing else of it; None when it says nothing of them."""
     found = {name: private[name] for name in LISTS.get(kind, ()) if name in private}
     return Page(index, found) if found else None
+
+
+def places(items: Iterable[str]) -> list[list[int]]:
+    """The ticks of listed objects, as runs of neighbours: [first, count]."""
+    runs: list[list[int]] = []
+    for line in items:
+        tick = int(line.partition(" ")[0])
+        if runs and tick == sum(runs[-1]):
+            runs[-1][1] += 1
+        else:
+            runs.append([tick, 1])
+    return runs
 
 
 # --- where they lie ---
@@ -125,6 +141,13 @@ def _well_formed(name: str, one: Any) -> bool:
 def opens(opening: Opening, leaf: Mapping[str, Any]) -> bool:
     """Whether the leaf committed to this."""
     return b64encode(commitment(opening.salt, opening.payload)).decode() == leaf.get("c")
+
+
+def adds_to(page: Page, opening: Opening) -> bool:
+    """Whether a list tells more than what its entry was opened to: the objects at just the places that a release was opened to."""
+    private = load(opening.payload, max_bytes=OPENING_LIMIT_BYTES)
+    ticks = private.get("ticks") if isinstance(private, dict) else None
+    return "items" in page.objects and places(page.objects["items"]) == ticks
 
 
 def may_speak_of(page: Page, leaf: Mapping[str, Any]) -> bool:

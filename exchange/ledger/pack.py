@@ -8,7 +8,7 @@
 <log>/consistency           `old <size>`, then the proof from that note to `checkpoint`, a hash a line
 <log>/checkpoints/<size>    cosigned notes in between
 <log>/open/<N>.jsonl        what commitments open to, of the leaves of bundle N that this auditor may see; a line each
-both/pages/<N>.jsonl        which objects pages held, of those leaves of bundle N that are not opened to it (opened.py)
+both/pages/<N>.jsonl        which objects pages held, of those leaves of bundle N whose opening, if there is one, does not say it (opened.py)
 receipts/<name>.tlog-proof  with <name>.leaf: receipts of selected leaves
 agreements/<number>/…       what was in force: agreement.toml, approvals.json, overlays.json
 schemas/<kind>.json         JSON Schemas of the entries
@@ -79,7 +79,7 @@ class CopySource(Protocol):
     async def openings(self, log: str, start: int, end: int) -> list[Opening]: ...
 
     async def pages(self, log: str, start: int, end: int) -> list[Page]:
-        """Of entries in `both` that are not among the openings: which objects they speak of."""
+        """Of entries in `both`: which objects they speak of, where no opening says it."""
         ...
 
 

@@ -407,7 +407,8 @@ class _Step:
         for run in runs:
             bounds = placed.setdefault(alone(self._rows[run.label].facets), [run.run, run.run])
             bounds[1] = run.run
-        private = {"placed": placed, "runs": [[run.tick, run.run, run.size] for run in runs]}
+        # `runs` comes first, and is found by the tick that it begins with (Store.publications).
+        private = {"runs": [[run.tick, run.run, run.size] for run in runs], "under": placed}
         return Entry(log, "publish", HUB, f"coll:{collection}", pub, private=private)
 
     def _recall(self, collection: str, rows: Sequence[LabelRow], now_us: int) -> RecallRow:

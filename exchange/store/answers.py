@@ -136,6 +136,20 @@ class Opening:
     """Read only to determine liability; in no export."""
 
 
+class Publication(NamedTuple):
+    """An entry whose private part may list what lies at a tick."""
+
+    log: str
+    index: int  # type: ignore[assignment]  # nobody asks where in it something is
+    leaf: bytes
+
+
+ITEMS_BEGIN, RUNS_BEGIN = b'{"items":["', b'{"runs":[['
+"""How private parts begin that list objects, or late runs: the first place follows, in 16 digits. Two indexes are by that."""
+PUBLICATIONS_NEAR = 16
+"""Only entries of one act have places between each other's: one for each log, collection and cause."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldObject:
     """One held version, wherever it is placed: for explaining, and for graph rules."""

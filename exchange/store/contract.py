@@ -23,6 +23,7 @@ from exchange.store.answers import (
     LogKeyRow,
     Opening,
     Proposals,
+    Publication,
     Registry,
     Sample,
     TreeRow,
@@ -258,6 +259,11 @@ class Store(FeedRecords, Protocol):
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         """Those that are not blocked."""
+        ...
+
+    async def publications(self, ticks: Sequence[int]) -> list[list[Publication]]:
+        """For each tick the entries whose private part lists objects, or late runs, from the nearest places up to it, of each some.
+        What was placed or released late at the tick is listed by one of these, or by none that is left."""
         ...
 
     async def opening(self, log: str, index: int) -> Opening | None:

@@ -15,12 +15,16 @@ from exchange.model.view import Window
 from exchange.store import postgres_feeds
 from exchange.store.acts import StatusRow
 from exchange.store.answers import (
+    ITEMS_BEGIN,
+    PUBLICATIONS_NEAR,
+    RUNS_BEGIN,
     CheckpointRow,
     CitingRow,
     LabelRow,
     LogKeyRow,
     Opening,
     Proposals,
+    Publication,
     Registry,
     RevokedCert,
     Sample,
@@ -383,6 +387,29 @@ async def openings(db: Connection, log: str, start: int, end: int) -> list[Openi
         end,
     )
     return [Opening(*row) for row in found]
+
+
+async def publications(db: Connection, ticks: Sequence[int]) -> list[list[Publication]]:
+    """See Store.publications."""
+    found: list[list[Publication]] = [[] for _ in ticks]
+    for number, *row in await db.fetch(_PUBLICATIONS, [b"%016d" % tick for tick in ticks]):
+        found[number - 1].append(Publication(*row))
+    return found
+
+
+def _nearest(begins: bytes) -> str:
+    first, size = f"substr(payload, {len(begins) + 1}, 16)", len(begins)
+    return (
+        f"(SELECT log, idx FROM leaf_private WHERE substr(payload, 1, {size}) = '\\x{begins.hex()}' AND {first} <= t.tick"
+        f" ORDER BY {first} DESC LIMIT {PUBLICATIONS_NEAR})"
+    )
+
+
+_PUBLICATIONS = (
+    "SELECT t.n, p.log, p.idx, l.data FROM unnest($1::bytea[]) WITH ORDINALITY t (tick, n)"
+    f" CROSS JOIN LATERAL ({_nearest(ITEMS_BEGIN)} UNION ALL {_nearest(RUNS_BEGIN)}) p"
+    " JOIN leaf l ON l.log = p.log AND l.idx = p.idx"
+)
 
 
 async def opening(db: Connection, log: str, index: int) -> Opening | None:

@@ -29,6 +29,7 @@ from exchange.store.answers import (
     LogKeyRow,
     Opening,
     Proposals,
+    Publication,
     Registry,
     Sample,
     TreeRow,
@@ -324,6 +325,9 @@ class SqliteStore:
 
     async def openings(self, log: str, start: int, end: int) -> list[Opening]:
         return await self._read(lambda db: sqlite_read.openings(db, log, start, end))
+
+    async def publications(self, ticks: Sequence[int]) -> list[list[Publication]]:
+        return await self._read(lambda db: sqlite_read.publications(db, ticks))
 
     async def opening(self, log: str, index: int) -> Opening | None:
         return await self._read(lambda db: sqlite_read.opening(db, log, index))

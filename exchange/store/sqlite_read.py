@@ -16,12 +16,16 @@ from exchange.model.view import Window
 from exchange.store import sqlite_feeds
 from exchange.store.acts import StatusRow
 from exchange.store.answers import (
+    ITEMS_BEGIN,
+    PUBLICATIONS_NEAR,
+    RUNS_BEGIN,
     CheckpointRow,
     CitingRow,
     LabelRow,
     LogKeyRow,
     Opening,
     Proposals,
+    Publication,
     Registry,
     RevokedCert,
     Sample,
@@ -444,6 +448,25 @@ def openings(db: sqlite3.Connection, log: str, start: int, end: int) -> list[Ope
         (log, start, end),
     )
     return [Opening(*row) for row in rows]
+
+
+def publications(db: sqlite3.Connection, ticks: Sequence[int]) -> list[list[Publication]]:
+    """See Store.publications."""
+    return [list(map(Publication._make, db.execute(_PUBLICATIONS, (b"%016d" % tick,)))) for tick in ticks]
+
+
+def _nearest(index: str, begins: bytes) -> str:
+    first, size = f"substr(payload, {len(begins) + 1}, 16)", len(begins)
+    return (
+        f"SELECT * FROM (SELECT log, idx FROM leaf_private INDEXED BY {index} WHERE substr(payload, 1, {size}) = X'{begins.hex()}'"
+        f" AND {first} <= ?1 ORDER BY {first} DESC LIMIT {PUBLICATIONS_NEAR})"
+    )
+
+
+_PUBLICATIONS = (
+    f"SELECT p.log, p.idx, l.data FROM ({_nearest('leaf_private_items', ITEMS_BEGIN)} UNION ALL"
+    f" {_nearest('leaf_private_runs', RUNS_BEGIN)}) p CROSS JOIN leaf l ON l.log = p.log AND l.idx = p.idx"
+)
 
 
 def opening(db: sqlite3.Connection, log: str, index: int) -> Opening | None:

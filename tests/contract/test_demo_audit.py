@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from exchange.auditing.answers import QUESTIONS, answer
 from exchange.auditing.copies import open_copy
-from exchange.auditing.facts import walk
+from exchange.auditing.facts import Fact, walk
 from exchange.auditing.rows import Asked
 from exchange.cli.__main__ import puente
 from exchange.cli.ledger import read_policies
@@ -70,12 +70,50 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     yield Audited(home, packs, asyncio.run(_submitted(home)))
 
 
-async def _submitted(home: Path) -> dict[str, list[str]]:
+async def _facts(home: Path) -> AsyncIterator[Fact]:
+    """What the three logs say together, in order."""
     source, marks = open_copy(home / "copy", read_policies(home / "hub" / "witness-policy"))
+    async for fact in walk(source, {one.log: one.size for one in marks}, private=True):
+        yield fact
+
+
+async def _submitted(home: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    async for fact in walk(source, {one.log: one.size for one in marks}, private=False):
+    async for fact in _facts(home):
         if fact.t == "submit":
             found.setdefault(fact.member, []).append(fact.text("object"))
+    return found
+
+
+@dataclass
+class Placed:
+    """Objects by the log that first named them, and which of them left for the other country."""
+
+    named: dict[str, dict[int, str]] = field(default_factory=lambda: {"both": {}, "us": {}, "mx": {}})
+    gone: set[int] = field(default_factory=set)
+
+    def crossed_later(self, log: str) -> set[str]:
+        return {one for tick, one in self.named[log].items() if tick in self.gone} - self.told
+
+    def stayed(self, log: str) -> set[str]:
+        return set(self.named[log].values()) - self.told - self.crossed_later(log)
+
+    @property
+    def told(self) -> set[str]:
+        return set(self.named["both"].values())
+
+
+async def _placed(home: Path) -> Placed:
+    found, late = Placed(), dict[int, int]()
+    async for fact in _facts(home):
+        private = fact.private or {}
+        if fact.t == "publish":
+            lines = [line.split(" ") for line in private.get("items", ())]
+            found.named[fact.kind].update((int(tick), name) for tick, name, *_ in lines)
+            late |= {tick + n: native + n for tick, native, size in private.get("runs", ()) for n in range(size)}
+        if fact.t == "release" and fact.kind == "both":
+            ticks = [tick for first, size in private["ticks"] for tick in range(first, first + size)]
+            found.gone.update(late.get(tick, tick) for tick in ticks)
     return found
 
 
@@ -132,6 +170,25 @@ def test_of_an_object_each_is_told_what_its_logs_have(audited: Audited) -> None:
     assert decided == "effect=deny; clauses=F-NOFORN"
     saw = {whose: {row["member"] for row in audited.asked(whose, "who-saw", amber)["rows"]} for whose in BORDER}
     assert saw == {"us": {"mx-aduanas", "us-maritime"}, "mx": {"mx-aduanas"}}
+
+
+@pytest.mark.parametrize(("own", "whose"), [("us", "mx"), ("mx", "us")])
+def test_what_crossed_later_is_found_by_its_id_and_what_stayed_is_not(audited: Audited, own: str, whose: str) -> None:
+    """Published in one country's log, and given to the other afterwards: that one's auditors are told of it by the pages that gave it."""
+    placed = asyncio.run(_placed(audited.home))
+    later, stayed = sorted(placed.crossed_later(own)), sorted(placed.stayed(own))
+    assert stayed
+    for subject in [*later[:3], *later[-1:], *stayed[:3]]:
+        for question, words in (("who-saw", [subject]), ("why", [subject, BORDER[own]]), ("recalls", [])):
+            found = audited.asked(whose, question, *words)
+            assert found["rows"] == visible(question, audited.all_told(question, *words), whose), (question, words)
+            if question != "recalls":
+                assert bool(found["rows"]) == (subject in later), (question, words)
+        codes = [one["code"] for one in audited.asked(whose, "submitted", subject)["end"]["remarks"]]
+        assert codes == ["crossed-later" if subject in later else "not-in-these-logs"]
+    pack = b"".join(one.read_bytes() for one in audited.packs[whose].rglob("*") if one.is_file())
+    assert all(one.encode() in pack for one in later)
+    assert not any(one.encode() in pack for one in stayed)
 
 
 def test_of_a_member_each_is_told_what_its_logs_have(audited: Audited) -> None:

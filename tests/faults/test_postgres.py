@@ -21,12 +21,13 @@ from exchange.errors import LedgerFault, Malformed, Unavailable
 from exchange.ledger.entry import LOGS, Entry
 from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
+from exchange.model.stix import listed
 from exchange.model.versions import Verdict
 from exchange.store.acts import Act, Record, Removal, Stamp
-from exchange.store.answers import CheckpointRow, TreeRow
+from exchange.store.answers import PUBLICATIONS_NEAR, CheckpointRow, TreeRow
 from exchange.store.contract import Halted
 from exchange.store.postgres import PostgresStore
-from exchange.store.postgres_read import rows
+from exchange.store.postgres_read import publications, rows
 from exchange.store.postgres_session import Server, migrate, prepare
 from exchange.store.runs import PageQuery
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
@@ -388,6 +389,33 @@ async def test_plans_do_not_hang_on_statistics(
     assert found
     assert set(re.findall(r"(?:using|on) (\w+_(?:version|vid|pkey|label|revoked))", db.plan)) == ways
     assert not re.search(r"Seq Scan|Hash|Merge|Bitmap", db.plan), db.plan
+    await db._db.close()
+    await store.close()
+
+
+async def test_what_lists_objects_is_found_by_their_places(databases: Databases) -> None:
+    """By two indexes that look into private parts: of what else there is, nothing is read."""
+    url = await databases.fresh()
+    store = await PostgresStore.open(Server(url))
+    entries = [
+        Entry("us", t, "us:us-cyber:acct:1", f"coll:{COLLECTION}", pub, private=private)
+        for n in range(300)
+        for t, pub, private in (
+            ("publish", {"cause": "new", "first": "", "last": "", "count": 1}, {"items": [listed(10**15 + 10 * n, "x--1", "", b"")]}),
+            ("publish", {"cause": "grant", "first": "", "last": "", "count": 1}, {"runs": [[10**15 + 10 * n + 5, 1, 1]], "under": {}}),
+            ("release", {"kind": "objects", "first": "", "last": "", "count": 1, "items_root": ""}, {"ticks": [[10**15 + 10 * n, 1]]}),
+        )
+    ]  # fmt: skip
+    await done(store, Act("lists", lambda _: Record(tuple(entries))))
+    db = Explaining(await Server(url).connect())
+    found = await publications(db, [10**15 + 1005, 10**15 - 1])  # type: ignore[arg-type]
+    near = range(101 - PUBLICATIONS_NEAR, 101)
+    assert [sorted(one.index for one in part) for part in found] == [
+        sorted(3 * n + late for n in near for late in (0, 1)),
+        [],
+    ]
+    assert {"leaf_private_items", "leaf_private_runs"} <= set(re.findall(r"(?:using|on) (\w+)", db.plan)), db.plan
+    assert not re.search(r"Seq Scan|Hash|Merge", db.plan), db.plan
     await db._db.close()
     await store.close()
 

@@ -187,6 +187,48 @@ def test_what_was_released_late_is_found_by_its_fresh_ticks() -> None:
     ]
 
 
+def crossing(
+    logs: Logs, at: int, to: str, ticks: Sequence[int], ids: Sequence[str] = (), *, loose: bool = False
+) -> None:
+    """A page with what was published where this auditor may not read; with `ids` it names them."""
+    release(logs, at, [(tick, 1) for tick in ticks], [ID, OTHER])
+    index = len(logs.data["both"]) - 1
+    logs.data["both"][index] = logs.data["both"][index].replace(b"mx:mx-aduanas", f"mx:{to}".encode())
+    lines = [f"{tick} {one} {VERSION} {DIGEST}" for tick, one in zip(ticks, ids, strict=False)]
+    if loose:
+        logs.opened["both", index] = {"items": lines}
+        logs.loose.add(("both", index))
+    elif ids:
+        logs.opened["both", index] = {**logs.opened["both", index], "items": lines}
+
+
+@pytest.mark.parametrize("loose", [False, True])
+def test_what_one_page_names_is_known_wherever_it_stands(loose: bool) -> None:
+    """Placed at 11 and 12 in a log that is not here; of two members, one was given it late twice over, the other where it lay."""
+    logs = Logs()
+    for first, to in ((50, "mx-aduanas"), (70, "mx-ciber")):
+        pub = {"cause": "grant", "to": to, "first": as_text(first), "last": as_text(first + 1), "count": 2}
+        logs.add("both", "publish", "hub:puente:acct:hub", first, pub, {"runs": [[first, 11, 2]], "under": {}})
+    logs.add("both", "deny", "mx:mx-aduanas:acct:2", 80, {"code": "x", "resource": "y"})
+    crossing(logs, 100, "mx-ciber", [70, 71], [ID, OTHER], loose=loose)
+    crossing(logs, 110, "mx-aduanas", [50, 51])
+    crossing(logs, 120, "mx-marina", [11, 12])
+    assert evidence(logs.ask("who-saw", object=ID)) == ["proved"] * 3
+    assert [row["time"] for row in logs.ask("why", object=ID, to="mx-aduanas").rows] == list(
+        map(as_text, (50, 80, 110))
+    )
+    for question in ("submitted", "why"):
+        found = logs.ask(question, object=ID, **({"to": "mx-puerto-pac"} if question == "why" else {}))
+        assert not found.rows and "crossed-later" in [one["code"] for one in found.end["remarks"]]
+
+
+def test_a_page_that_names_its_objects_at_other_places_contradicts_the_next() -> None:
+    logs = Logs()
+    crossing(logs, 100, "mx-ciber", [12, 11], [ID, OTHER], loose=True)
+    crossing(logs, 110, "mx-aduanas", [11, 12])
+    assert evidence(logs.ask("who-saw", object=ID)) == ["proved", "contradicted"]
+
+
 def test_a_page_of_the_same_moment_counts_as_after_what_was_placed_in_it() -> None:
     logs = Logs()
     publish(logs, [10], [ID])

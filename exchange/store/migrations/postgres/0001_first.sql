@@ -37,6 +37,9 @@ CREATE TABLE leaf_private (         -- deletable: erasing a row leaves the tree 
     blocked boolean NOT NULL DEFAULT false, -- read only to determine liability, in no export, to be erased
     PRIMARY KEY (log, idx)
 );
+-- Lists of objects by their first tick: a payload that begins with {"items":[" or with {"runs":[[ and has the tick behind it
+CREATE INDEX leaf_private_items ON leaf_private (substr(payload, 12, 16)) WHERE substr(payload, 1, 11) = '\x7b226974656d73223a5b22';
+CREATE INDEX leaf_private_runs ON leaf_private (substr(payload, 11, 16)) WHERE substr(payload, 1, 10) = '\x7b2272756e73223a5b5b';
 
 CREATE TABLE tile (                 -- full tiles only: 256 hashes, 8,192 bytes
     log text COLLATE "C" NOT NULL, level int NOT NULL, n bigint NOT NULL, data bytea NOT NULL,
