@@ -219,7 +219,7 @@ class Gaps:
             "no-stop",
             "`silent` is the seconds since the entry before, in the logs you may see. `no-stop` marks a start of the hub that"
             " follows no stop: it was killed, or several processes of it run.",
-            "`silent` son los segundos desde el asiento anterior, en los registros que usted puede ver. `no-stop` marca un inicio"
+            "«silencio» (`silent`) son los segundos desde el asiento anterior, en los registros que usted puede ver. `no-stop` marca un inicio"
             " del centro sin detención previa: se interrumpió, o se ejecutan varios procesos.",
         )
 

@@ -8,7 +8,8 @@ from the private parts of publications: what was blocked or erased of those is n
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -37,7 +38,9 @@ class Crossed:
         self._store = store
         self._kinds = kinds
         self._told = _Ticks()
-        """Where that lies which the reader is told the names of."""
+        """Where that was placed which publications name to the reader."""
+        self._named: dict[str, _Ticks] = defaultdict(_Ticks)
+        """And what pages do, by log: generations of it are not always read one after the other."""
         self._late = _Late()
 
     async def page(self, log: str, index: int, private: Mapping[str, Any]) -> Page | None:
@@ -45,10 +48,10 @@ class Crossed:
         if kind(log) in self._kinds:
             self._publish(private)
         ticks = private.get("ticks")
-        if ticks is None or kind(log) != "both" or self._all_told(ticks):
+        if ticks is None or kind(log) != "both" or self._all_told(log, ticks):
             return None
         found = await self._find([tick for first, size in ticks for tick in range(first, first + size)])
-        if found is None or self._all_told(ticks):
+        if found is None or self._all_told(log, ticks):
             return None
         [leaf] = await self._store.leaves(log, index, index + 1)
         items = [item_hash(name, version, bytes.fromhex(digest)) for name, version, digest in found.values()]
@@ -56,7 +59,7 @@ class Crossed:
             return None
         for first, size in ticks:
             for native, part in self._late.native(first, size):
-                self._told.add(native, part)
+                self._named[log].add(native, part)
         return Page(index, {"items": [" ".join((str(tick), *line)) for tick, line in found.items()]})
 
     def _publish(self, private: Mapping[str, Any]) -> None:
@@ -64,10 +67,10 @@ class Crossed:
             self._told.add(first, size)
         self._late.add(private.get("runs", ()))
 
-    def _all_told(self, ticks: Iterable[Sequence[int]]) -> bool:
-        return all(
-            self._told.has(native, part) for first, size in ticks for native, part in self._late.native(first, size)
-        )
+    def _all_told(self, log: str, ticks: Iterable[Sequence[int]]) -> bool:
+        natives = (run for first, size in ticks for run in self._late.native(first, size))
+        untold = (gap for run in natives for gap in self._told.lacking(*run))
+        return not any(True for gap in untold for _ in self._named[log].lacking(*gap))
 
     async def _find(self, ticks: Sequence[int]) -> dict[int, Line] | None:
         """What lies at each; None where that cannot be told of all."""
@@ -133,9 +136,15 @@ class _Ticks:
             first, end = min(first, self._first[low]), max(end, self._end[high - 1])
         self._first[low:high], self._end[low:high] = array("q", [first]), array("q", [end])
 
-    def has(self, first: int, size: int) -> bool:
-        place = bisect_right(self._first, first) - 1
-        return place >= 0 and first + size <= self._end[place]
+    def lacking(self, first: int, size: int) -> Iterator[tuple[int, int]]:
+        """What of some neighbours is not among them."""
+        end, place = first + size, bisect_right(self._end, first)
+        while first < end:
+            known = self._first[place] if place < len(self._first) else end
+            if first < known:
+                yield first, min(known, end) - first
+            first = self._end[place] if known < end else end
+            place += 1
 
 
 class _Late:
