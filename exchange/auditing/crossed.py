@@ -21,6 +21,9 @@ from exchange.ledger.opened import Page, places
 from exchange.model.stix import item_hash
 from exchange.store.answers import Opening, Publication
 
+NAMED_AT_MOST = 8_000
+"""Objects of one list, which has to be read as one line (OPENING_LIMIT_BYTES). A page has fewer; a block list may have more, and names none."""
+
 Line = tuple[str, str, str]
 """id, version and SHA-256 of an object."""
 
@@ -49,6 +52,8 @@ class Crossed:
             self._publish(private)
         ticks = private.get("ticks")
         if ticks is None or kind(log) != "both" or self._all_told(log, ticks):
+            return None
+        if sum(size for _, size in ticks) > NAMED_AT_MOST:
             return None
         found = await self._find([tick for first, size in ticks for tick in range(first, first + size)])
         if found is None or self._all_told(log, ticks):

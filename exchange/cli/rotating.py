@@ -95,10 +95,10 @@ def finish(home: Path, log: str) -> None:
     files, log = KeyFiles(settings.keys), _open(log, witness_policies(settings))
     key = files.find(log, new)
     path = files.path(log, key) if key is not None else files.directory
-    say(f"{new} signs log {log} alone. On every machine: mv {path} {files.place(log)}. Old notes need the old key's"
-        " line in policies.",
-        f"{new} firma sola el registro {log}. En cada máquina: mv {path} {files.place(log)}. Las notas anteriores"
-        " requieren la línea de la llave anterior en las políticas.")  # fmt: skip
+    move = f"\n    mv {path} {files.place(log)}"  # to be copied: nothing may stand behind it
+    say(f"{new} signs log {log} alone. Old notes need the old key's line in policies. On every machine:{move}",
+        f"{new} firma sola el registro {log}. Las notas anteriores requieren la línea de la llave anterior en las políticas."
+        f" En cada máquina:{move}")  # fmt: skip
     if lacking:
         names = ", ".join(lacking)
         say(f"Do not know the new key, or did not answer, and cosign no more until they do: {names}.",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certs.jcs import canonical
-from exchange.auditing.crossed import Crossed, CrossedLeaves
+from exchange.auditing.crossed import NAMED_AT_MOST, Crossed, CrossedLeaves
 from exchange.ledger.merkle import root
 from exchange.model.stix import item_hash, listed
 from exchange.store.answers import Opening, Publication
@@ -130,6 +130,15 @@ def test_what_does_not_hash_to_its_root_is_not_told() -> None:
     hub.release("both", {10: 10}, top="00" * 32)
     hub.release("both", {10: 10})
     assert hub.named("both", "mx") == [None, [name(10)]]
+
+
+def test_a_list_that_no_reader_would_take_is_not_made() -> None:
+    hub = Hub()
+    hub.publish("us", range(10, 11 + NAMED_AT_MOST))
+    hub.release("both", {tick: tick for tick in range(10, 11 + NAMED_AT_MOST)})
+    hub.release("both", {tick: tick for tick in range(10, 10 + NAMED_AT_MOST)})
+    first, second = hub.named("both", "mx")
+    assert first is None and second is not None and len(second) == NAMED_AT_MOST
 
 
 def test_a_page_in_a_countrys_own_log_has_no_list() -> None:
