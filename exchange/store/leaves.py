@@ -74,24 +74,25 @@ class Leaves:
     def append(self, req: str, record: Record, *, time_us: int, pol: str) -> tuple[LeafRef, ...]:
         """Give the entries of one act their places."""
         opened: dict[int, bytes] = {}
-        return tuple(self._append(req, entry, opened, time_us, pol) for entry in record.entries)
+        return tuple([self._append(req, entry, opened, time_us, pol) for entry in record.entries])
 
     def _append(self, req: str, entry: Entry, opened: dict[int, bytes], time_us: int, pol: str) -> LeafRef:
-        log, index = self._names[entry.log], self.size(entry.log)
+        log, added = self._names[entry.log], self._added[entry.log]
+        index = self._trees[entry.log].size + len(added)
         self.seq += 1
-        committed = None
-        if entry.private is not None:
+        private, committed = entry.private, None
+        if private is not None:
             # Entries of one act that share their private part share one commitment, opened once.
-            committed = opened.get(id(entry.private))
+            committed = opened.get(id(private))
             if committed is None:
-                salt, payload = self._salt(), canonical(dict(entry.private))
-                committed = opened[id(entry.private)] = b2a_base64(commitment(salt, payload), newline=False)
+                salt, payload = self._salt(), canonical(dict(private))
+                committed = opened[id(private)] = b2a_base64(commitment(salt, payload), newline=False)
                 self.private_rows.append((log, index, salt, payload))
         # Of all the hub's entries the number would tell one country how many the other has.
         seen = None if entry.log == "both" else self._before[entry.log] + index + self._shared() + 1
         data = encode(entry, time_us=time_us, req=req, pol=pol, seq=seen, commitment_b64=committed)
         digest = leaf_hash(data)
-        self._added[entry.log].append(digest)
+        added.append(digest)
         self.rows.append((log, index, data, digest))
         return LeafRef(log, index, digest)
 

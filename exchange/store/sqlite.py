@@ -134,6 +134,7 @@ class SqliteStore:
         migrate(self._write)
         # Used on the loop's own thread: WAL readers never wait for the writer.
         self._glance = self._connect_glance()
+        self._epochs: Epochs | None = None
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -216,10 +217,18 @@ class SqliteStore:
     # --- reads ---
 
     async def epochs(self) -> Epochs:
-        row = self._glance.execute(
-            "SELECT state, last_tick, agreement, registry, revision, views, moves, citing FROM head"
-        ).fetchone()
-        return Epochs(*row)
+        # Whatever has its turn in the same round of the loop was due before that began, so that one look serves all of it:
+        # a request that was sent when something had been committed is read in a later round, and looks after that.
+        if self._epochs is None:
+            row = self._glance.execute(
+                "SELECT state, last_tick, agreement, registry, revision, views, moves, citing FROM head"
+            ).fetchone()
+            self._epochs = Epochs(*row)
+            asyncio.get_running_loop().call_soon(self._look_again)
+        return self._epochs
+
+    def _look_again(self) -> None:
+        self._epochs = None
 
     async def registry(self) -> Registry:
         return await self._read(sqlite_read.registry)

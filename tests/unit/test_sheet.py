@@ -1,9 +1,15 @@
-"""Pages kept for others: when they are compressed, and that both forms fit into one budget."""
+"""Pages kept for others: when they are compressed, that both forms fit into one budget, and what the log says of them."""
 
 import asyncio
 import gzip
+from hashlib import sha256
 
+import pytest
+
+from exchange.ledger.merkle import root
 from exchange.model.page import Span, Spans
+from exchange.release import disclosure
+from exchange.release.disclosure import ROOTS_KEPT
 from exchange.release.packing import Coding, Packed, Packing
 from exchange.release.sheet import KEEPING_BYTES, Sheet, Sheets
 from tests.unit.test_zstd import read
@@ -122,3 +128,26 @@ def test_pages_with_nothing_on_them_take_room_too() -> None:
     for question in range(100):
         sheets.keep(question, Sheet.empty(1), 1, 0)
     assert [question for question in range(100) if sheets.find(question, 1, 0)] == list(range(92, 100))
+
+
+def items(size: int, seed: int) -> bytes:
+    return b"".join([sha256(b"%d %d" % (seed, number)).digest() for number in range(size)])
+
+
+def root_told(content: bytes) -> str:
+    size = len(content) // 32
+    [part] = Sheet.of_spans(Spans((Span(1, size, 1, content, b"{}"),), True, 0), {1: "US"}).parts
+    return str(part.pub["items_root"])
+
+
+@pytest.mark.parametrize("size", [1, 20, 21, 1000])
+def test_a_pages_root_is_that_of_its_items_each_time_it_is_read(size: int) -> None:
+    content, other = items(size, 1), items(size, 2)
+    expected = root([content[n : n + 32] for n in range(0, len(content), 32)]).hex()
+    assert [root_told(one) == expected for one in (content, other, content)] == [True, False, True]
+
+
+def test_no_more_roots_are_kept_than_there_is_room_for() -> None:
+    for seed in range(ROOTS_KEPT + 9):
+        root_told(items(21, seed))
+    assert len(disclosure._roots) == ROOTS_KEPT
