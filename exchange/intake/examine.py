@@ -12,7 +12,7 @@ This module reads no clock, file or database, so it can run in slices off the ev
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -99,8 +99,7 @@ class Examined(NamedTuple):
     """Whether it may be opened by what cites it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(NamedTuple):
     """What the examiner knows while it looks at one envelope."""
 
     settings: Settings
@@ -117,7 +116,7 @@ class Desk:
     covered: Mapping[tuple[str, str], "Coverage"]
     budget: Budget
     """For pattern shapes not seen lately: the one thing here that is used up, envelope by envelope."""
-    released: Mapping[str, int] = field(default_factory=dict)
+    released: Mapping[str, int] = MappingProxyType({})
     """Held values that are accepted from the member now."""
 
     def lets_in(self, hit: Hit) -> bool:

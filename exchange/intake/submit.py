@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -240,7 +240,7 @@ class Intake:
             # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
             outcomes = await self._examiner.judge(offered, desk)
             vouched = [one for one, outcome in zip(offered, outcomes, strict=True) if isinstance(outcome, Examined)]
-            desk = replace(desk, definitions={one["id"]: one for one in reversed(vouched)} | known)
+            desk = desk._replace(definitions={one["id"]: one for one in reversed(vouched)} | known)
         return await self._examiner.judge(objects, desk)
 
     async def _definitions(self, objects: list[Any]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:

@@ -67,7 +67,7 @@ class Gathered:
     turned: int = 0
     """How often a label that tells of citing came to hold something, or ceased to, as far as it is written."""
     alive: set[int] = field(default_factory=set)
-    """Labels that surely hold something now, and may not have before."""
+    """Labels that tell of citing and surely hold something now, and may not have before."""
     doubtful: list[int] = field(default_factory=list)
     """Labels of which it is to be asked."""
     superseded: list[int] = field(default_factory=list)
@@ -163,7 +163,8 @@ class Gathered:
         before = len(self.laid.runs)
         lay(judged, self.labels, self.time_us, self.laid)
         runs = self.laid.runs[before:]
-        self.alive.update([run.label for run in runs if not run.odd])
+        telling = {self.labels[name] for name in judged.labels if tells_of_citing(name)}
+        self.alive.update([run.label for run in runs if not run.odd and run.label in telling])
         self.doubtful += {run.label for run in runs if run.odd}
         self.superseded += judged.superseded
         self.changed = self.changed or judged.changed

@@ -202,6 +202,8 @@ class _Transaction:
     async def _do(self, act: Act) -> Stamp:
         await self._must_cite_as(act.citing)
         placed = await self.placing.place(act.objects) if act.objects else ()
+        if not act.only_places:
+            await self.placing.flush()  # what else it does may concern them
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
         for change in act.changes:
             await self._change(change)
@@ -278,12 +280,11 @@ class _Transaction:
 
     async def finish(self) -> None:
         await self.placing.flush()
-        statuses = [astuple(one) for one in self.statuses]
         grown = list(self.leaves.grown())
         laid = self.placing.laid
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
-            _FINISH, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4),
+            _FINISH, *arrays(self.leaves.rows, 4), *arrays(self.statuses, 4), *arrays(self.leaves.private_rows, 4),
             *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
             self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
             self.citing + self.placing.turned, list(self.placing.alive),

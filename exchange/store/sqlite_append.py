@@ -156,6 +156,8 @@ class _Transaction:
     def _do(self, act: Act) -> Stamp:
         self._must_cite_as(act.citing)
         placed = self.placing.place(act.objects) if act.objects else ()
+        if not act.only_places:
+            self.placing.flush()  # what else it does may concern them
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
         for change in act.changes:
             self._change(change)
@@ -232,7 +234,7 @@ class _Transaction:
     def finish(self) -> None:
         db = self.db
         self.placing.flush()
-        insert_rows(db, "status (id, member, created_us, body)", list(map(astuple, self.statuses)))
+        insert_rows(db, "status (id, member, created_us, body)", self.statuses)
         insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
         insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():

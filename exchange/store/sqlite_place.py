@@ -17,7 +17,7 @@ from exchange.store.sqlite_read import id_key, number_list
 from exchange.store.sqlite_rows import insert_rows
 from exchange.store.sqlite_runs import blank, insert
 
-_IDS_AT_ONCE = 500
+_IDS_AT_ONCE = 512
 
 _COLUMNS = (
     "id, vid, instant, created, revoked, owner, holder, sha256,"
@@ -179,6 +179,8 @@ class Placing(Gathered):
         referred: set[str] = set()
         for start in range(0, len(objects), _IDS_AT_ONCE):
             part = [new.object.id for new in objects[start : start + _IDS_AT_ONCE]]
+            # Filled up to a power of two, so that there are few texts to prepare.
+            part += part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
             marks = ",".join(["(?, ?)"] * len(part))
             for one, held, cited in self.db.execute(
                 f"WITH asked (id, id_key) AS (VALUES {marks}), found AS MATERIALIZED (SELECT id, EXISTS (SELECT 1 FROM"
