@@ -87,8 +87,10 @@ class Gathered:
         objects: dict[str, NewObject] = {}
         for act in batch:
             for new in act.objects:
-                if objects.setdefault(new.object.id, new) is not new:
+                if new.object.id in objects:
                     self.touched.add(new.object.id)
+                else:
+                    objects[new.object.id] = new
                 self.referred.update(new.refs)
         return list(objects.values())
 

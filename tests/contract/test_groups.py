@@ -62,6 +62,13 @@ async def test_one_object_in_several_acts_is_judged_as_if_they_came_one_by_one(s
     await check_log(store)
 
 
+async def test_an_act_that_has_one_object_twice_leaves_no_trace_when_it_fails(store: Store) -> None:
+    twice = new(made(1))
+    assert await verdicts(store, failing(twice, twice), act(new(made(2)))) == [RuntimeError, Verdict.STORED]
+    assert await store.held(made(1).id) == []
+    await check_log(store)
+
+
 async def test_what_was_asked_for_an_act_that_is_not_written_is_no_answer_for_another(store: Store) -> None:
     for version in range(3):
         assert await verdicts(store, act(new(made(1, version)))) == [Verdict.STORED]
