@@ -12,7 +12,7 @@ This module reads no clock, file or database, so it can run in slices off the ev
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -99,8 +99,7 @@ class Examined(NamedTuple):
     """Whether it may be opened by what cites it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(NamedTuple):
     """What the examiner knows while it looks at one envelope."""
 
     settings: Settings
@@ -117,7 +116,7 @@ class Desk:
     covered: Mapping[tuple[str, str], "Coverage"]
     budget: Budget
     """For pattern shapes not seen lately: the one thing here that is used up, envelope by envelope."""
-    released: Mapping[str, int] = field(default_factory=dict)
+    released: Mapping[str, int] = MappingProxyType({})
     """Held values that are accepted from the member now."""
 
     def lets_in(self, hit: Hit) -> bool:
@@ -143,7 +142,7 @@ def coverage(objects: list[Any], rules: Rules, member: Member, received: datetim
     refused as an object in its turn, and its reason told there."""
     found: dict[tuple[str, str], Coverage] = {}
     for value in objects:
-        if not isinstance(value, dict) or value.get("type") != ATTESTATION or not _well_formed(value):
+        if not attests(value) or not _well_formed(value):
             continue
         try:
             verified = verify_object(value, rules.keyring, received=received)
@@ -169,6 +168,11 @@ def coverage(objects: list[Any], rules: Rules, member: Member, received: datetim
     return found
 
 
+def attests(value: Any) -> bool:
+    """Whether it is an attestation, good or bad."""
+    return isinstance(value, dict) and value.get("type") == ATTESTATION
+
+
 def _origin(value: dict[str, Any], verified: Verified, member: Member) -> Origin | None:
     """What a gateway says of where its objects come from: its own country, by the key of its country's gateway."""
     found = releases(value)
@@ -189,15 +193,15 @@ def _covers(value: dict[str, Any]) -> list[dict[str, str]]:
     return [item for item in items if isinstance(item, dict) and all(isinstance(item.get(name), str) for name in names)]
 
 
-def judge(values: Sequence[Any], desk: Desk) -> list[Examined | Failure]:
-    """Judge objects by everything that does not need the store. Never raises on any JSON values.
+def judge(objects: Sequence[tuple[Any, Desk]]) -> list[Examined | Failure]:
+    """Judge objects, each laid on a desk, by everything that does not need the store. Never raises on any JSON values.
 
     One check is made of all of them before the next: what it needs stays in the processor's caches, and an object is judged
     in an eighth less time than alone. A fault of the examiner's own is the failure of one object: it must not keep the
     rest of an envelope out, nor bring a client that repeats it to a stop.
     """
     outcomes: dict[int, Examined | Failure] = {}
-    going = [(place, _checks(value, desk)) for place, value in enumerate(values)]
+    going = [(place, _checks(value, desk)) for place, (value, desk) in enumerate(objects)]
     while going:
         undecided = []
         for one in going:
@@ -205,13 +209,13 @@ def judge(values: Sequence[Any], desk: Desk) -> list[Examined | Failure]:
             try:
                 outcome = next(checks)
             except Exception as fault:  # noqa: BLE001  # whatever it is, this object does not come in
-                outcome = _examiner_fault(values[place], desk, fault)
+                outcome = _examiner_fault(*objects[place], fault)
             if outcome is None:
                 undecided.append(one)
             else:
                 outcomes[place] = outcome
         going = undecided
-    return [outcomes[place] for place in range(len(values))]
+    return [outcomes[place] for place in range(len(objects))]
 
 
 def _examiner_fault(value: Any, desk: Desk, fault: Exception) -> Failure:

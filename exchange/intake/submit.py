@@ -1,10 +1,8 @@
 """The one way in: examine each object, then commit those that pass, with their entries and the status, in one act."""
 
-import asyncio
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +12,8 @@ import structlog
 
 from exchange.clock import Clock
 from exchange.errors import NotFound, NotPermitted, NotStix, Text
-from exchange.intake.examine import ATTESTATION, Desk, Examined, Failure, Note, coverage, judge
+from exchange.intake.examine import ATTESTATION, Coverage, Desk, Examined, Failure, Note, attests, coverage
+from exchange.intake.examiner import Examiner
 from exchange.intake.judgements import Judgements
 from exchange.intake.labelling import FIXED_MARKINGS, cited_markings
 from exchange.intake.parse import objects_in
@@ -34,8 +33,8 @@ from exchange.store.feed_rows import VALUE_CHARACTERS_AT_MOST, HeldRow
 from exchange.times import as_datetime, as_text
 from policies.label import CAVEAT_MARKINGS
 
-SLICE_OBJECTS = 100
-"""Objects examined in one go off the event loop: some 15 ms, the longest that another envelope, or the writer, waits."""
+AT_ONCE_BYTES = 8_192
+"""A body up to this size is read where it is, which takes as long as handing it over."""
 
 VERSIONS_LOGGED = 64
 """Versions that one `withdraw` entry names; all of them are counted."""
@@ -113,11 +112,11 @@ class Intake:
             burst=settings.pattern_burst_terms,
             per_second=settings.pattern_terms_per_second,
         )
-        self._workers = ThreadPoolExecutor(1, "examiner")
+        self._examiner = Examiner(store.turn)
         self._judgements: Judgements | None = None
 
     def close(self) -> None:
-        self._workers.shutdown(wait=True)
+        self._examiner.close()
 
     async def submit(self, caller: Caller, collection: Collection, body: bytes, *, language: str = "en") -> Submitted:
         """Judge and store an envelope, a bundle or one object.
@@ -125,7 +124,10 @@ class Intake:
         Raises Malformed, NotStix or TooLarge for faults of the body as a whole, Unavailable when the ledger cannot be
         written. One object's failure never fails the others: it is told in the status, in the submitter's language.
         """
-        objects = await self._off_loop(objects_in, body, self._settings)
+        if len(body) <= AT_ONCE_BYTES:
+            objects = objects_in(body, self._settings)
+        else:
+            objects = await self._examiner.run(objects_in, body, self._settings)
         budget = self._allowances.envelope(caller.member.slug, self._clock.now_us())
         for _ in range(8):
             rules = await self._rulebook.current()
@@ -216,6 +218,9 @@ class Intake:
     ) -> list[Examined | Failure]:
         rules, now_us = judgements.rules, self._clock.now_us()
         known, offered = await self._definitions(objects)
+        covered: Mapping[tuple[str, str], Coverage] = {}
+        if any(map(attests, objects)):
+            covered = await self._examiner.run(coverage, objects, rules, caller.member, as_datetime(now_us))
         desk = Desk(
             settings=self._settings,
             rules=rules,
@@ -227,24 +232,16 @@ class Intake:
             latest=instant(as_text(now_us + self._settings.future_limit_seconds * 1_000_000)),
             warninglists=self._warninglists,
             definitions=known,
-            covered=await self._off_loop(coverage, objects, rules, caller.member, as_datetime(now_us)),
+            covered=covered,
             budget=budget,
             released=rules.released(caller.member, now_us),
         )
         if offered:
             # Only one that is taken in itself says anything of the others: what nobody signed stays an unknown marking.
-            outcomes = await self._off_loop(self._judge, offered, desk)
+            outcomes = await self._examiner.judge(offered, desk)
             vouched = [one for one, outcome in zip(offered, outcomes, strict=True) if isinstance(outcome, Examined)]
-            desk = replace(desk, definitions={one["id"]: one for one in reversed(vouched)} | known)
-        judged: list[Examined | Failure] = []
-        for start in range(0, len(objects), SLICE_OBJECTS):
-            part = objects[start : start + SLICE_OBJECTS]
-            judged += await self._off_loop(self._judge, part, desk)
-        return judged
-
-    def _judge(self, part: list[Any], desk: Desk) -> list[Examined | Failure]:
-        with self._store.turn:
-            return judge(part, desk)
+            desk = desk._replace(definitions={one["id"]: one for one in reversed(vouched)} | known)
+        return await self._examiner.judge(objects, desk)
 
     async def _definitions(self, objects: list[Any]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """The marking definitions that the envelope's objects cite: those the hub holds, and those it is offered here."""
@@ -269,9 +266,6 @@ class Intake:
         if self._judgements is None or self._judgements.rules is not rules:
             self._judgements = Judgements(rules, self._judgements)
         return self._judgements
-
-    async def _off_loop(self, work: Any, *values: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, work, *values)
 
 
 def _defines(value: Any) -> bool:

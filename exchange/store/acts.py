@@ -97,8 +97,7 @@ class ViewChange:
     """How many runs are released late in this step: what is left waits for the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRow:
+class StatusRow(NamedTuple):
     """A TAXII status resource as its submitter will read it."""
 
     id: str

@@ -37,12 +37,12 @@ from exchange.store.changes import (
 )
 from exchange.store.contract import WRITABLE, Halted, Outdated, must_be_steady
 from exchange.store.feed_rows import ReleaseRow
+from exchange.store.gathered import Mark as PlacingMark
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.placing import Laid
 from exchange.store.postgres_feeds import note, put_release
 from exchange.store.postgres_feeds import record as record_run
 from exchange.store.postgres_late import overtaken, step
-from exchange.store.postgres_place import Mark as PlacingMark
 from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection, arrays
@@ -126,7 +126,7 @@ class _Transaction:
         must_be_steady(now_us, last_time, until_us)
         # The clock may step back, and a failover changes it; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
-        self.placing = Placing(db, self.time_us, Laid(last_tick, last_vid + 1), last_label + 1)
+        self.placing = Placing(self.time_us, Laid(last_tick, last_vid + 1), last_label + 1, db=db)
         self.leaves = Leaves(
             [(log, size, frontier, before) for log, size, frontier, before, *_ in under_lock], seq, logs
         )
@@ -202,6 +202,8 @@ class _Transaction:
     async def _do(self, act: Act) -> Stamp:
         await self._must_cite_as(act.citing)
         placed = await self.placing.place(act.objects) if act.objects else ()
+        if not act.only_places:
+            await self.placing.flush()  # what else it does may concern them
         removed = tuple([await self.placing.remove(removal) for removal in act.removals])
         for change in act.changes:
             await self._change(change)
@@ -278,12 +280,11 @@ class _Transaction:
 
     async def finish(self) -> None:
         await self.placing.flush()
-        statuses = [astuple(one) for one in self.statuses]
         grown = list(self.leaves.grown())
         laid = self.placing.laid
         news = [(label, count, tick) for label, (count, tick) in laid.label_news.items()]
         changed = await self.db.fetchval(
-            _FINISH, *arrays(self.leaves.rows, 4), *arrays(statuses, 4), *arrays(self.leaves.private_rows, 4),
+            _FINISH, *arrays(self.leaves.rows, 4), *arrays(self.statuses, 4), *arrays(self.leaves.private_rows, 4),
             *arrays(news, 3), laid.last_tick, self.time_us, self.leaves.seq, self.agreement, self.pol, self.registry,
             self.revision + self.placing.changed, *arrays(grown, 5), self.views, self.moves + self.placing.moves,
             self.citing + self.placing.turned, list(self.placing.alive),

@@ -1,16 +1,16 @@
 """Placing objects on PostgreSQL: what a whole group needs to know is asked at once, and what it places is written at once.
 
-A round trip is what costs here, so rows gather in memory while the acts of a group do not touch each other's objects;
-where one does, what gathered is written first (`flush`) and the question is asked again.
+A round trip is what costs here (store/gathered.py says what gathers, and until when).
 Runs inside the append transaction (postgres_append.py); a crash in here is its rollback.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from exchange.store.acts import Act, MovedRun, NewObject, Placed, Removal, Withdrawn
-from exchange.store.graph import followers, join, tells_of_citing
-from exchange.store.placing import Held, Laid, Lying, apart, chosen, judge_all, lay
+from exchange.store.acts import Act, NewObject, Placed, Removal, Withdrawn
+from exchange.store.gathered import Gathered
+from exchange.store.graph import followers, join
+from exchange.store.placing import Held, Lying, apart, chosen, judge_all
 from exchange.store.postgres_graph import drive, relabel
 from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.runs import Run
@@ -80,155 +80,46 @@ _LIVE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What `Placing.reset` needs to forget an act that failed."""
-
-    last_tick: int
-    next_vid: int
-    changed: bool
-    moves: int
-    label_news: dict[int, list[int]]
-    named: int
-    sizes: tuple[int, int, int, int, int, int, int, int]
-    turned: int
-    alive: frozenset[int]
-
-
 @dataclass(slots=True)
-class Placing:
-    """Judges and stores the objects of a group's acts, giving each its tick.
+class Placing(Gathered):
+    """Judges and stores the objects of a group's acts, giving each its tick."""
 
-    `laid.label_news` gathers what each label gained. `changed` says that rows placed earlier may read differently now: a
-    version got a rival, or went.
-    """
-
-    db: Connection
-    time_us: int
-    laid: Laid
-    next_label: int
-    changed: bool = False
-    moves: int = 0
-    moved: list[MovedRun] = field(default_factory=list)
-    """What became news by the act at hand, beside what it placed."""
-    steps: int = 0
-    """How many views that was a step of."""
-    turned: int = 0
-    """How often a label that tells of citing came to hold something, or ceased to, as far as it is written."""
-    alive: set[int] = field(default_factory=set)
-    """Labels that surely hold something now, and may not have before."""
-    _doubtful: list[int] = field(default_factory=list)
-    """Labels of which it is to be asked."""
-    _superseded: list[int] = field(default_factory=list)
-    _labels: dict[str, int] = field(default_factory=dict)
-    _named: list[str] = field(default_factory=list)
-    """Labels made in this transaction, whether written yet or not."""
-    _new_labels: list[tuple[int, str, str, str, int]] = field(default_factory=list)
-    _held: dict[str, list[Held]] = field(default_factory=dict)
-    _touched: set[str] = field(default_factory=set)
-    """Ids of which this transaction wrote something: what was asked of them before is old."""
-    _referred: set[str] = field(default_factory=set)
-    """Those among the group's ids that something refers to: what is placed under them bears on that."""
+    db: Connection = field(kw_only=True)
 
     async def prepare(self, batch: Sequence[Act]) -> None:
         """Ask beforehand what the acts will need to know, once for all of them."""
-        objects = {new.object.id: new for act in reversed(batch) for new in reversed(act.objects)}
+        objects = self.expect(batch)
         if objects:
-            self._held = await self._ask(objects.values())
-            names = list({new.label for act in batch for new in act.objects})
-            self._labels = await self._numbers(names)
+            self.held = await self._ask(objects)
+            self.labels = await self._numbers(list({new.label for act in batch for new in act.objects}))
             referred = await self.db.fetch(
                 "SELECT a.id FROM unnest($1::text[]) AS a (id) WHERE EXISTS (SELECT 1 FROM reference WHERE reference.id = a.id)",
-                list(objects),
+                [new.object.id for new in objects],
             )
-            self._referred = {row[0] for row in referred}
-            self._referred |= {ref for act in batch for new in act.objects for ref in new.refs}
+            self.referred.update([row[0] for row in referred])
 
     async def _numbers(self, names: Sequence[str]) -> dict[str, int]:
         sql = "SELECT facets, id FROM label WHERE md5(facets) IN (SELECT md5(n) FROM unnest($1::text[]) AS n) AND facets = ANY($1)"
         return {row[0]: row[1] for row in await self.db.fetch(sql, names)}
-
-    def bears_on_others(self, act: Act) -> bool:
-        """Whether the act must see what the group's earlier acts wrote, or writes what only a savepoint can take back."""
-        ids = {new.object.id for new in act.objects}
-        return (
-            not act.only_places
-            or len(ids) < len(act.objects)
-            or not ids.isdisjoint(self._touched)
-            or not ids.isdisjoint(self._referred)
-            or any(new.refs for new in act.objects)
-        )
-
-    def mark(self) -> Mark:
-        laid, self.moved, self.steps = self.laid, [], 0
-        news = {label: list(gained) for label, gained in laid.label_news.items()}
-        return Mark(
-            laid.last_tick, laid.next_vid, self.changed, self.moves, news, len(self._named), self._sizes(), self.turned,
-            frozenset(self.alive),
-        )  # fmt: skip
-
-    def _sizes(self) -> tuple[int, int, int, int, int, int, int, int]:
-        laid = self.laid
-        return (
-            len(laid.versions), len(laid.placements), len(laid.runs), len(self._new_labels), len(self._superseded),
-            len(laid.followed), len(laid.references), len(self._doubtful),
-        )  # fmt: skip
-
-    def reset(self, mark: Mark) -> None:
-        """Forget an act that failed."""
-        laid = self.laid
-        laid.last_tick, laid.next_vid, laid.label_news, self.changed, self.moves = (
-            mark.last_tick, mark.next_vid, mark.label_news, mark.changed, mark.moves
-        )  # fmt: skip
-        self.turned, self.alive = mark.turned, set(mark.alive)
-        rows: tuple[list[object], ...] = (
-            laid.versions,
-            laid.placements,
-            laid.runs,
-            self._new_labels,
-            self._superseded,
-            laid.followed,
-            laid.references,
-            self._doubtful,
-        )  # type: ignore[assignment]
-        for one, size in zip(rows, mark.sizes, strict=True):
-            del one[size:]
-        for name in self._named[mark.named :]:
-            del self._labels[name]
-        self.next_label -= len(self._named) - mark.named
-        del self._named[mark.named :]
 
     async def place(self, objects: Sequence[NewObject]) -> tuple[Placed, ...]:
         """What became of each object, in order."""
         return tuple([placed for part in apart(objects) for placed in await self._place(part)])
 
     async def _place(self, objects: Sequence[NewObject]) -> list[Placed]:
-        ids = {new.object.id for new in objects}
-        held = self._held
-        if not ids.isdisjoint(self._touched):
+        ids = [new.object.id for new in objects]
+        if not self.touched.isdisjoint(ids):
             await self.flush()
-            held = await self._ask(objects)
-        judged = judge_all(objects, held)
-        connects = any(new.refs for new in objects)
-        if connects:
+            self.learn(ids, await self._ask(objects))
+        judged = judge_all(objects, self.held)
+        if any(new.refs for new in objects):
             await self.flush()
             await drive(self.db, join(judged))
-            self._labels |= await self._numbers(list(judged.labels.keys() - self._labels.keys()))
-        for name, one in judged.labels.items():
-            self._name(name, one.collection, one.country)
-        before = len(self.laid.runs)
-        lay(judged, self._labels, self.time_us, self.laid)
-        runs = self.laid.runs[before:]
-        self.alive.update([run.label for run in runs if not run.odd])
-        self._doubtful += {run.label for run in runs if run.odd}
-        self._superseded += judged.superseded
-        self.changed = self.changed or judged.changed
-        self._touched |= ids
-        if connects or not ids.isdisjoint(self._referred):
-            placed = {row[3] for row in self.laid.placements}
-            await self._follow(
-                [new.object.id for new, one in zip(objects, judged.placed, strict=True) if one.tick], placed
-            )
+            self.labels |= await self._numbers(list(judged.labels.keys() - self.labels.keys()))
+        self.gather(judged, ids)
+        referred = [id_ for id_, one in zip(ids, judged.placed, strict=True) if one.tick and id_ in self.referred]
+        if referred:
+            await self._follow(referred, {row[3] for row in self.laid.placements})
         return judged.placed
 
     async def _follow(self, changed: Sequence[str], placed: Collection[int] = ()) -> None:
@@ -236,15 +127,15 @@ class Placing:
         await self.flush()
         moving = await drive(self.db, followers(changed, placed))
         if moving:
-            self._labels |= await self._numbers(list({one.facets for one in moving} - self._labels.keys()))
+            self.labels |= await self._numbers(list({one.facets for one in moving} - self.labels.keys()))
             for one in moving:
-                self._name(one.facets, one.lain.collection, one.lain.country)
+                self.name(one.facets, one.lain.collection, one.lain.country)
             await self.flush()
-            made = await relabel(self.db, self.laid, self.time_us, self._labels, moving)
+            made = await relabel(self.db, self.laid, self.time_us, self.labels, moving)
             self.moved += made.moved
             self.steps += len(made.rows)
             self.changed, self.moves = True, self.moves + 1
-            await self._look_again({self._labels[one.facets] for one in moving} | {one.lain.label for one in moving})
+            await self._look_again({self.labels[one.facets] for one in moving} | {one.lain.label for one in moving})
 
     async def _ask(self, objects: Iterable[NewObject]) -> dict[str, list[Held]]:
         """By id, the versions that a new one is judged by; not all of them, for there may be thousands."""
@@ -255,35 +146,25 @@ class Placing:
             found.setdefault(one.id, {})[one.vid] = one
         return {id_: list(versions.values()) for id_, versions in found.items()}
 
-    def _name(self, name: str, collection: str, country: str) -> None:
-        if name not in self._labels:
-            self._labels[name] = self.next_label
-            self._named.append(name)
-            self._new_labels.append((self.next_label, collection, name, country, 0 if tells_of_citing(name) else -1))
-            self.next_label += 1
-
     async def flush(self) -> None:
         """Write what gathered."""
-        laid = self.laid
-        if laid.placements or self._new_labels:
-            runs = [run.columns for run in laid.runs]
+        rows = self.take()
+        if rows.placements or rows.labels:
             await self.db.execute(
-                _WRITE, *arrays(self._new_labels, 5), *arrays(laid.versions, 11), *arrays(laid.placements, 6),
-                *arrays(runs, 8),
+                _WRITE, *arrays(rows.labels, 5), *arrays(rows.versions, 11), *arrays(rows.placements, 6),
+                *arrays([run.columns for run in rows.runs], 8),
             )  # fmt: skip
-        if self._superseded:
-            await self.db.execute(_SUPERSEDE, self._superseded)
-        if laid.followed:
-            former = await self.db.fetch(_RELABELLED, *arrays(laid.followed, 5))
-            self._doubtful += [row[0] for row in former]
-        if laid.references:
+        if rows.superseded:
+            await self.db.execute(_SUPERSEDE, rows.superseded)
+        doubtful = set(rows.doubtful)
+        if rows.followed:
+            former = await self.db.fetch(_RELABELLED, *arrays(rows.followed, 5))
+            doubtful.update([row[0] for row in former])
+        if rows.references:
             await self.db.execute(
                 "INSERT INTO reference (vid, id) SELECT * FROM unnest($1::bigint[], $2::text[]) ON CONFLICT DO NOTHING",
-                *arrays(laid.references, 2),
+                *arrays(rows.references, 2),
             )
-        laid.versions, laid.placements, laid.runs, self._new_labels, self._superseded = [], [], [], [], []
-        laid.followed, laid.references = [], []
-        doubtful, self._doubtful = set(self._doubtful), []
         await self._look_again(doubtful)
 
     async def _look_again(self, labels: Collection[int]) -> None:
@@ -323,7 +204,7 @@ class Placing:
         for one in going:
             await self._take_out(one, removal.collection)
         self.changed = self.changed or bool(going)
-        self._touched.add(removal.id)
+        self.touched.add(removal.id)
         if going:
             await self._look_again({row.label for row in rows})  # where one went, an older one may be the newest again
             await self._follow([removal.id])

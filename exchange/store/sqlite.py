@@ -71,6 +71,8 @@ def connect(
     connection.execute(f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}")
     if not read_only:
         _write_ahead(connection)
+        # What a statement or a savepoint may have to take back; a crash takes back the whole transaction, without it.
+        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -15,7 +15,7 @@ from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.recall import RecallMark
 from exchange.model.statement import Statement
 from exchange.model.view import LateRun
-from exchange.store.acts import Act, Done, Stamp, ViewChange
+from exchange.store.acts import Act, Done, Stamp, StatusRow, ViewChange
 from exchange.store.changes import (
     AgreementRow,
     ApprovalRow,
@@ -34,11 +34,11 @@ from exchange.store.changes import (
 )
 from exchange.store.contract import WRITABLE, Halted, Outdated, must_be_steady
 from exchange.store.feed_rows import ReleaseRow
+from exchange.store.gathered import Mark as PlacingMark
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.sqlite_feeds import note, put_release
 from exchange.store.sqlite_feeds import record as record_run
 from exchange.store.sqlite_late import overtaken, step
-from exchange.store.sqlite_place import Mark as PlacingMark
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 from exchange.store.sqlite_rows import insert_rows
@@ -58,6 +58,7 @@ def extend(
 ) -> list[Done | Exception]:
     """See Store.extend. `now_us` was read by the caller, but stamps rise in commit order all the same."""
     transaction = _Transaction(db, now_us, until_us, logs)
+    transaction.placing.prepare(batch)
     results = [transaction.take(act) for act in batch]
     transaction.finish()
     return results
@@ -89,8 +90,9 @@ class _Transaction:
         must_be_steady(now_us, last_time, until_us)
         # The clock may step back; order may not (ledger design, 3.8).
         self.time_us: int = max(now_us, last_time)
-        self.placing = Placing(db, self.time_us, last_tick)
+        self.placing = Placing.begin(db, self.time_us, last_tick)
         self.leaves = Leaves(db.execute("SELECT log, size, frontier, before FROM tree WHERE closed = 0"), seq, logs)
+        self.statuses: list[StatusRow] = []
 
         self.bare = Stamp(self.time_us)
         """What an act learns that only records."""
@@ -104,23 +106,30 @@ class _Transaction:
 
     def take(self, act: Act) -> Done | Exception:
         """Apply one act. Its fault is told to its caller; the others go on."""
-        undo = None
-        if not act.only_records:  # which writes no row before the end: a reader's page is not worth two more statements
-            self.db.execute("SAVEPOINT act")
+        undo, alone = None, False
+        if not act.only_records:
+            alone = self.placing.bears_on_others(act)
+            if alone:
+                self.placing.flush()
+                self.db.execute("SAVEPOINT act")
             undo = self.mark()
-        leaves = self.leaves.mark()
+        leaves, statuses = self.leaves.mark(), len(self.statuses)
         result: Done | Exception
         try:
             result = self._apply(act, self.bare if undo is None else None)
+            if alone:
+                self.placing.flush()
         except Exception as error:
             if not self.db.in_transaction:
                 raise  # a full disk, a failing one: SQLite has taken back the whole group
-            if undo is not None:
+            if alone:
                 self.db.execute("ROLLBACK TO act")
+            if undo is not None:
                 self.reset(undo)
             self.leaves.reset(leaves)
+            del self.statuses[statuses:]
             result = error
-        if undo is not None:
+        if alone:
             self.db.execute("RELEASE act")
         return result
 
@@ -135,9 +144,7 @@ class _Transaction:
         record = act.record(stamp)
         leaves = self.leaves.append(act.req, record, time_us=self.time_us, pol=self.pol)
         if record.status is not None:
-            self.db.execute(
-                "INSERT INTO status (id, member, created_us, body) VALUES (?, ?, ?, ?)", astuple(record.status)
-            )
+            self.statuses.append(record.status)
         if record.recalls:
             self.db.executemany(
                 "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
@@ -149,6 +156,8 @@ class _Transaction:
     def _do(self, act: Act) -> Stamp:
         self._must_cite_as(act.citing)
         placed = self.placing.place(act.objects) if act.objects else ()
+        if not act.only_places:
+            self.placing.flush()  # what else it does may concern them
         removed = tuple(self.placing.remove(removal) for removal in act.removals)
         for change in act.changes:
             self._change(change)
@@ -185,14 +194,14 @@ class _Transaction:
             raise Outdated
         given = step(self.db, change, self._ahead, self.agreement + self.registry)
         if given:
-            self.placing.last_tick = given[-1].last_tick
+            self.placing.laid.last_tick = given[-1].last_tick
         self.views += 1
         return tuple(given)
 
     @property
     def _ahead(self) -> int:
         """What is placed from now on lies behind it."""
-        return max(self.placing.last_tick, self.time_us - 1)
+        return max(self.placing.laid.last_tick, self.time_us - 1)
 
     # --- registry and agreements ---
 
@@ -224,6 +233,8 @@ class _Transaction:
 
     def finish(self) -> None:
         db = self.db
+        self.placing.flush()
+        insert_rows(db, "status (id, member, created_us, body)", self.statuses)
         insert_rows(db, "leaf (log, idx, data, hash)", self.leaves.rows)
         insert_rows(db, "leaf_private (log, idx, salt, payload)", self.leaves.private_rows)
         for one in self.leaves.grown():
@@ -234,14 +245,14 @@ class _Transaction:
             " WHERE id = ?",
             [
                 (count, tick, label in self.placing.alive, label)
-                for label, (count, tick) in self.placing.label_news.items()
+                for label, (count, tick) in self.placing.laid.label_news.items()
             ],
         )
         db.execute(
             "UPDATE head SET last_tick = ?, last_time = ?, seq = ?, agreement = ?, pol = ?, registry = ?, revision = ?,"
             " views = ?, moves = ?, citing = ?",
             (
-                self.placing.last_tick,
+                self.placing.laid.last_tick,
                 self.time_us,
                 self.leaves.seq,
                 self.agreement,

@@ -6,13 +6,14 @@ Runs inside the append transaction; a crash in here is its rollback.
 import sqlite3
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
 from exchange.model.view import LateRun, View
 from exchange.store.graph import End, EndsOf, Lain, Moving, PlacementsOf, ReferringTo, still_named
 from exchange.store.late import Kept, view_of
+from exchange.store.placing import Laid
 from exchange.store.relabel import Relabelling, pieces
 from exchange.store.runs import Run
 from exchange.store.sqlite_late import keep
@@ -65,36 +66,26 @@ def _answers(db: sqlite3.Connection, asked: EndsOf | ReferringTo | PlacementsOf)
                 yield End._make((*row[:-1], tuple(orjson.loads(row[-1]))))
 
 
-class Home(Protocol):
-    """What `relabel` needs of the transaction that it is part of."""
-
-    last_tick: int
-
-    @property
-    def time_us(self) -> int: ...
-
-    def label(self, name: str, collection: str, country: str) -> int: ...
-
-
-def relabel(db: sqlite3.Connection, home: Home, moving: Sequence[Moving]) -> Relabelling:
-    """Put what is placed under other labels, where it lies."""
-    labels = {one.facets: home.label(one.facets, one.lain.collection, one.lain.country) for one in moving}
+def relabel(
+    db: sqlite3.Connection, laid: Laid, time_us: int, labels: Mapping[str, int], moving: Sequence[Moving]
+) -> Relabelling:
+    """Put what is placed under other labels, where it lies. `labels`: the numbers of those."""
     by_run: dict[int, list[Moving]] = defaultdict(list)
     for one in moving:
         by_run[one.lain.run].append(one)
-    made = _begun(db, home, moving, by_run, labels)
+    made = _begun(db, moving, by_run, {labels[one.facets] for one in moving}, (time_us, laid.last_tick))
     for run in sorted(by_run):
         _turn(db, run, by_run[run], labels, made)
-    home.last_tick = made.last_tick
+    laid.last_tick = made.last_tick
     _write(db, made)
     return made
 
 
 def _begun(
-    db: sqlite3.Connection, home: Home, moving: Sequence[Moving], runs: Iterable[int], labels: Mapping[str, int]
+    db: sqlite3.Connection, moving: Sequence[Moving], runs: Iterable[int], labels: set[int], since: tuple[int, int]
 ) -> Relabelling:
     views, countries = {}, {}
-    for country, view in _views(db, {*labels.values(), *[one.lain.label for one in moving]}):
+    for country, view in _views(db, labels | {one.lain.label for one in moving}):
         views[view.member], countries[view.member] = view, country
     late: dict[int, dict[str, LateRun]] = {run: {} for run in runs}
     members = ",".join("?" * len(views))
@@ -106,7 +97,7 @@ def _begun(
         late[row[1]][member] = LateRun(*row)
     ticks = number_list(sorted(one.lain.tick for one in moving))
     pending = db.execute(f"SELECT placed FROM relabelled WHERE again = 1 AND placed IN ({ticks})")
-    return Relabelling(views, countries, late, frozenset([row[0] for row in pending]), home.time_us, home.last_tick)
+    return Relabelling(views, countries, late, frozenset([row[0] for row in pending]), *since)
 
 
 def _turn(

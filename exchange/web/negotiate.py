@@ -116,14 +116,15 @@ def must_be_readable(request: web.BaseRequest) -> None:
         raise UnsupportedMedia(
             f"The body must be {TAXII} or {STIX}.", f"El cuerpo debe ser {TAXII} o {STIX}.", field="Content-Type"
         )
-    codings = {one.name for one in ranges(",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())))}
-    if codings - {"identity"}:
+    codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+    if codings and {one.name for one in ranges(",".join(codings))} - {"identity"}:
         # A limit on the body would have to be kept while inflating; nobody's client needs it.
         raise UnsupportedMedia(
             "Compressed bodies are not accepted.", "No se aceptan cuerpos comprimidos.", field="Content-Encoding"
         )
 
 
+@lru_cache(maxsize=256)
 def readable(content_type: str) -> bool:
     """Whether a POST body of this type is read: TAXII or STIX (2.1 or no version), or plain JSON."""
     found = list(ranges(content_type))

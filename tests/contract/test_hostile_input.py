@@ -431,7 +431,7 @@ async def test_a_fault_of_the_examiner_is_the_failure_of_one_object(world: World
         budget=Allowances(envelope=100, burst=100, per_second=1).envelope("us-cyber", 0),
     )
     sent = world.signed("us-cyber")
-    failed, passed = judge([sent, world.signed("us-cyber", pattern_type="sigma")], desk)
+    failed, passed = judge([(sent, desk), (world.signed("us-cyber", pattern_type="sigma"), desk)])
     assert (failed.id, failed.version, failed.code) == (sent["id"], sent["modified"], "examiner-fault")
     assert failed.text.en != failed.text.es
     assert isinstance(passed, Examined)
