@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
 
 from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
-from exchange.store.acts import Turn, ViewChange, Waiting
+from exchange.store.acts import Stepped, Turn, ViewChange, Waiting
 
 Windows = tuple[Window, ...]
 
@@ -82,6 +83,37 @@ def opened(change: ViewChange, last_tick: int) -> tuple[dict[int, Kept], list[Ke
     return kept, [one for one in kept.values() if one.label not in waiting]
 
 
+def closed_and_anew(change: ViewChange) -> tuple[list[int], list[int]]:
+    """The labels that close, and those that open and were closed: what is left of either is forgotten."""
+    closed = [turn.label for turn in change.turns if not turn.opens]
+    return closed, [turn.label for turn in change.turns if turn.opens and turn.anew]
+
+
+def forgotten(rows: Iterable[Sequence[int]], anew: Sequence[int]) -> tuple[LateRun, ...]:
+    """The late runs (tick, run, count, label) of labels that close, in the order of placement."""
+    left = set(anew)
+    runs = [LateRun(tick, run, size, label) for tick, run, size, label in rows if label not in left]
+    return tuple(sorted(runs, key=_RUN))
+
+
+_RUN = attrgetter("run")
+
+
+def stepped(view: View, change: ViewChange, step: Stepped) -> View:
+    """What a view became, as `Store.view` would tell it."""
+    windows, done = dict(view.windows), dict(view.done)
+    for label in closed_and_anew(change)[0]:
+        windows.pop(label, None)
+        done.pop(label, None)
+    windows.update([(label, shown) for label, shown, _ in step.kept])
+    done.update([(label, until) for label, _, until in step.kept])
+    last_tick = max(view.last_tick, step.late[-1].last_tick if step.late else 0)
+    return View(
+        view.member, change.number + 1, change.states, change.floor, last_tick, view.born if view.number else step.born,
+        step.changes, change.until_us, view.elsewhere, tuple(sorted(windows.items())), tuple(sorted(done.items())),
+    )  # fmt: skip
+
+
 def lies_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
     """The tick at which a row of a run lies in the view as it is written, shown yet or not; None when it is closed, or waits."""
     if view.state(label) == CLOSED:
@@ -123,7 +155,7 @@ def first(found: Iterable[Ripe], at_most: int) -> tuple[list[Ripe], bool]:
 def released(waiting: Waiting, kept: Kept, last_tick: int, ripe: Sequence[Ripe], *, cut: bool) -> Kept:
     """A label's row after the step."""
     until = until_of(waiting, last_tick)
-    return kept._replace(done=max(kept.done, min(until, ripe[-1].run) if cut else until))
+    return Kept(kept.label, kept.windows, max(kept.done, min(until, ripe[-1].run) if cut else until))
 
 
 def until_of(waiting: Waiting, last_tick: int) -> int:

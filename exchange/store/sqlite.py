@@ -276,7 +276,7 @@ class SqliteStore:
         return await self._read(lambda db: sqlite_late.view(db, member))
 
     async def views(self) -> dict[str, int]:
-        return await self._read(sqlite_late.views)
+        return await self._at_once(sqlite_late.views)
 
     async def late(self, member: str, collection: str) -> list[LateRun]:
         return await self._read(lambda db: sqlite_late.late(db, member, collection))
