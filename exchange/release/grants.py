@@ -140,7 +140,7 @@ class Grants:
 
     def _made(self, collection: str, shelf: Shelf, states: bytes, standing: Standing, view: View | None) -> _Kept:
         by_label = b"\0" + states.translate(SHOWN)
-        shown = list(map(by_label.__getitem__, shelf.ids))
+        shown = shelf.of(by_label)
         labels = tuple(compress(shelf.ids, shown))
         seen = None if view is None else _seen(view, labels, standing.delays)
         last_tick = max(compress(shelf.ticks, shown), default=0)

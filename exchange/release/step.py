@@ -15,6 +15,8 @@ from exchange.store.graph import alone
 from exchange.store.runs import RUN_OBJECTS
 from exchange.times import as_text
 
+FROM_NOW = (Window(NOW, EVER),)
+
 Place = tuple[str, str]
 """The log in which something is told, and the collection."""
 
@@ -146,13 +148,13 @@ class Step:
         """A label that does not close."""
         before, state = self._view.states[label - 1], self._standing.states[label - 1]
         if before == CLOSED:
-            return Turn(label, True, (Window(NOW, EVER),) if state == OPEN else (), self._since(label), anew=True)
+            return Turn(label, True, FROM_NOW if state == OPEN else (), self._since(label), anew=True)
         windows = self._view.by_label.get(label)
         done = self._view.released.get(label, self._view.floor)
         if before == OPEN:  # what was shown stays; what comes is delayed
             *earlier, last = windows or (Window(0, EVER),)
             return Turn(label, True, (*earlier, Window(last.after, NOW)), done)
-        return Turn(label, True, (*(windows or ()), Window(NOW, EVER)), done)
+        return Turn(label, True, (*(windows or ()), *FROM_NOW), done)
 
     def _since(self, label: int) -> int:
         """How far back a label that opens is shown. What is cited by something of late comes with it, however old it is."""

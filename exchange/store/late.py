@@ -1,15 +1,16 @@
 """How a step of a member's view becomes rows, for every engine (docs/decisions/0013-late-release.md says why)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
-from operator import attrgetter
-from typing import NamedTuple
+from operator import attrgetter, itemgetter
+from typing import NamedTuple, TypeVar
 
 import orjson
 
 from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
 from exchange.store.acts import Stepped, Turn, ViewChange, Waiting
 
+T = TypeVar("T")
 Windows = tuple[Window, ...]
 
 ALIKE = 1_000
@@ -96,22 +97,28 @@ def forgotten(rows: Iterable[Sequence[int]], anew: Sequence[int]) -> tuple[LateR
     return tuple(sorted(runs, key=_RUN))
 
 
-_RUN = attrgetter("run")
+_RUN, _LABEL = attrgetter("run"), itemgetter(0)
 
 
 def stepped(view: View, change: ViewChange, step: Stepped) -> View:
     """What a view became, as `Store.view` would tell it."""
-    windows, done = dict(view.windows), dict(view.done)
-    for label in closed_and_anew(change)[0]:
-        windows.pop(label, None)
-        done.pop(label, None)
-    windows.update([(label, shown) for label, shown, _ in step.kept])
-    done.update([(label, until) for label, _, until in step.kept])
+    windows, done = view.windows, view.done
+    changed = {*closed_and_anew(change)[0], *[one[0] for one in step.kept]}
+    if changed:
+        kept = sorted(step.kept, key=_LABEL)
+        windows = _merged(windows, [(label, shown) for label, shown, _ in kept], changed)
+        done = _merged(done, [(label, until) for label, _, until in kept], changed)
     last_tick = max(view.last_tick, step.late[-1].last_tick if step.late else 0)
     return View(
         view.member, change.number + 1, change.states, change.floor, last_tick, view.born if view.number else step.born,
-        step.changes, change.until_us, view.elsewhere, tuple(sorted(windows.items())), tuple(sorted(done.items())),
+        step.changes, change.until_us, view.elsewhere, windows, done,
     )  # fmt: skip
+
+
+def _merged(
+    before: Iterable[tuple[int, T]], now: Iterable[tuple[int, T]], changed: Set[int]
+) -> tuple[tuple[int, T], ...]:
+    return tuple(sorted([*[one for one in before if one[0] not in changed], *now], key=_LABEL))
 
 
 def lies_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:

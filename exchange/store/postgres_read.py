@@ -243,7 +243,8 @@ async def list_sizes(db: Connection, member: str, collection: str) -> dict[str, 
 
 async def labels(db: Connection, since: int = -1) -> list[LabelRow]:
     found = await db.fetch(
-        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1 OR joined > $1"
+        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1"
+        " OR (joined > 0 AND joined > $1)"
         " ORDER BY id",
         since,
     )

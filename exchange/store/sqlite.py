@@ -236,6 +236,8 @@ class SqliteStore:
         return await self._read(sqlite_read.statements)
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
+        if since >= 0:  # of few, and every answer waits for it
+            return await self._at_once(lambda db: sqlite_read.labels(db, since))
         return await self._read(lambda db: sqlite_read.labels(db, since))
 
     async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:

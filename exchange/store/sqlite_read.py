@@ -297,8 +297,9 @@ def labels(db: sqlite3.Connection, since: int = -1) -> list[LabelRow]:
     return [
         LabelRow(*row)
         for row in db.execute(
-            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ?1 OR joined > ?1"
-            " ORDER BY id",
+            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE id IN ("
+            "SELECT id FROM label INDEXED BY label_last WHERE last_tick > ?1"
+            " UNION SELECT id FROM label INDEXED BY label_joined WHERE joined > 0 AND joined > ?1) ORDER BY id",
             (since,),
         )
     ]

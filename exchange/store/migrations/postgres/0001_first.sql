@@ -108,6 +108,8 @@ CREATE TABLE label (                -- numbered by whoever holds the head
 ) WITH (fillfactor = 50);
 
 CREATE INDEX label_dead ON label (id) WHERE live = 0;
+CREATE INDEX label_last ON label (last_tick);
+CREATE INDEX label_joined ON label (joined) WHERE joined > 0;
 CREATE UNIQUE INDEX label_facets ON label (md5(facets));  -- with its ends a label may be longer than an index takes
 
 CREATE TABLE object (               -- numbered by whoever holds the head

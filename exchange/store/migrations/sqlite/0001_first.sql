@@ -105,6 +105,8 @@ CREATE TABLE label (
     live INTEGER NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 );
 CREATE INDEX label_dead ON label (id) WHERE live = 0;
+CREATE INDEX label_last ON label (last_tick);
+CREATE INDEX label_joined ON label (joined) WHERE joined > 0;
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
