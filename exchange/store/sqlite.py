@@ -229,8 +229,8 @@ class SqliteStore:
     async def agreements(self) -> list[AgreementRow]:
         return await self._read(sqlite_read.agreements)
 
-    async def proposals(self) -> Proposals:
-        return await self._read(sqlite_read.proposals)
+    async def proposals(self, *, sha256: str | None = None, version: tuple[str, int] | None = None) -> Proposals:
+        return await self._read(lambda db: sqlite_read.proposals(db, sha256, version))
 
     async def statements(self) -> list[Statement]:
         return await self._read(sqlite_read.statements)

@@ -86,6 +86,7 @@ CREATE TABLE draft (                -- versions on their way; written once, as i
     agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL, impact bytea NOT NULL,
     openings bytea NOT NULL, proposed_us bigint NOT NULL, UNIQUE (sha256, impact_sha256)
 );
+CREATE INDEX draft_version ON draft (agreement_id, version);
 CREATE TABLE approval (
     sha256 text NOT NULL, impact_sha256 text NOT NULL, country text NOT NULL, approver text NOT NULL, decision text NOT NULL,
     approval bytea NOT NULL, given_us bigint NOT NULL,

@@ -84,6 +84,7 @@ CREATE TABLE draft (                -- versions on their way; written once, as i
     agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL, impact BLOB NOT NULL,
     openings BLOB NOT NULL, proposed_us INTEGER NOT NULL, UNIQUE (sha256, impact_sha256)
 );
+CREATE INDEX draft_version ON draft (agreement_id, version);
 CREATE TABLE approval (
     sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL, country TEXT NOT NULL, approver TEXT NOT NULL, decision TEXT NOT NULL,
     approval BLOB NOT NULL, given_us INTEGER NOT NULL,
