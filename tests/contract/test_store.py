@@ -403,7 +403,9 @@ async def test_a_view_takes_one_step_at_a_time(store: Store) -> None:
         [step(0, opened, waiting=waiting, runs_at_most=2), step(0, opened, waiting=waiting)]
     )
     assert isinstance(first, Done) and isinstance(second, Outdated)
-    assert [(late.run, late.size, late.label) for late in first.stamp.step.late] == [(run, 2, label) for run in runs[:2]]
+    assert [(late.run, late.size, late.label) for late in first.stamp.step.late] == [
+        (run, 2, label) for run in runs[:2]
+    ]
     view = await store.view("mx-ciber")
     assert view is not None and view.settled(label) == runs[1]
     [since, _] = view.windows[0][1][0]
