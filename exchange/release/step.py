@@ -89,8 +89,8 @@ class Step:
         return min(at_most, len(opening) + max(1, runs)) if self.waits else 0
 
     def _opening(self, rows: int) -> Sequence[int]:
-        """Half of what is written is the runs of the labels. None while what opened before is not given to its end."""
-        return () if self._rest or not rows else self._turned.opens[: max(1, rows // 2)]
+        """To open a label takes as long as to release three runs. None while what opened before is not given to its end."""
+        return () if self._rest or not rows else self._turned.opens[: max(1, rows // 4)]
 
     def weight(self, opens: int) -> int:
         """In objects: a row of what opens, or of what had opened and closes, takes half as long as one, to tell of a label that

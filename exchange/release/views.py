@@ -127,7 +127,7 @@ class Views:
 
     async def catch_up(self) -> None:
         """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow. After each
-        step it rests as long as that took: half of the time, at least, is for those that ask."""
+        step during which others had something to write it rests as long as that took: half of the time, at least, is for those."""
         glance = await self._rulebook.glance()
         if glance.rules.agreement is not None:
             for member in glance.rules.registry.members.values():
@@ -137,11 +137,12 @@ class Views:
     async def _give(self, glance: Glance, member: Member) -> Glance:
         now = asyncio.get_running_loop().time
         while True:
-            began = now()
+            began, accepted = now(), self._sequencer.accepted
             glance, _, _, whole = await self.ready(glance, member, patient=True)
             if whole:
                 return glance
-            await asyncio.sleep(now() - began)
+            others = self._sequencer.accepted - accepted > 1
+            await asyncio.sleep(now() - began if others else 0)
             glance = await self._rulebook.glance()
 
     def _holds(self, checked: _Checked, glance: Glance, labels: int, written: View | None) -> bool:

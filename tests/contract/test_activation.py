@@ -66,7 +66,7 @@ async def test_a_poll_waits_for_few_steps_of_many_and_nobody_misses_anything(pla
             one.steps.clear()
             made.readers[one.slug].ruled[OF] = "open"
         views = made.release.views
-        views.rows_at_once = 2 * AT_ONCE  # of as many labels, and of their runs
+        views.rows_at_once = 4 * AT_ONCE  # a quarter of them labels, the rest for their runs
         await made.adopt()
         began = (await made.store.epochs()).views
 
