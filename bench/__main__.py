@@ -16,7 +16,7 @@ import click
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import activation, feeds, ledger, nginx, packs, peers, policy
+from bench import activation, feeds, flips, ledger, nginx, packs, peers, policy
 from bench.corpus import envelopes, indicators
 from bench.growth import SIZES, measure_growth
 from bench.hub import PARTIAL_READER, Hub, prepare
@@ -159,6 +159,7 @@ def _measure(report: Report, bench: Bench) -> None:
         bench.say("a version that closes and one that opens, under pollers")
         labels = LABELS // 10 if bench.quick else LABELS
         report.activation = activation.measure(bench.directory, labels, bench.clock)
+        _flips(report, bench)
     if "ledger" in bench.only:
         _ledger(report, bench)
     if "packs" in bench.only:
@@ -173,6 +174,20 @@ def _measure(report: Report, bench: Bench) -> None:
                 report.feeds[case] = found
                 bench.say(f"feeds: {feeds.CASES[case]}: {found.per_cpu_second:,.0f} records a second")
     report.verifies_per_cpu_second.append(calibrate())
+
+
+def _flips(report: Report, bench: Bench) -> None:
+    versions = flips.VERSIONS // 10 if bench.quick else flips.VERSIONS
+    bench.say(f"{versions} versions one after the other, SQLite")
+    where = bench.directory / "flips"
+    report.flips["SQLite"] = flips.measure(prepare(where / "of-sqlite"), where / "sqlite", versions, bench.clock)
+    with reported(report, bench.directory, "postgres"):
+        from bench.postgres import postgres  # its driver is an extra
+
+        with postgres() as server:
+            bench.say(f"{versions} versions one after the other, PostgreSQL")
+            hub = replace(prepare(where / "of-postgres", url=server.empty()), database=server)
+            report.flips["PostgreSQL"] = flips.measure(hub, where / "postgres", versions, bench.clock)
 
 
 def _ledger(report: Report, bench: Bench) -> None:

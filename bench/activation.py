@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.policy import TICK_SECONDS, label_range, recipient_range
 from certs.jcs import canonical
-from exchange.cli.admin import SWITCH_SECONDS
+from exchange.cli.admin import GC_THRESHOLDS, SWITCH_SECONDS
 from exchange.cli.setup import sample_agreement
 from exchange.clock import Clock
 from exchange.ledger.sequencer import Sequencer
@@ -91,7 +91,7 @@ async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
         closed = head + clause + tail.replace(BOTH_WAYS, ONE_WAY, 1)
         await hub.adopt(open_)
         await hub.settle()
-        gc.set_threshold(200_000, 10, 50)  # as a hub does
+        gc.set_threshold(*GC_THRESHOLDS)  # as a hub does
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()
         phases = {NOTHING: Watch(), PREPARED: Watch()}

@@ -13,6 +13,7 @@ import orjson
 
 from bench.activation import Activation
 from bench.feeds import CASES, Feed
+from bench.flips import Flips
 from bench.growth import Growth
 from bench.ledger import CLIENTS, PAGE_OBJECTS, Ledger
 from bench.packs import Packs
@@ -50,6 +51,8 @@ class Report:
     feeds: dict[str, Feed] = field(default_factory=dict)
     policy: Policy | None = None
     activation: Activation | None = None
+    flips: dict[str, Flips] = field(default_factory=dict)
+    """By store."""
     ledger: Ledger | None = None
     packs: Packs | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
@@ -250,6 +253,26 @@ class Report:
         ]  # fmt: skip
         head = ["a version that", "pairs", "polls", "p50 ms", "p99 ms", "longest", "all done, s", "held ms", "CPU ms"]
         yield from table(head, rows)
+        yield from self._flipping()
+
+    def _flipping(self) -> Iterator[str]:
+        if not self.flips:
+            return
+        yield ""
+        yield (
+            "Versions one after the other, as fast as both countries' approvals are taken by one process, while a served hub is"
+            " walked by all its readers twice a second and written to four times. Astray: releases whose leaf names another"
+            " version than the one in force at its place."
+        )
+        yield ""
+        rows = [
+            [
+                store, f"{one.versions:,}", f"{one.per_minute:,.0f}", f"{one.objects_out:,}", f"{one.releases:,}",
+                f"{one.astray:,}",
+            ]
+            for store, one in self.flips.items()
+        ]  # fmt: skip
+        yield from table(["store", "versions", "a minute", "objects out", "releases in both's log", "astray"], rows)
 
     def _of_the_ledger(self) -> Iterator[str]:
         found = self.ledger

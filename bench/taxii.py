@@ -59,14 +59,15 @@ async def pull(server: Server, place: Place, clients: int, rounds: int = 1) -> M
 
     def puller(authorization: str) -> Work:
         async def work(wire: Wire) -> int:
-            return sum([await _walk(wire, place, authorization) for _ in range(rounds)])
+            return sum([await walk(wire, place, authorization) for _ in range(rounds)])
 
         return work
 
     return await measure(server, [puller(one) for one in _cycle(place.readers, clients)], ca_file=place.ca_file)
 
 
-async def _walk(wire: Wire, place: Place, authorization: str) -> int:
+async def walk(wire: Wire, place: Place, authorization: str) -> int:
+    """Everything, page after page: how many objects came."""
     objects, following = 0, ""
     while True:
         url = f"{place.url}objects/?limit={PAGE_OBJECTS}{following}"

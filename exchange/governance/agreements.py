@@ -29,7 +29,7 @@ from exchange.governance.drafts import (
     must_be_named,
     must_follow,
     name_of,
-    pending_of,
+    pending,
     read,
     trusted,
 )
@@ -118,11 +118,11 @@ class Agreements:
 
     async def pending(self) -> list[Draft]:
         """Those of them that may still come into force."""
-        return pending_of(await self._store.proposals(), await self._rulebook.current())
+        return await pending(self._store, await self._rulebook.current())
 
     async def draft(self, sha256: str) -> Draft:
         """The newest draft of a document. Raises NotFound."""
-        found = drafts_of(await self._store.proposals(), await self._rulebook.current(), sha256=sha256)
+        found = drafts_of(await self._store.proposals(sha256=sha256), await self._rulebook.current())
         if not found:
             raise NotFound(
                 "This document was not proposed here.", "Este documento no se ha propuesto aquí.", code="no-such-draft"
@@ -300,7 +300,7 @@ class Agreements:
             if rules.agreed is not None:
                 await self._end(rules)
             if self._seen != (epochs.registry, epochs.agreement):
-                self._pending = pending_of(await self._store.proposals(), rules)
+                self._pending = await pending(self._store, rules)
                 self._seen = (epochs.registry, epochs.agreement)
             for draft in self._pending:
                 if not draft.standing(rules).enough:

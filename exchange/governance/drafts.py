@@ -1,7 +1,7 @@
 """Versions on their way into force: what is asked of a document before it may follow the one in force, and what was said of it."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from exchange.governance.approvals import Approval, Standing, Voice, heard, of_a
 from exchange.rules import Rules, agreement_of
 from exchange.store.answers import Proposals
 from exchange.store.changes import ApprovalRow, DraftRow
+from exchange.store.contract import Store
 from exchange.times import as_datetime, parse_us
 from policies.agreement import Agreement, AgreementError, run_tests
 
@@ -113,29 +114,21 @@ def name_of(agreement: Agreement) -> str:
     return f"{agreement.agreement_id}/{agreement.version}"
 
 
-def drafts_of(proposals: Proposals, rules: Rules, *, sha256: str | None = None) -> list[Draft]:
-    """The newest draft of each document that was put, or of the one, oldest first."""
-    newest = {row.sha256: row for row in proposals.drafts if sha256 in (None, row.sha256)}
-    return _drafts(newest, proposals, rules)
-
-
-def pending_of(proposals: Proposals, rules: Rules) -> list[Draft]:
-    """The newest of those that may still come into force. Of versions long past no document is read, however many there were."""
-    current = rules.agreed
-    newest = {
-        row.sha256: row
-        for row in proposals.drafts
-        if current is None or (row.agreement_id, row.version) == (current.agreement_id, current.version + 1)
-    }
-    return [one for one in _drafts(newest, proposals, rules) if one.follows(rules)]
-
-
-def _drafts(newest: Mapping[str, DraftRow], proposals: Proposals, rules: Rules) -> list[Draft]:
+def drafts_of(proposals: Proposals, rules: Rules) -> list[Draft]:
+    """The newest draft of each document that was put, oldest first."""
+    newest = {row.sha256: row for row in proposals.drafts}
     scheduled = {(one.sha256, one.impact_sha256): one.scheduled_us for one in proposals.scheduled}
     return [
         _draft(row, proposals.approvals, rules, scheduled.get((row.sha256, row.impact_sha256)))
         for row in newest.values()
     ]
+
+
+async def pending(store: Store, rules: Rules) -> list[Draft]:
+    """The newest of those that may still come into force. Of versions long past nothing is read, however many there were."""
+    current = rules.agreed
+    version = None if current is None else (current.agreement_id, current.version + 1)
+    return [one for one in drafts_of(await store.proposals(version=version), rules) if one.follows(rules)]
 
 
 def _draft(row: DraftRow, rows: Sequence[ApprovalRow], rules: Rules, scheduled_us: int | None) -> Draft:

@@ -25,8 +25,9 @@ class _Fields(NamedTuple):
     on: str
     pub: Mapping[str, Any] = _NOTHING
     out: str = "ok"
-    private: Mapping[str, Any] | None = None
-    """What only a commitment of goes into the log; the opening lies in a table that can be erased."""
+    private: Mapping[str, Any] | bytes | None = None
+    """What only a commitment of goes into the log; the opening lies in a table that can be erased. As bytes it is in its canonical
+    form: what is told of many need not be written for each."""
 
 
 class Entry(_Fields):
@@ -45,7 +46,7 @@ class Entry(_Fields):
         on: str,
         pub: Mapping[str, Any] = _NOTHING,
         out: str = "ok",
-        private: Mapping[str, Any] | None = None,
+        private: Mapping[str, Any] | bytes | None = None,
     ) -> Self:
         must_be_known(log, t, pub)
         return tuple.__new__(cls, (log, t, actor, on, pub, out, private))

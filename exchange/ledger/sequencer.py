@@ -62,6 +62,8 @@ class Sequencer:
         self._others: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
+        self.accepted = 0
+        """How many acts were queued so far."""
         self.committed = asyncio.Event()
         """Set after each group that wrote something; the publisher clears it."""
 
@@ -75,6 +77,7 @@ class Sequencer:
             raise _unavailable()
         waiting = _Waiting(act, asyncio.get_running_loop().create_future())
         (self._placing if _objects(act) else self._others).append(waiting)
+        self.accepted += 1
         self._arrived.set()
         return await waiting.future
 

@@ -4,7 +4,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 NOW = -1
@@ -51,6 +51,32 @@ def turned(before: bytes, after: bytes) -> Iterator[int]:
     size = min(len(before), len(after))
     both = int.from_bytes(before[:size]) ^ int.from_bytes(after[:size])
     return (found.end() for found in _ANOTHER.finditer(both.to_bytes(size)))
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Labels that are something else than what was written of them, in the order of their ids. New ones are not among them: what lies
+    under them was placed since, or is shown."""
+
+    opens: tuple[int, ...]
+    """They were closed."""
+    closes: tuple[int, ...]
+    others: tuple[int, ...]
+
+    @cached_property
+    def all(self) -> frozenset[int]:
+        return frozenset((*self.opens, *self.closes, *self.others))
+
+
+@lru_cache(64)
+def turns(before: bytes, after: bytes) -> Turned:
+    """Members of one kind stand alike: when an agreement changes, it is worked out for the first of them."""
+    opens, closes, others = list[int](), list[int](), list[int]()
+    for label in turned(before, after):
+        was = before[label - 1]
+        if was != NEW:
+            (opens if was == CLOSED else closes if after[label - 1] == CLOSED else others).append(label)
+    return Turned(tuple(opens), tuple(closes), tuple(others))
 
 
 @dataclass(frozen=True)

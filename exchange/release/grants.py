@@ -86,7 +86,7 @@ class _Last(NamedTuple):
 
 Key = tuple[Member | Recipient, str, int, str]
 
-_SHOWN = bytes(state != CLOSED for state in range(256))
+SHOWN = bytes(state != CLOSED for state in range(256))
 """By what a label is to a member, whether anything under it is shown: all labels are looked at in one go."""
 
 DECISIONS_AT_ONCE = 500
@@ -139,8 +139,8 @@ class Grants:
         return kept.allowed
 
     def _made(self, collection: str, shelf: Shelf, states: bytes, standing: Standing, view: View | None) -> _Kept:
-        by_label = b"\0" + states.translate(_SHOWN)
-        shown = list(map(by_label.__getitem__, shelf.ids))
+        by_label = b"\0" + states.translate(SHOWN)
+        shown = shelf.of(by_label)
         labels = tuple(compress(shelf.ids, shown))
         seen = None if view is None else _seen(view, labels, standing.delays)
         last_tick = max(compress(shelf.ticks, shown), default=0)
@@ -210,6 +210,15 @@ class Grants:
 
     def label(self, row: LabelRow) -> Label:
         return self._labels.label(row)
+
+    def row(self, label_id: int) -> LabelRow:
+        """One that is known."""
+        return self._labels.rows[label_id]
+
+    def last_tick(self, label_id: int) -> int:
+        """Of what lies under one; 0 for one that is not known yet."""
+        row = self._labels.rows.get(label_id)
+        return row.last_tick if row is not None else 0
 
     def ids(self, collection: str) -> Sequence[int]:
         """The labels of a collection, as far as they are known."""

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from exchange.store.answers import Epochs, LabelRow
 from exchange.store.contract import Store
@@ -19,6 +20,14 @@ class Shelf:
 
     ids: list[int] = field(default_factory=list)
     ticks: list[int] = field(default_factory=list)
+    _pick: Callable[[bytes], tuple[int, ...]] = itemgetter(0, 0)
+    _picked: int = 0
+
+    def of(self, by_label: bytes) -> tuple[int, ...]:
+        """What is said of each of them, by a byte for each label from 0 on. What comes behind their number is nothing."""
+        if self._picked != len(self.ids):
+            self._pick, self._picked = itemgetter(*self.ids, 0, 0), len(self.ids)
+        return self._pick(by_label)
 
 
 class Labels:

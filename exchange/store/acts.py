@@ -3,7 +3,7 @@
 An act comes with its ledger entries, or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -152,6 +152,23 @@ class Withdrawn:
     label: str
 
 
+class Stepped(NamedTuple):
+    """What a ViewChange did, as it is written."""
+
+    changes: int
+    """Of registry and agreement, that there had been."""
+    until_us: int
+    """The last tick that can have been shown by what was written before."""
+    born: int
+    """The tick at which the member was first answered, if this was the first step."""
+    kept: Sequence[tuple[int, tuple[Window, ...], int]]
+    """(label, windows, done) of the labels that do not simply lie where they were placed, as far as they are others now."""
+    late: tuple[LateRun, ...]
+    """What was released late."""
+    gone: tuple[LateRun, ...]
+    """What had been, under the labels that closed, in the order of placement."""
+
+
 class Stamp(NamedTuple):
     """What an act learns under the lock."""
 
@@ -159,8 +176,8 @@ class Stamp(NamedTuple):
     placed: tuple[Placed, ...] = ()
     removed: tuple[tuple[Withdrawn, ...] | None, ...] = ()
     """What each Removal took out; None when the object is another's."""
-    late: tuple[LateRun, ...] = ()
-    """What the act's ViewChange released late."""
+    step: Stepped | None = None
+    """What the act's ViewChange did."""
     moved: tuple[MovedRun, ...] = ()
     """What became news by the act, beside what it placed."""
 

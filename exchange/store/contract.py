@@ -149,7 +149,9 @@ class Store(FeedRecords, Protocol):
         """Every adoption, oldest first."""
         ...
 
-    async def proposals(self) -> Proposals: ...
+    async def proposals(self, *, sha256: str | None = None, version: tuple[str, int] | None = None) -> Proposals:
+        """All, or those that put one document, or that put one version (of an agreement, by its id): each has its whole text."""
+        ...
 
     async def statements(self) -> list[Statement]:
         """All that members ever said, oldest first."""

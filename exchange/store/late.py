@@ -1,14 +1,16 @@
 """How a step of a member's view becomes rows, for every engine (docs/decisions/0013-late-release.md says why)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
-from typing import NamedTuple
+from operator import attrgetter, itemgetter
+from typing import NamedTuple, TypeVar
 
 import orjson
 
 from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
-from exchange.store.acts import Turn, ViewChange, Waiting
+from exchange.store.acts import Stepped, Turn, ViewChange, Waiting
 
+T = TypeVar("T")
 Windows = tuple[Window, ...]
 
 ALIKE = 1_000
@@ -82,6 +84,43 @@ def opened(change: ViewChange, last_tick: int) -> tuple[dict[int, Kept], list[Ke
     return kept, [one for one in kept.values() if one.label not in waiting]
 
 
+def closed_and_anew(change: ViewChange) -> tuple[list[int], list[int]]:
+    """The labels that close, and those that open and were closed: what is left of either is forgotten."""
+    closed = [turn.label for turn in change.turns if not turn.opens]
+    return closed, [turn.label for turn in change.turns if turn.opens and turn.anew]
+
+
+def forgotten(rows: Iterable[Sequence[int]], anew: Sequence[int]) -> tuple[LateRun, ...]:
+    """The late runs (tick, run, count, label) of labels that close, in the order of placement."""
+    left = set(anew)
+    runs = [LateRun(tick, run, size, label) for tick, run, size, label in rows if label not in left]
+    return tuple(sorted(runs, key=_RUN))
+
+
+_RUN, _LABEL = attrgetter("run"), itemgetter(0)
+
+
+def stepped(view: View, change: ViewChange, step: Stepped) -> View:
+    """What a view became, as `Store.view` would tell it."""
+    windows, done = view.windows, view.done
+    changed = {*closed_and_anew(change)[0], *[one[0] for one in step.kept]}
+    if changed:
+        kept = sorted(step.kept, key=_LABEL)
+        windows = _merged(windows, [(label, shown) for label, shown, _ in kept], changed)
+        done = _merged(done, [(label, until) for label, _, until in kept], changed)
+    last_tick = max(view.last_tick, step.late[-1].last_tick if step.late else 0)
+    return View(
+        view.member, change.number + 1, change.states, change.floor, last_tick, view.born if view.number else step.born,
+        step.changes, change.until_us, view.elsewhere, windows, done,
+    )  # fmt: skip
+
+
+def _merged(
+    before: Iterable[tuple[int, T]], now: Iterable[tuple[int, T]], changed: Set[int]
+) -> tuple[tuple[int, T], ...]:
+    return tuple(sorted([*[one for one in before if one[0] not in changed], *now], key=_LABEL))
+
+
 def lies_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
     """The tick at which a row of a run lies in the view as it is written, shown yet or not; None when it is closed, or waits."""
     if view.state(label) == CLOSED:
@@ -123,7 +162,7 @@ def first(found: Iterable[Ripe], at_most: int) -> tuple[list[Ripe], bool]:
 def released(waiting: Waiting, kept: Kept, last_tick: int, ripe: Sequence[Ripe], *, cut: bool) -> Kept:
     """A label's row after the step."""
     until = until_of(waiting, last_tick)
-    return kept._replace(done=max(kept.done, min(until, ripe[-1].run) if cut else until))
+    return Kept(kept.label, kept.windows, max(kept.done, min(until, ripe[-1].run) if cut else until))
 
 
 def until_of(waiting: Waiting, last_tick: int) -> int:

@@ -3,8 +3,8 @@ engine; nothing here is written anywhere."""
 
 import secrets
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from certs.jcs import canonical
 from exchange.errors import LedgerFault
@@ -85,7 +85,7 @@ class Leaves:
             # Entries of one act that share their private part share one commitment, opened once.
             committed = opened.get(id(private))
             if committed is None:
-                salt, payload = self._salt(), canonical(dict(private))
+                salt, payload = self._salt(), _canonical(private)
                 committed = opened[id(private)] = b2a_base64(commitment(salt, payload), newline=False)
                 self.private_rows.append((log, index, salt, payload))
         # Of all the hub's entries the number would tell one country how many the other has.
@@ -113,6 +113,10 @@ class Leaves:
                 before = self._trees[log]
                 after = before.extend(hashes)
                 yield Grown(self._names[log], before.size, after.size, after.root(), after.encode())
+
+
+def _canonical(private: Mapping[str, Any] | bytes) -> bytes:
+    return private if isinstance(private, bytes) else canonical(dict(private))
 
 
 def put_back(

@@ -200,8 +200,8 @@ class PostgresStore:
     async def agreements(self) -> list[AgreementRow]:
         return await self._read(postgres_read.agreements)
 
-    async def proposals(self) -> Proposals:
-        return await self._snapshot(postgres_read.proposals)
+    async def proposals(self, *, sha256: str | None = None, version: tuple[str, int] | None = None) -> Proposals:
+        return await self._snapshot(lambda db: postgres_read.proposals(db, sha256, version))
 
     async def statements(self) -> list[Statement]:
         return await self._read(postgres_read.statements)

@@ -4,9 +4,20 @@ from collections.abc import Sequence
 
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View
-from exchange.store.acts import Turn, ViewChange, Waiting
+from exchange.store.acts import Stepped, ViewChange, Waiting
 from exchange.store.contract import Outdated
-from exchange.store.late import Kept, Ripe, first, fresh, opened, released, until_of, view_of
+from exchange.store.late import (
+    Kept,
+    Ripe,
+    closed_and_anew,
+    first,
+    forgotten,
+    fresh,
+    opened,
+    released,
+    until_of,
+    view_of,
+)
 from exchange.store.postgres_session import Connection, arrays
 
 _RECALLS = (
@@ -63,15 +74,16 @@ async def ripe(db: Connection, after: Sequence[tuple[int, int]]) -> dict[int, in
     return {row[0]: row[1] for row in found}
 
 
-async def step(db: Connection, change: ViewChange, last_tick: int, changes: int) -> list[LateRun]:
+async def step(db: Connection, change: ViewChange, last_tick: int, changes: int) -> Stepped:
     """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
-    number = await db.fetchval("SELECT number FROM member_view WHERE member = $1", change.member)
-    if change.number != (number or 0):
+    row = await db.fetchrow("SELECT number, until_us FROM member_view WHERE member = $1", change.member)
+    number, until_us = row or (0, 0)
+    if change.number != number:
         raise Outdated
     kept, settled = opened(change, last_tick)
-    await _forget(db, change.member, change.turns)
+    gone = await _forget(db, change)
     await keep(db, change.member, settled)
-    given = await _release(db, change, kept, last_tick)
+    given, done = await _release(db, change, kept, last_tick)
     await db.execute(
         "INSERT INTO member_view AS v (member, number, states, floor, last_tick, born, changes, until_us)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -80,7 +92,7 @@ async def step(db: Connection, change: ViewChange, last_tick: int, changes: int)
         change.member, change.number + 1, change.states, change.floor, given[-1].last_tick if given else 0,
         last_tick, changes, change.until_us,
     )  # fmt: skip
-    return given
+    return Stepped(changes, until_us, last_tick, (*settled, *done), tuple(given), gone)
 
 
 async def overtaken(db: Connection, tick: int) -> None:
@@ -88,23 +100,31 @@ async def overtaken(db: Connection, tick: int) -> None:
     await db.execute("UPDATE member_view SET until_us = $1 WHERE until_us > $1", tick)
 
 
-async def _forget(db: Connection, member: str, turns: Sequence[Turn]) -> None:
-    closed = [turn.label for turn in turns if not turn.opens]
+async def _forget(db: Connection, change: ViewChange) -> tuple[LateRun, ...]:
+    closed, anew = closed_and_anew(change)
     if closed:
-        await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", member, closed)
-    gone = [turn.label for turn in turns if turn.anew or not turn.opens]
-    if gone:
-        await db.execute("DELETE FROM late_run WHERE member = $1 AND label = ANY($2)", member, gone)
+        await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", change.member, closed)
+    if not (closed or anew):
+        return ()
+    rows = await db.fetch(
+        "DELETE FROM late_run WHERE member = $1 AND label = ANY($2) RETURNING tick, run, count, label",
+        change.member,
+        [*closed, *anew],
+    )
+    return forgotten(rows, anew)
 
 
-async def _release(db: Connection, change: ViewChange, kept: dict[int, Kept], last_tick: int) -> list[LateRun]:
+async def _release(
+    db: Connection, change: ViewChange, kept: dict[int, Kept], last_tick: int
+) -> tuple[list[LateRun], list[Kept]]:
     if not change.waiting:
-        return []
+        return [], []
     if any(one.label not in kept for one in change.waiting):
         kept = {**{one.label: one for one in await _kept(db, change.member)}, **kept}
     found = await _waiting(db, change.member, change.waiting, kept, last_tick, change.runs_at_most + 1)
     going, cut = first(found, change.runs_at_most)
-    await keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
+    done = [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting]
+    await keep(db, change.member, done)
     given = fresh(going, last_tick + 1)
     await db.execute(
         "INSERT INTO late_run (member, collection, tick, run, count, label)"
@@ -112,7 +132,7 @@ async def _release(db: Connection, change: ViewChange, kept: dict[int, Kept], la
         change.member,
         *arrays([(run.collection, *one) for run, one in zip(going, given, strict=True)], 5),
     )
-    return given
+    return given, done
 
 
 async def _waiting(

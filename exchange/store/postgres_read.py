@@ -247,7 +247,8 @@ async def list_sizes(db: Connection, member: str, collection: str) -> dict[str, 
 
 async def labels(db: Connection, since: int = -1) -> list[LabelRow]:
     found = await db.fetch(
-        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1 OR joined > $1"
+        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1"
+        " OR (joined > 0 AND joined > $1)"
         " ORDER BY id",
         since,
     )
@@ -333,20 +334,29 @@ async def statements(db: Connection) -> list[Statement]:
     return [Statement(*row) for row in await db.fetch(sql)]
 
 
-async def proposals(db: Connection) -> Proposals:
+async def proposals(db: Connection, sha256: str | None, version: tuple[str, int] | None) -> Proposals:
+    """See Store.proposals."""
+    asked: Sequence[object] = ()
+    of = ""
+    if sha256 is not None:
+        of, asked = "WHERE sha256 = $1", (sha256,)
+    elif version is not None:
+        of, asked = "WHERE sha256 IN (SELECT sha256 FROM draft WHERE agreement_id = $1 AND version = $2)", version
     drafts = await db.fetch(
         "SELECT sha256, impact_sha256, agreement_id, version, document, impact, openings, proposed_us"
-        " FROM draft ORDER BY position"
+        f" FROM draft {of} ORDER BY position",
+        *asked,
     )
     approvals = await db.fetch(
         "SELECT sha256, impact_sha256, country, approver, decision, approval, given_us"
-        " FROM approval ORDER BY given_us, country, approver"
+        f" FROM approval {of} ORDER BY given_us, country, approver",
+        *asked,
     )
-    scheduled = await db.fetch("SELECT sha256, impact_sha256, scheduled_us FROM schedule")
+    scheduled = await db.fetch(f"SELECT sha256, impact_sha256, scheduled_us FROM schedule {of}", *asked)
     return Proposals(
-        tuple(DraftRow(*row) for row in drafts),
-        tuple(ApprovalRow(*row) for row in approvals),
-        tuple(ScheduleRow(*row) for row in scheduled),
+        tuple([DraftRow(*row) for row in drafts]),
+        tuple([ApprovalRow(*row) for row in approvals]),
+        tuple([ScheduleRow(*row) for row in scheduled]),
     )
 
 

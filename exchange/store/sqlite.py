@@ -241,13 +241,15 @@ class SqliteStore:
     async def agreements(self) -> list[AgreementRow]:
         return await self._read(sqlite_read.agreements)
 
-    async def proposals(self) -> Proposals:
-        return await self._read(sqlite_read.proposals)
+    async def proposals(self, *, sha256: str | None = None, version: tuple[str, int] | None = None) -> Proposals:
+        return await self._read(lambda db: sqlite_read.proposals(db, sha256, version))
 
     async def statements(self) -> list[Statement]:
         return await self._read(sqlite_read.statements)
 
     async def labels(self, since: int = -1) -> list[LabelRow]:
+        if since >= 0:  # of few, and every answer waits for it
+            return await self._at_once(lambda db: sqlite_read.labels(db, since))
         return await self._read(lambda db: sqlite_read.labels(db, since))
 
     async def citing(self, known: int = 0) -> tuple[int, list[CitingRow]]:
@@ -288,7 +290,7 @@ class SqliteStore:
         return await self._read(lambda db: sqlite_late.view(db, member))
 
     async def views(self) -> dict[str, int]:
-        return await self._read(sqlite_late.views)
+        return await self._at_once(sqlite_late.views)
 
     async def late(self, member: str, collection: str) -> list[LateRun]:
         return await self._read(lambda db: sqlite_late.late(db, member, collection))

@@ -14,8 +14,7 @@ from exchange.ledger.tiles import full_tiles
 from exchange.model.member import Collection, Credential, Member, SigningCert
 from exchange.model.recall import RecallMark
 from exchange.model.statement import Statement
-from exchange.model.view import LateRun
-from exchange.store.acts import Act, Done, Stamp, StatusRow, ViewChange
+from exchange.store.acts import Act, Done, Stamp, StatusRow, Stepped, ViewChange
 from exchange.store.changes import (
     AgreementRow,
     ApprovalRow,
@@ -168,9 +167,9 @@ class _Transaction:
                 map(astuple, act.sizes),
             )
         self._take_down(act)
-        late = self._step(act.view) if act.view is not None else ()
+        taken = self._step(act.view) if act.view is not None else None
         self.views += self.placing.steps
-        return Stamp(self.time_us, placed, removed, late, tuple(self.placing.moved))
+        return Stamp(self.time_us, placed, removed, taken, tuple(self.placing.moved))
 
     def _must_cite_as(self, citing: int | None) -> None:
         if citing not in (None, self.citing) or (citing is not None and self.placing.turns()):
@@ -189,14 +188,14 @@ class _Transaction:
         for run in act.runs:
             record_run(self.db, run)
 
-    def _step(self, change: ViewChange) -> tuple[LateRun, ...]:
+    def _step(self, change: ViewChange) -> Stepped:
         if change.registry != self.registry:
             raise Outdated
-        given = step(self.db, change, self._ahead, self.agreement + self.registry)
-        if given:
-            self.placing.laid.last_tick = given[-1].last_tick
+        taken = step(self.db, change, self._ahead, self.agreement + self.registry)
+        if taken.late:
+            self.placing.laid.last_tick = taken.late[-1].last_tick
         self.views += 1
-        return tuple(given)
+        return taken
 
     @property
     def _ahead(self) -> int:

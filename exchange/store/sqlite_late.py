@@ -10,9 +10,20 @@ import orjson
 
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View, Window
-from exchange.store.acts import Turn, ViewChange
+from exchange.store.acts import Stepped, ViewChange
 from exchange.store.contract import Outdated
-from exchange.store.late import Kept, Ripe, first, fresh, opened, released, until_of, view_of
+from exchange.store.late import (
+    Kept,
+    Ripe,
+    closed_and_anew,
+    first,
+    forgotten,
+    fresh,
+    opened,
+    released,
+    until_of,
+    view_of,
+)
 
 _RECALLS = (
     "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
@@ -77,15 +88,16 @@ def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, 
     return {label: row[0] for label, row in found if row is not None}
 
 
-def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: int) -> list[LateRun]:
+def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: int) -> Stepped:
     """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
-    row = db.execute("SELECT number FROM member_view WHERE member = ?", (change.member,)).fetchone()
-    if change.number != (row[0] if row else 0):
+    row = db.execute("SELECT number, until_us FROM member_view WHERE member = ?", (change.member,)).fetchone()
+    number, until_us = row or (0, 0)
+    if change.number != number:
         raise Outdated
     kept, settled = opened(change, last_tick)
-    _forget(db, change.member, change.turns)
+    gone = _forget(db, change)
     keep(db, change.member, settled)
-    given = _release(db, change, kept, last_tick)
+    given, done = _release(db, change, kept, last_tick)
     db.execute(
         "INSERT INTO member_view (member, number, states, floor, last_tick, born, changes, until_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (member) DO UPDATE SET number = excluded.number, states = excluded.states, floor = excluded.floor,"
@@ -101,7 +113,7 @@ def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: in
             change.until_us,
         ),
     )
-    return given
+    return Stepped(changes, until_us, last_tick, (*settled, *done), tuple(given), gone)
 
 
 def overtaken(db: sqlite3.Connection, tick: int) -> None:
@@ -113,26 +125,34 @@ def _last(given: Sequence[LateRun]) -> int:
     return given[-1].last_tick if given else 0
 
 
-def _forget(db: sqlite3.Connection, member: str, turns: Sequence[Turn]) -> None:
-    for table, labels in (
-        ("view_label", [turn.label for turn in turns if not turn.opens]),
-        ("late_run", [turn.label for turn in turns if turn.anew or not turn.opens]),
-    ):
-        if labels:  # all at once: no index leads to a member's late runs by label, so each look goes over all of them
-            db.execute(
-                f"DELETE FROM {table} WHERE member = ? AND label IN (SELECT value FROM json_each(?))",
-                (member, _listed(labels)),
-            )
+def _forget(db: sqlite3.Connection, change: ViewChange) -> tuple[LateRun, ...]:
+    # All at once: no index leads to a member's late runs by label, so each look goes over all of them.
+    closed, anew = closed_and_anew(change)
+    if closed:
+        db.execute(
+            "DELETE FROM view_label WHERE member = ? AND label IN (SELECT value FROM json_each(?))",
+            (change.member, _listed(closed)),
+        )
+    if not (closed or anew):
+        return ()
+    rows = db.execute(
+        "DELETE FROM late_run WHERE member = ? AND label IN (SELECT value FROM json_each(?)) RETURNING tick, run, count, label",
+        (change.member, _listed([*closed, *anew])),
+    )
+    return forgotten(rows.fetchall(), anew)
 
 
-def _release(db: sqlite3.Connection, change: ViewChange, kept: dict[int, Kept], last_tick: int) -> list[LateRun]:
+def _release(
+    db: sqlite3.Connection, change: ViewChange, kept: dict[int, Kept], last_tick: int
+) -> tuple[list[LateRun], list[Kept]]:
     if not change.waiting:
-        return []
+        return [], []
     if any(one.label not in kept for one in change.waiting):
         kept = {**{one.label: one for one in _kept(db, change.member)}, **kept}
     found = _waiting(db, change, kept, last_tick)
     going, cut = first(found, change.runs_at_most)
-    keep(db, change.member, [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting])
+    done = [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting]
+    keep(db, change.member, done)
     given = fresh(going, last_tick + 1)
     rows = [(run.collection, *one) for run, one in zip(going, given, strict=True)]
     db.execute(
@@ -140,7 +160,7 @@ def _release(db: sqlite3.Connection, change: ViewChange, kept: dict[int, Kept], 
         " SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)",
         (change.member, _listed(rows)),
     )
-    return given
+    return given, done
 
 
 # In one statement for all: who waits for the interpreter meanwhile does not wait for each row.

@@ -301,8 +301,9 @@ def labels(db: sqlite3.Connection, since: int = -1) -> list[LabelRow]:
     return [
         LabelRow(*row)
         for row in db.execute(
-            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > ?1 OR joined > ?1"
-            " ORDER BY id",
+            "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE id IN ("
+            "SELECT id FROM label INDEXED BY label_last WHERE last_tick > ?1"
+            " UNION SELECT id FROM label INDEXED BY label_joined WHERE joined > 0 AND joined > ?1) ORDER BY id",
             (since,),
         )
     ]
@@ -395,19 +396,29 @@ def statements(db: sqlite3.Connection) -> list[Statement]:
     return [Statement(*row) for row in db.execute(sql)]
 
 
-def proposals(db: sqlite3.Connection) -> Proposals:
+def proposals(db: sqlite3.Connection, sha256: str | None, version: tuple[str, int] | None) -> Proposals:
+    """See Store.proposals."""
+    asked: Sequence[object] = ()
+    of = ""
+    if sha256 is not None:
+        of, asked = "WHERE sha256 = ?", (sha256,)
+    elif version is not None:
+        of, asked = "WHERE sha256 IN (SELECT sha256 FROM draft WHERE agreement_id = ? AND version = ?)", version
     drafts = db.execute(
         "SELECT sha256, impact_sha256, agreement_id, version, document, impact, openings, proposed_us"
-        " FROM draft ORDER BY position"
+        f" FROM draft {of} ORDER BY position",
+        asked,
     )
     approvals = db.execute(
         "SELECT sha256, impact_sha256, country, approver, decision, approval, given_us"
-        " FROM approval ORDER BY given_us, country, approver"
+        f" FROM approval {of} ORDER BY given_us, country, approver",
+        asked,
     )
+    scheduled = db.execute(f"SELECT sha256, impact_sha256, scheduled_us FROM schedule {of}", asked)
     return Proposals(
-        tuple(DraftRow(*row) for row in drafts),
-        tuple(ApprovalRow(*row) for row in approvals),
-        tuple(ScheduleRow(*row) for row in db.execute("SELECT sha256, impact_sha256, scheduled_us FROM schedule")),
+        tuple([DraftRow(*row) for row in drafts]),
+        tuple([ApprovalRow(*row) for row in approvals]),
+        tuple([ScheduleRow(*row) for row in scheduled]),
     )
 
 

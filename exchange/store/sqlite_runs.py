@@ -7,7 +7,7 @@ from itertools import groupby
 
 from exchange.model.page import Row, Span, Spans
 from exchange.store.answers import HeldObject
-from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, extent, is_usual, neighbours
+from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, is_usual, neighbours
 from exchange.store.sqlite_read import elsewhere, id_key, is_dense, rows, rows_between
 
 
@@ -18,25 +18,21 @@ def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
     )
 
 
-def _load(db: sqlite3.Connection, first_tick: int, start: int, stop: int) -> Run:
-    """A run with the bodies of rows start..stop-1. Bodies are most of it, and often one of them is asked for: the others
-    are not read. To be called inside a transaction: a deletion between the two reads would move the bodies."""
-    row, ends, items = db.execute("SELECT rowid, ends, items FROM run WHERE first_tick = ?", (first_tick,)).fetchone()
-    begin, end = extent(ends, start, stop)
-    with db.blobopen("run", "bodies", row, readonly=True) as bodies:
-        bodies.seek(begin)
-        return Run(ends, items, bodies.read(end - begin), begin)
+def _load(db: sqlite3.Connection, first_tick: int) -> Run:
+    """A run, whole. To read one body of 64 through a blob takes as long, and for small runs twice as long; and Python 3.11 keeps a
+    reference to every blob that was ever opened (`Connection.blobopen`) for as long as the connection lives."""
+    return Run(*db.execute("SELECT ends, items, bodies FROM run WHERE first_tick = ?", (first_tick,)).fetchone())
 
 
 def body(db: sqlite3.Connection, first_tick: int, tick: int) -> bytes:
     """One object's canonical bytes."""
     position = tick - first_tick
-    return _load(db, first_tick, position, position + 1).content(position, position + 1)
+    return _load(db, first_tick).content(position, position + 1)
 
 
 def blank(db: sqlite3.Connection, first_tick: int, tick: int) -> None:
     """Take the bytes of one object out of its run: what is deleted is not kept. Its place stays, empty."""
-    whole = Run(*db.execute("SELECT ends, items, bodies FROM run WHERE first_tick = ?", (first_tick,)).fetchone())
+    whole = _load(db, first_tick)
     ends, bodies = whole.without(tick - first_tick)
     db.execute("UPDATE run SET odd = 1, ends = ?, bodies = ? WHERE first_tick = ?", (ends, bodies, first_tick))
 
@@ -94,7 +90,7 @@ def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
             rest = len(kept) - wanted
         elif wanted:
             end = min(stop, start + wanted)
-            found.append(_span(_load(db, head.run, start, end), head.tick + start, start, end, head.label))
+            found.append(_span(_load(db, head.run), head.tick + start, start, end, head.label))
             rest = stop - start - wanted
         else:
             rest = 1
@@ -143,8 +139,7 @@ def _spans_of(db: sqlite3.Connection, found: Sequence[Row]) -> Iterator[Span]:
     """Rows with their bodies: neighbours of one run in one piece."""
     for first_tick, group in groupby(found, key=lambda row: row.run):
         part = list(group)
-        positions = [row.position for row in part]
-        run = _load(db, first_tick, min(positions), max(positions) + 1)
+        run = _load(db, first_tick)
         for piece in neighbours(part):
             start = piece[0].position
             yield _span(run, piece[0].tick, start, start + len(piece), piece[0].label)

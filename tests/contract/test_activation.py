@@ -66,7 +66,7 @@ async def test_a_poll_waits_for_few_steps_of_many_and_nobody_misses_anything(pla
             one.steps.clear()
             made.readers[one.slug].ruled[OF] = "open"
         views = made.release.views
-        views.rows_at_once = 2 * AT_ONCE  # of as many labels, and of their runs
+        views.rows_at_once = 4 * AT_ONCE  # a quarter of them labels, the rest for their runs
         await made.adopt()
         began = (await made.store.epochs()).views
 
@@ -82,6 +82,39 @@ async def test_a_poll_waits_for_few_steps_of_many_and_nobody_misses_anything(pla
             assert sorted(one.had) == sorted(obj.body for obj in objects)
         leaves = [orjson.loads(one) for one in await made.store.leaves("both", 0, 10_000)]
         assert {one["pub"]["count"] for one in leaves if one["t"] == "publish"} == {AT_ONCE}
+
+
+@pytest.mark.parametrize("by", ["its own polls", "the hub's round"])
+async def test_a_label_is_not_done_with_while_runs_of_it_are_still_to_be_given(place: Place, by: str) -> None:
+    """One step opens it and gives its first run; from then on its state is what the rules say, and nothing else changes."""
+    runs = 5
+    async with scene(place) as made:
+        slug = MEMBERS[0]
+        made.readers[slug] = Reader(slug)
+        await made.act(change=member(slug))
+        objects = [made._object(f"indicator--00000000-0000-4000-8000-{number:012}") for number in range(runs)]
+        for obj in objects:  # each of an act, and so of a run, of its own
+            await made.act(objects=(NewObject(obj, AUTHOR, "", COLLECTION.id, label(OF), "US"),))
+        poller = Poller(made, slug)
+        await poller.poll()
+        made.readers[slug].ruled[OF] = "open"
+        views = made.release.views
+        views.rows_at_once = 2  # the label, and one run of it
+        await made.adopt()
+
+        given = []
+        for _ in range(runs):
+            ready = await views.ready(await made.rulebook.glance(), member(slug))
+            assert ready.view == await made.store.view(slug), "what it wrote is what it goes on from"
+            given.append(len(await made.store.late(slug, COLLECTION.id)))
+            assert ready.whole == (given[-1] == runs)
+            if ready.whole or by == "the hub's round":
+                break
+        assert given == ([1, 3, 5] if by == "its own polls" else [1])
+        await views.catch_up()
+        await poller.poll()
+        assert poller.had == [obj.body for obj in objects]
+        assert (await views.ready(await made.rulebook.glance(), member(slug))).whole
 
 
 @pytest.mark.timeout(120)

@@ -403,15 +403,17 @@ async def test_a_view_takes_one_step_at_a_time(store: Store) -> None:
         [step(0, opened, waiting=waiting, runs_at_most=2), step(0, opened, waiting=waiting)]
     )
     assert isinstance(first, Done) and isinstance(second, Outdated)
-    assert [(late.run, late.size, late.label) for late in first.stamp.late] == [(run, 2, label) for run in runs[:2]]
+    assert [(late.run, late.size, late.label) for late in first.stamp.step.late] == [
+        (run, 2, label) for run in runs[:2]
+    ]
     view = await store.view("mx-ciber")
     assert view is not None and view.settled(label) == runs[1]
     [since, _] = view.windows[0][1][0]
     rest = await done(store, step(1, waiting=(Waiting(label, COLLECTION, since),)))
-    assert [late.run for late in rest.stamp.late] == runs[2:]
+    assert [late.run for late in rest.stamp.step.late] == runs[2:]
     view = await store.view("mx-ciber")
     assert view is not None and view.settled(label) == EVER
-    ticks = [late.tick for late in (*first.stamp.late, *rest.stamp.late)]
+    ticks = [late.tick for late in (*first.stamp.step.late, *rest.stamp.step.late)]
     assert ticks == [ticks[0], ticks[0] + 2, ticks[0] + 4] and ticks[0] > runs[2] + 1
     assert [late.tick for late in await store.late("mx-ciber", COLLECTION)] == ticks
     added = (await done(store, act(new(made(20))))).stamp.placed[0].tick

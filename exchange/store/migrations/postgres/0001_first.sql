@@ -89,6 +89,7 @@ CREATE TABLE draft (                -- versions on their way; written once, as i
     agreement_id text NOT NULL, version bigint NOT NULL, document bytea NOT NULL, impact bytea NOT NULL,
     openings bytea NOT NULL, proposed_us bigint NOT NULL, UNIQUE (sha256, impact_sha256)
 );
+CREATE INDEX draft_version ON draft (agreement_id, version);
 CREATE TABLE approval (
     sha256 text NOT NULL, impact_sha256 text NOT NULL, country text NOT NULL, approver text NOT NULL, decision text NOT NULL,
     approval bytea NOT NULL, given_us bigint NOT NULL,
@@ -111,6 +112,8 @@ CREATE TABLE label (                -- numbered by whoever holds the head
 ) WITH (fillfactor = 50);
 
 CREATE INDEX label_dead ON label (id) WHERE live = 0;
+CREATE INDEX label_last ON label (last_tick);
+CREATE INDEX label_joined ON label (joined) WHERE joined > 0;
 CREATE UNIQUE INDEX label_facets ON label (md5(facets));  -- with its ends a label may be longer than an index takes
 
 CREATE TABLE object (               -- numbered by whoever holds the head

@@ -87,6 +87,7 @@ CREATE TABLE draft (                -- versions on their way; written once, as i
     agreement_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL, impact BLOB NOT NULL,
     openings BLOB NOT NULL, proposed_us INTEGER NOT NULL, UNIQUE (sha256, impact_sha256)
 );
+CREATE INDEX draft_version ON draft (agreement_id, version);
 CREATE TABLE approval (
     sha256 TEXT NOT NULL, impact_sha256 TEXT NOT NULL, country TEXT NOT NULL, approver TEXT NOT NULL, decision TEXT NOT NULL,
     approval BLOB NOT NULL, given_us INTEGER NOT NULL,
@@ -108,6 +109,8 @@ CREATE TABLE label (
     live INTEGER NOT NULL           -- of one that tells of citing: 1 while the newest version of something lies under it, else 0; of others -1
 );
 CREATE INDEX label_dead ON label (id) WHERE live = 0;
+CREATE INDEX label_last ON label (last_tick);
+CREATE INDEX label_joined ON label (joined) WHERE joined > 0;
 CREATE TABLE object (
     vid INTEGER PRIMARY KEY, id TEXT NOT NULL, instant TEXT NOT NULL, holder TEXT NOT NULL, type TEXT NOT NULL,
     version TEXT NOT NULL, created TEXT NOT NULL, revoked INTEGER NOT NULL, owner TEXT NOT NULL,
