@@ -1,12 +1,14 @@
 """Starts and kills hubs on command: `puente serve`, forked from a process that has done the two seconds of imports once.
 
-Reads lines from standard input, "start HOME", "kill PID" (SIGKILL) or "stop PID" (SIGTERM), and answers each with one number:
-the new process's id, or the exit status of the one that ended. A hub in whose home lies a file `clock` goes by `Stepped`.
+Reads lines from standard input, "start HOME", "kill PID" (SIGKILL) or "stop PID" (SIGTERM, once it is listened for), and answers each
+with one number: the new process's id, or the exit status of the one that ended. A hub in whose home lies a file `clock` goes by `Stepped`.
 """
 
 import os
+import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import uvloop
@@ -63,7 +65,21 @@ def start(home: Path) -> int:
         os._exit(status)
 
 
+def wait_until_it_hears(pid: int) -> None:
+    """A hub that is still starting would be ended by SIGTERM as any process is, and could not tell how it stopped."""
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+        if re.search(r"^State:\s*Z", status, re.MULTILINE) or (
+            caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+        ):
+            return
+        time.sleep(0.01)
+
+
 def end(pid: int, how: signal.Signals) -> int:
+    if how is signal.SIGTERM:
+        wait_until_it_hears(pid)
     os.kill(pid, how)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
