@@ -20,7 +20,7 @@ from exchange.web.services import Services
 from tests.agreeing import amended, enact, in_force
 
 CLAUSE, BOTH_WAYS, ONE_WAY = "P-AUTHORITY-TO-AUTHORITY", '"US>MX", "MX>US"', '"MX>US"'
-VERSIONS, OBJECTS, BATCH = 100, 1_000, 100
+VERSIONS, OBJECTS, BATCH = 400, 1_000, 100
 READ_SECONDS, WRITE_SECONDS = 0.5, 0.25
 """How often each reader walks over all there is, and how often an envelope of ten comes."""
 
