@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from tests.postgres import Cluster, Databases, NoPostgres, cluster
 
 ENGINES = ("sqlite", "postgres")
 
-# As a hub writes them: with the values of variables a traceback of a whole hub takes seconds to lay out.
+# As a hub writes them: with the values of variables a traceback of a whole hub takes seconds to lay out. To the process's own
+# stderr: a command that is run beside the hub puts its own in place of sys.stderr and of sys.stdout, for all threads.
 structlog.configure(
     processors=[
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("%H:%M:%S", utc=True),
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-    ]
+    ],
+    logger_factory=structlog.WriteLoggerFactory(file=sys.__stderr__),
 )
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-import structlog
 from click.testing import CliRunner
 
 from exchange.cli.__main__ import main
@@ -34,10 +33,8 @@ class Said(NamedTuple):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, Any]) -> AsyncIterator[World]:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the hub would write among what is typed
     async with make_world(tmp_path_factory.mktemp("consent-commands"), **database) as made:
         yield made
-    structlog.reset_defaults()
 
 
 async def puente_as(world: World, slug: str, *words: str, lang: str = "C.UTF-8") -> Said:

@@ -265,11 +265,11 @@ async def test_no_answer_is_cached_or_tells_what_serves_it(client: Client) -> No
 
 @pytest.mark.peer("OTX-1b")
 async def test_one_event_for_each_request_and_no_credential_in_it(
-    client: Client, capsys: pytest.CaptureFixture[str]
+    client: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await client.get(f"{OBJECTS}?secret=1", headers=as_("us-cyber"))
     await client.get("/taxii2/", headers={"Authorization": "Bearer hunter2"})
-    lines = [line for line in capsys.readouterr().out.splitlines() if "request" in line]
+    lines = [line for line in capfd.readouterr().err.splitlines() if "request" in line]
     assert len(lines) == 2
     assert "us-cyber" in lines[0]
     assert "collections/{collection}/objects" in lines[0]
