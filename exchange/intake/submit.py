@@ -304,7 +304,8 @@ class _Draft:
         self.conflicts: list[Failure] = []
 
     def record(self, stamp: Stamp) -> Record:
-        """Called under the lock: entries for what was stored and refused, and the status of all."""
+        """Called under the lock: entries for what was stored and refused, and the status of all. Once more if that was lost."""
+        self.decided = set()
         successes: list[dict[str, Any]] = []
         failures: list[Failure] = []
         entries: list[Entry] = []
