@@ -79,16 +79,19 @@ def as_(slug: str, **more: str) -> dict[str, str]:
 
 
 async def raw(port: int, *parts: bytes, pause: float = 0.0, host: str = "127.0.0.1") -> bytes:
-    """Send bytes over one connection, read all that comes back until it is closed or silent."""
+    """Send bytes over one connection, read all that comes back until the server closes it. What leaves it open is followed by a
+    request that closes it."""
     reader, writer = await asyncio.open_connection(host, port)
     got = b""
-    with contextlib.suppress(TimeoutError, ConnectionError):
+    with contextlib.suppress(ConnectionError):
         for part in parts:
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(pause)
-        while data := await asyncio.wait_for(reader.read(65536), 0.5):
+        while data := await reader.read(65536):
             got += data
+            if b"\r\nConnection: close\r\n" in got:
+                writer.write_eof()  # the server would wait ten seconds for what it was not sent
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()

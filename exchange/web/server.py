@@ -26,7 +26,8 @@ OTHER_FILES = 200
 """That are open beside the connections: the database, the logs, the witnesses'."""
 
 WATCH_SECONDS = 0.5
-"""How often connections are looked through for those whose time is up."""
+"""How often connections are looked through for those whose time is up. Their time is counted in these rounds: while the hub's own
+machine stands still nothing can be read from anybody, and no client answers for that."""
 
 _AT_ONCE = 0.1
 """aiohttp reads 0 as "for ever"."""
@@ -48,8 +49,9 @@ class Connection(web.RequestHandler):
         self._line: asyncio.Transport | None = None
         self._address = ""
         self._busy = False
-        self._head_since: float | None = None
-        self._stuck_since: float | None = None
+        self._head_since: int | None = None
+        self._stuck_since: int | None = None
+        """Rounds of the watch."""
 
     # --- what asyncio tells ---
 
@@ -60,7 +62,7 @@ class Connection(web.RequestHandler):
             line.abort()
             return
         self._line = line
-        self._head_since = self._loop.time()
+        self._head_since = self._house.rounds
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -73,12 +75,12 @@ class Connection(web.RequestHandler):
         if self._line is None:
             return
         if self._head_since is None and not self._busy:
-            self._head_since = self._loop.time()
+            self._head_since = self._house.rounds
         super().data_received(data)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck_since = self._loop.time()
+        self._stuck_since = self._house.rounds
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -96,16 +98,23 @@ class Connection(web.RequestHandler):
             return await super().finish_response(request, resp, start_time)
         finally:
             self._busy = False
+            if self._house.closing:  # it was begun before, and said that the connection stays
+                self.close()
 
     # --- what the server asks ---
 
-    def is_late(self, now: float, settings: Settings) -> str:
+    def is_late(self, settings: Settings) -> str:
         """What the client let time run out for; "" while it is in time."""
-        if self._head_since is not None and now - self._head_since > settings.header_timeout_seconds:
+        if self._house.seconds_since(self._head_since) > settings.header_timeout_seconds:
             return "head"
-        if self._stuck_since is not None and now - self._stuck_since > settings.write_timeout_seconds:
+        if self._house.seconds_since(self._stuck_since) > settings.write_timeout_seconds:
             return "reading"
         return ""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is sent waits for the client to read."""
+        return self._stuck_since is not None
 
     def end_if_idle(self) -> None:
         """End the connection unless a request is being answered: its body may still be on its way."""
@@ -144,6 +153,8 @@ class Server(web.Server):
         )
         self._settings = settings
         self.closing = False
+        self.rounds = 0
+        """Of the watch, so far."""
         self._listeners: list[asyncio.Server] = []
         self._open: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
@@ -193,13 +204,17 @@ class Server(web.Server):
         if not self._open:
             self._empty.set()
 
+    def seconds_since(self, since: int | None) -> float:
+        """How long ago that round was; 0 for None."""
+        return 0 if since is None else (self.rounds - since) * WATCH_SECONDS
+
     async def watch(self) -> None:
         """End the connections whose clients let time run out, for as long as the hub runs."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            now = asyncio.get_running_loop().time()
+            self.rounds += 1
             for connection in list(self._open):
-                if late := connection.is_late(now, self._settings):
+                if late := connection.is_late(self._settings):
                     _log.info("connection ended", late=late)
                     connection.cut()
             if self._refused:

@@ -20,7 +20,7 @@ from feeds.guard import Reach, check_address, check_url, private_network
 from tests.fake_hub import serving
 
 HERE = Reach(plain_http=True, loopback=True)
-SMALL = Caps(size_bytes=100_000, deadline_seconds=5.0)
+SMALL = Caps(size_bytes=100_000)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

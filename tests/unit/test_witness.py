@@ -381,7 +381,9 @@ async def test_health_tells_no_sizes(url: str, session: aiohttp.ClientSession) -
         assert set(await response.json()) == {"status", "name", "vkey"}
 
 
-async def answered(status: int, text: str, media_type: str = "text/plain", delay: float = 0) -> object:
+async def answered(
+    status: int, text: str, media_type: str = "text/plain", *, delay: float = 0, patience: float = 60
+) -> object:
     """What add_checkpoint makes of one answer of a witness that is not ours."""
 
     async def handle(_: web.Request) -> web.Response:
@@ -396,7 +398,7 @@ async def answered(status: int, text: str, media_type: str = "text/plain", delay
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{runner.addresses[0][1]}/prefix"
-            return await add_checkpoint(session, url, 0, [], note(1), 0.3)
+            return await add_checkpoint(session, url, 0, [], note(1), patience)
     finally:
         await runner.cleanup()
 
@@ -424,7 +426,7 @@ async def test_whatever_a_witness_says_becomes_an_answer(status: int, text: str,
 
 
 async def test_silence_and_a_closed_port_are_unreachable(session: aiohttp.ClientSession) -> None:
-    assert isinstance(await answered(200, "— a AAAAAAAA\n", delay=1), Unreachable)
+    assert isinstance(await answered(200, "— a AAAAAAAA\n", delay=1, patience=0.3), Unreachable)
     assert isinstance(await add_checkpoint(session, "http://127.0.0.1:9", 0, [], note(1), 1), Unreachable)
 
 
