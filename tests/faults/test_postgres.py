@@ -34,6 +34,7 @@ from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done,
 from tests.faults.logs import Logs, new_pens
 from tests.places import Place, open_at
 from tests.postgres import Cluster, Databases
+from tests.world import settled
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = Filter(versions=("all",))
@@ -219,7 +220,7 @@ async def road(server: Cluster) -> AsyncIterator[tuple[Road, int]]:
     listening = await asyncio.start_server(way.carry, "127.0.0.1", 0)
     yield way, listening.sockets[0].getsockname()[1]
     listening.close()
-    await asyncio.sleep(0.05)  # transports close on the loop's next turns
+    await settled()
 
 
 async def test_a_connection_cut_between_commit_and_its_answer(server: Cluster) -> None:
