@@ -44,7 +44,9 @@ def serving(home: setup.Home, *words: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def workers_of(process: subprocess.Popen[str], count: int) -> list[int]:
