@@ -51,14 +51,8 @@ class Story:
         async with self.world.session.get(url, params=words, headers=self.world.headers(auditor)) as answer:
             return answer.status, await answer.read()
 
-    async def settled(self) -> None:
-        """Wait until both countries' witnesses have cosigned everything."""
-        publisher = self.world.hub.services.publisher
-        for log, tree in (await self.world.hub.services.store.trees()).items():
-            assert await publisher.receipt(log, tree.size - 1, wait_seconds=20) is not None
-
     async def copy(self, directory: Path, *logs: str) -> Path:
-        await self.settled()
+        await self.world.cosigned()
         await write_copy(
             directory,
             HubCopy(self.world.hub.services, logs or LOGS, countries=[one for one in logs or LOGS if one != "both"]),
@@ -67,7 +61,7 @@ class Story:
 
     async def pack(self, directory: Path, whom: str) -> Path:
         """What an operator hands to the auditors of a country, or of both."""
-        await self.settled()
+        await self.world.cosigned()
         await write_pack(self.world.hub.services, directory, whom, None)
         return directory
 
@@ -80,7 +74,7 @@ async def told(directory: Path, **knobs: Any) -> AsyncIterator[Story]:
         await _objects(story)
         await _recall(story)
         await _acts(story)
-        await story.settled()
+        await story.world.cosigned()
         story.ended = as_text(world.clock.now_us())
         yield story
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.packs import Packs, make_packs
 from tests.places import Place
@@ -26,6 +27,10 @@ structlog.configure(
     ],
     logger_factory=structlog.WriteLoggerFactory(file=sys.__stderr__),
 )
+
+# How long an example takes, or is in the making, tells of the machine alone.
+settings.register_profile("puente", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("puente")
 
 
 @pytest.fixture(scope="session")

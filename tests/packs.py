@@ -45,7 +45,7 @@ async def make_packs(folder: Path) -> Packs:
     packs = Packs(folder)
     async with make_world(folder / "hub", witness_interval_seconds=0.1, checkpoint_interval_seconds=0.1) as world:
         await _exchange(world)
-        await _cosigned(world)
+        await world.cosigned()
         since_us = world.clock.now_us()
         for log in ("both", "us", "mx"):
             note = await world.hub.services.publisher.newest_cosigned(log)
@@ -54,7 +54,7 @@ async def make_packs(folder: Path) -> Packs:
             (packs.kept / log / "checkpoint").write_bytes(note)
         for _ in range(3):
             await _exchange(world)
-            await _cosigned(world)
+            await world.cosigned()
         for whom, logs in LOGS_FOR.items():
             prove = [(log, size - 1) for log in logs if (size := await _size(world, log))]
             await write_pack(world.hub.services, packs.of(whom), whom, since_us, prove)
@@ -62,7 +62,7 @@ async def make_packs(folder: Path) -> Packs:
             for log in logs:
                 shutil.copy(world.settings.witness_policy / log, packs.policy_for(whom) / log)
         shutil.copytree(world.settings.witness_policy, packs.policy)
-        await _cosigned(world)
+        await world.cosigned()
         await write_pack(world.hub.services, packs.later, "us", None)
     shutil.rmtree(folder / "hub")
     return packs
@@ -73,12 +73,6 @@ async def _exchange(world: World) -> None:
         await world.post(slug, world.signed(slug), world.signed(slug))
         await world.pull(other)
     await world.post("mx-marina", world.signed("mx-marina"), to="mx-domestic")
-
-
-async def _cosigned(world: World) -> None:
-    for log, tree in (await world.hub.services.store.trees()).items():
-        if tree.size:
-            assert await world.hub.services.publisher.receipt(log, tree.size - 1, wait_seconds=20) is not None
 
 
 async def _size(world: World, log: str) -> int:

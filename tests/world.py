@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import os
 import socket
 import ssl
 import uuid
@@ -139,6 +141,12 @@ class World(Founded):
         async with self.session.get(self.root + path, headers=self.headers(slug, **headers)) as answer:
             return answer.status, await answer.json(content_type=None), answer.headers
 
+    async def cosigned(self) -> None:
+        """Wait until both countries' witnesses have cosigned all there is now."""
+        for log, tree in (await self.hub.services.store.trees()).items():
+            while tree.size and await self.hub.services.publisher.receipt(log, tree.size - 1, wait_seconds=20) is None:
+                pass
+
     async def pull(self, slug: str, collection: str = "indicators", query: str = "") -> list[str]:
         """Ids of what a member gets, following `next`."""
         ids: list[str] = []
@@ -153,11 +161,25 @@ class World(Founded):
             following = f"&next={body['next']}"
 
 
+_ports = itertools.count(os.getpid() * 61)
+"""Below those that a kernel gives away by itself: between here and the listening nobody else is given it. Another process's tests
+begin elsewhere."""
+
+
 def free_port() -> int:
     """A port nobody listens on now: discovery must advertise it before the hub listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for number in _ports:
+        port = 10_000 + number % 20_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable")
+
+
+async def settled() -> None:
+    """Transports of both ends of a connection close on the loop's next turns: those are counted, for time may pass without any."""
+    for _ in range(50):
+        await asyncio.sleep(0.002)
 
 
 def _valid_today(home: setup.Home) -> None:
@@ -228,4 +250,4 @@ async def opened(founded: Founded) -> AsyncIterator[World]:
             )
         )
         yield World(**vars(founded), hub=hub, session=session)
-    await asyncio.sleep(0.1)  # transports of both ends of a connection close on the loop's next turns
+    await settled()

@@ -50,12 +50,20 @@ class _Waiting:
 class Sequencer:
     """Owns the order of all writes of this process. `run` must be running; `append` then returns durable results."""
 
-    def __init__(self, store: Store, clock: Clock | None = None, logs: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        logs: Iterable[str] | None = None,
+        *,
+        gather_seconds: float = GATHER_SECONDS,
+    ) -> None:
         """With a `clock`, nothing is stamped by one that was set forward: see CLOCK_STEP_US. With `logs`, nothing is written to
         others: a log may be closed, and a next one begun, while this process slept."""
         self._store = store
         self._clock = clock
         self._logs = frozenset(logs) if logs is not None else None
+        self._gather_seconds = gather_seconds
         self._offset_us: int | None = None
         """By how much stamps were ahead of the steady clock, at most."""
         self._placing: deque[_Waiting] = deque()
@@ -98,7 +106,7 @@ class Sequencer:
     async def _gather(self) -> None:
         """Let what has arrived queue too. A commit costs as much CPU as handling a request, however many acts are in it."""
         now = asyncio.get_running_loop().time
-        until, quiet = now() + GATHER_SECONDS, 0
+        until, quiet = now() + self._gather_seconds, 0
         while quiet < _QUIET_TURNS and self._waiting < GROUP_ACTS and now() < until:
             before = self._waiting
             await asyncio.sleep(0)

@@ -46,7 +46,6 @@ class Poller:
         self.steps.append((await self.scene.store.epochs()).views - before)
 
 
-@pytest.mark.timeout(120)
 async def test_a_poll_waits_for_few_steps_of_many_and_nobody_misses_anything(place: Place) -> None:
     async with scene(place) as made:
         for slug in MEMBERS:
@@ -117,7 +116,6 @@ async def test_a_label_is_not_done_with_while_runs_of_it_are_still_to_be_given(p
         assert (await views.ready(await made.rulebook.glance(), member(slug))).whole
 
 
-@pytest.mark.timeout(120)
 async def test_what_closed_is_gone_and_recalled_before_anybody_is_answered(place: Place) -> None:
     """However much else is being written: to close is never put off."""
     async with scene(place) as made:

@@ -180,7 +180,7 @@ async def test_13_gaps(story: Story) -> None:
 
 async def test_14_reading_the_audit_is_in_the_audit_of_the_readers_country(story: Story) -> None:
     before = await story.ask(MX, "who-saw", object=story.mexican["id"], sample=1, seed="lot-7")
-    await story.settled()
+    await story.world.cosigned()
     us, mx = [await story.ask(one, "reads") for one in (US, MX)]
     assert {row["log"] for row in us.rows} == {"us"}
     assert {row["log"] for row in mx.rows} == {"mx"}
@@ -226,13 +226,13 @@ async def test_domestic_traffic_of_one_country_changes_no_byte_for_the_other(sto
         # Rows and ends; the head names the logs' sizes, which grow by the asking itself.
         return {name: (await story.raw(MX, name, **words(story, name)))[1].splitlines()[1:-1] for name in names}
 
-    await story.settled()  # what was asked before is told of once it is signed
+    await story.world.cosigned()  # what was asked before is told of once it is signed
     before = await asked()
     world = story.world
     await world.post("us-cyber", *[world.signed("us-cyber") for _ in range(5)], to="us-domestic")
     await world.post("us-cyber", world.signed("us-cyber", tlp="red"), to="us-domestic")
     await world.pull("us-maritime", "us-domestic")
-    await story.settled()
+    await story.world.cosigned()
     assert await asked() == before
 
 
@@ -247,7 +247,7 @@ async def test_pages_of_one_answer_are_of_the_same_logs_and_add_up(story: Story)
         page = await story.ask(US, "what-did", member="us-customs", limit=4, **following)
         rows += page.rows
         await story.world.post("us-customs", story.world.signed("us-customs", tlp="red"))  # meanwhile more is logged
-        await story.settled()
+        await story.world.cosigned()
         if page.end["next"] is None:
             break
         following = {"next": page.end["next"]}

@@ -204,7 +204,7 @@ async def test_what_was_deleted_is_told_of_until_its_list_is_blocked(told: Told,
     before = await told.asked("mx", "who-saw", told.later[1])
     assert before.rows
     since_us = world.clock.now_us()
-    await told.story.settled()
+    await told.story.world.cosigned()
     recalls = await told.story.ask("aud-mx", "recalls", object=told.later[1])
     assert {(row["member"], bool(row["had"])) for row in recalls.rows} == {(who, True) for who in READERS}
 
@@ -226,6 +226,6 @@ async def test_what_was_deleted_is_told_of_until_its_list_is_blocked(told: Told,
             pack, {one: policy for one, policy in read_policies(world.settings.witness_policy).items() if one != "us"}
         ).ok
     # A pack of a time in which nothing of it left names nothing of it.
-    await told.story.settled()
+    await told.story.world.cosigned()
     await write_pack(world.hub.services, tmp_path / "since", "mx", since_us)
     assert not any(told.later[0].encode() in one.read_bytes() for one in (tmp_path / "since").rglob("*.jsonl"))

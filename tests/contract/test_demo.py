@@ -96,7 +96,7 @@ def get(url: str, card: dict[str, Any], slug: str, **headers: str) -> requests.R
     with requests.Session() as session:
         session.trust_env = False
         session.headers.update({"Authorization": f"Bearer {card['members'][slug]['token']}", **headers})
-        answer = session.get(url, verify=card["ca_file"], timeout=20)
+        answer = session.get(url, verify=card["ca_file"], timeout=PATIENCE_SECONDS)
         answer.content  # noqa: B018  # read before the session closes
         return answer
 
@@ -182,7 +182,7 @@ def test_the_ledger_and_the_witnesses_answer(stays: Stays) -> None:
         policy = Policy.parse((Path(card["witness_policy"]) / log).read_text())
         assert policy.logs[0].name == split_note(note)[0].split("\n")[0]
     for url in card["witnesses"].values():
-        assert requests.get(f"{url}/health", timeout=20).json()["status"] == "ok"
+        assert requests.get(f"{url}/health", timeout=PATIENCE_SECONDS).json()["status"] == "ok"
 
 
 def test_client_certificates_work_where_the_card_says(stays: Stays) -> None:
@@ -191,7 +191,7 @@ def test_client_certificates_work_where_the_card_says(stays: Stays) -> None:
     with requests.Session() as session:
         session.trust_env = False
         session.cert = (member["tls_certificate"], member["tls_key"])
-        answer = session.get(f"{card['mtls_url']}/api/v1/me", verify=card["ca_file"], timeout=20)
+        answer = session.get(f"{card['mtls_url']}/api/v1/me", verify=card["ca_file"], timeout=PATIENCE_SECONDS)
         assert answer.json()["slug"] == "mx-marina"
 
 
@@ -199,7 +199,12 @@ def test_the_printed_snippet_works_in_a_fresh_python(stays: Stays) -> None:
     lines = stays.output.split("import json, os\n", 1)[1].split("print(collection.title)", 1)[0]
     snippet = f"import json, os\n{lines}print(collection.title)\n"
     ran = subprocess.run(
-        [sys.executable, "-c", snippet], capture_output=True, text=True, timeout=60, cwd="/", env=environment()
+        [sys.executable, "-c", snippet],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        cwd="/",
+        env=environment(),
     )
     assert ran.returncode == 0, ran.stderr
     assert {"Border indicators", "Public feeds", "MX nacional"} <= set(ran.stdout.splitlines())
@@ -209,7 +214,7 @@ def test_ctrl_c_ends_it_and_everything_it_started(stays: Stays) -> None:
     """Last of those that need it."""
     assert len(witnesses_of(stays.home)) == 4
     stays.process.send_signal(signal.SIGINT)
-    assert stays.process.wait(40) == 0
+    assert stays.process.wait(PATIENCE_SECONDS) == 0
     assert witnesses_of(stays.home) == []
 
 
@@ -226,7 +231,7 @@ def test_a_second_run_begins_anew_and_sigterm_ends_it_midway(stays: Stays) -> No
     time.sleep(0.5)  # among the feeds
     process.terminate()
     try:
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM, errors

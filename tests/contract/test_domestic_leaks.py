@@ -284,7 +284,6 @@ async def test_what_one_country_does_at_home_changes_no_byte_of_the_others(
     assert {"submit", "decide", "publish", "release", "deny", "anchor", "pack.export"} <= scenes.kinds
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("viewer", ["us-cyber", "mx-ciber"])
 def test_nor_does_whatever_else_it_might_do(tmp_path: Path, viewer: str) -> None:
     """Days at home as they come: one that tells is made as short as it can be and still tell."""

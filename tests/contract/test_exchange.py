@@ -1,6 +1,5 @@
 """The exchange, end to end: a whole hub over TLS and members of two countries."""
 
-import asyncio
 import ssl
 import uuid
 from collections.abc import AsyncIterator
@@ -286,7 +285,7 @@ async def test_submission_and_release_can_be_proved_without_the_hub(world: World
         assert {name[:2] for name in proven.cosigned} == ({"us", "mx"} if log == "both" else {log})
         receipts[f"r{number}"] = (proof, leaf)
     assert StixObject.of(sent, b"").id.encode() in receipts["r0"][1]
-    await asyncio.sleep(0.6)
+    await world.cosigned()
     await write_copy(
         tmp_path / "copy", HubCopy(world.hub.services, ("both", "us", "mx"), countries=("us", "mx")), Enclosed(receipts)
     )

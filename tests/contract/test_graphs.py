@@ -244,8 +244,7 @@ async def test_an_end_in_a_collection_that_one_may_not_read_is_not_there(world: 
 
 async def seen(world: World, auditor: str, obj: dict[str, Any]) -> set[tuple[str, str]]:
     """Who had it, and how sure that is."""
-    for log, tree in (await world.hub.services.store.trees()).items():
-        assert not tree.size or await world.hub.services.publisher.receipt(log, tree.size - 1, wait_seconds=20)
+    await world.cosigned()
     rows = (await Story(world).ask(auditor, "who-saw", object=obj["id"])).rows
     return {(row["member"], row["evidence"]) for row in rows}
 

@@ -75,9 +75,7 @@ async def fill(world: World, desk: Desk) -> None:
                 assert release.origin.endswith("/both")
                 receipts["release"] = await reader.receipt("both", release.first, wait_seconds=20), await reader.leaf("both", release.first)  # fmt: skip
         await world.post("mx-marina", world.signed("mx-marina"), to="mx-domestic")
-    publisher = world.hub.services.publisher
-    for log, tree in (await world.hub.services.store.trees()).items():
-        await publisher.receipt(log, tree.size - 1, wait_seconds=20)
+    await world.cosigned()
     assert all(proof is not None for proof, _ in receipts.values())
     await write_copy(desk.copy, HubCopy(world.hub.services, LOGS, countries=("us", "mx")), Enclosed(receipts))  # type: ignore[arg-type]
 

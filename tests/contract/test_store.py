@@ -466,7 +466,7 @@ async def test_what_arrives_together_is_committed_together(store: Store) -> None
             await asyncio.sleep(0)
         return await sequencer.append(act())
 
-    sequencer = Sequencer(cast(Store, Counting()))
+    sequencer = Sequencer(cast(Store, Counting()), gather_seconds=60)  # turns decide, however long they take
     running = asyncio.get_running_loop().create_task(sequencer.run())
     await asyncio.gather(*(arrive(turns) for turns in range(5)))
     sequencer.close()
@@ -508,7 +508,9 @@ PAGES = given(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @PAGES
 @pytest.mark.rule("FLT-01", "FLT-20", "FLT-28", "FLT-29", "FLT-30", "FLT-31", "FLT-32", "FLT-33", "FLT-43")
 @pytest.mark.rule("FLT-46", "PAG-02", "PAG-22")
@@ -521,7 +523,9 @@ def database_url(databases: Databases) -> str:
     return asyncio.run(databases.fresh())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @PAGES
 async def test_pages_of_postgres_are_what_the_model_says(database_url: str, **drawn: Any) -> None:
     """Fewer examples: each takes twenty times as long to set up."""

@@ -122,8 +122,8 @@ async def test_plain_http_on_the_tls_port_gets_nothing(world: World) -> None:
     token = world.tokens["us-cyber"]
     writer.write(f"GET /taxii2/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     got = b""
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        got = await asyncio.wait_for(reader.read(65536), 2)
+    with contextlib.suppress(ConnectionError):
+        got = await reader.read()
     writer.close()
     assert b"HTTP/" not in got and b"taxii" not in got
 

@@ -44,7 +44,9 @@ def serving(home: setup.Home, *words: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def workers_of(process: subprocess.Popen[str], count: int) -> list[int]:
@@ -61,7 +63,7 @@ def workers_of(process: subprocess.Popen[str], count: int) -> list[int]:
 
 def ready(home: setup.Home) -> int:
     context = ssl.create_default_context(cafile=str(home.ca_file))
-    connection = HTTPSConnection("localhost", home.settings().port, context=context, timeout=10)
+    connection = HTTPSConnection("localhost", home.settings().port, context=context)
     connection.request("GET", "/readyz")
     status = connection.getresponse().status
     connection.close()
@@ -76,7 +78,6 @@ def gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(60)
 def test_workers_serve_together_and_stop_together(tmp_path: Path, place: Place) -> None:
     home = made(tmp_path, place)
     with serving(home, "--workers", "2") as process:
@@ -84,38 +85,33 @@ def test_workers_serve_together_and_stop_together(tmp_path: Path, place: Place) 
         assert len(set(workers)) == 2
         assert [ready(home) for _ in range(12)] == [200] * 12
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate()
         assert process.returncode == 0
         assert all(map(gone, workers))
 
 
-@pytest.mark.timeout(60)
 def test_a_worker_that_dies_is_not_replaced_in_silence(home: setup.Home) -> None:
     with serving(home, "--workers", "2") as process:
         first, second = workers_of(process, 2)
         os.kill(first, signal.SIGKILL)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate()
         assert process.returncode == 1
         assert f"Worker {first} ended with status -9; all stop." in said
         assert gone(second)
 
 
-@pytest.mark.timeout(60)
 def test_workers_end_with_a_parent_that_is_killed(home: setup.Home) -> None:
     with serving(home, "--workers", "2") as process:
         workers = workers_of(process, 2)
         process.kill()
-        until = time.monotonic() + 20
-        while not all(map(gone, workers)) and time.monotonic() < until:
+        while not all(map(gone, workers)):
             time.sleep(0.05)
-        assert all(map(gone, workers))
 
 
-@pytest.mark.timeout(60)
 def test_a_ledger_that_will_not_go_on_ends_all_with_its_status(home: setup.Home) -> None:
     Anchors(home.settings().anchors).write("both", Anchor(1000, b"a" * 32))
     with serving(home, "--workers", "2") as process:
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate()
     assert process.returncode == 3, said
     assert "rollback: log both has 0 leaves" in said
 
@@ -124,6 +120,6 @@ def test_ports_must_be_fixed(home: setup.Home) -> None:
     text = home.settings_file.read_text()
     home.settings_file.write_text(re.sub(r"mtls_port = \d+", "mtls_port = 0", text))
     with serving(home, "--workers", "2") as process:
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate()
     assert process.returncode == 1
     assert "settings [port]" in said

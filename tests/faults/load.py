@@ -16,7 +16,7 @@ from certs.jcs import canonical
 from exchange.ledger.merkle import root
 from exchange.ledger.note import Checkpoint, split_note
 from exchange.model.stix import item_hash
-from tests.world import TAXII, Founded
+from tests.world import TAXII, Founded, settled
 
 LIMIT = 25
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
@@ -158,7 +158,7 @@ async def at_work(founded: Founded, *hubs: str, patience_seconds: float = 10) ->
     timeout = aiohttp.ClientTimeout(total=patience_seconds)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield Members(founded, session, hubs)
-    await asyncio.sleep(0.1)  # transports close on the loop's next turns
+    await settled()
 
 
 def envelope(objects: list[dict[str, Any]]) -> bytes:

@@ -67,7 +67,7 @@ async def test_each_release_names_the_one_version_in_force_at_its_place(world: W
             start, end = begins[number(one)]
             assert start <= one["time"] <= end, one
 
-    await asyncio.sleep(0.6)  # the witnesses' next round
+    await world.cosigned()
     await write_copy(tmp_path / "copy", HubCopy(world.hub.services, ("both", "us", "mx"), countries=("us", "mx")))
     report = verify_copy(tmp_path / "copy", read_policies(world.home.root / "hub" / "witness-policy"))
     assert report.ok, report.findings

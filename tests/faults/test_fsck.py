@@ -267,7 +267,6 @@ def _instead(table: Table, old: list[tuple[Any, ...]], new: list[tuple[Any, ...]
     return harm
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", KEYS)
 async def test_each_damage_is_named(whole: Whole, name: str) -> None:
     async with hand(whole.place) as other:

@@ -59,7 +59,6 @@ def disk() -> Iterator[Disk]:
         shutil.rmtree(path)
 
 
-@pytest.mark.timeout(180)
 async def test_a_full_disk_ends_what_is_under_way_and_nothing_else(disk: Disk, tmp_path: Path) -> None:
     with cluster() as server:
         await _fill(disk, server.url, tmp_path)

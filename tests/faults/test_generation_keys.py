@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import orjson
-import pytest
 from click.testing import CliRunner
 
 from exchange.cli.packing import HubCopy, write_pack
@@ -51,7 +50,6 @@ def trusted(founded: Founded) -> list[LogKey]:
     return keys
 
 
-@pytest.mark.timeout(120)
 async def test_keys_are_replaced_in_every_generation(tmp_path: Path, place: Place) -> None:
     async with found(tmp_path / "home", **knobs_of(place)) as founded:
         files = KeyFiles(founded.settings.keys)
@@ -142,7 +140,6 @@ async def test_keys_are_replaced_in_every_generation(tmp_path: Path, place: Plac
         await at_terminal(founded, "abort", "both")
 
 
-@pytest.mark.timeout(120)
 async def test_what_is_put_back_of_a_log_before_it_is_closed_tells_of_its_keys(tmp_path: Path, place: Place) -> None:
     """Everything comes back that was cosigned; and then both logs are closed, for what was signed behind it."""
     async with found(tmp_path / "home", **knobs_of(place)) as founded:

@@ -22,7 +22,7 @@ from tests.world import found
 _MORE = os.environ.get("EXCHANGE_TEST_KILLS")
 KILLS, KILLS_WITH_FALLS = (int(_MORE), int(_MORE)) if _MORE else (100, 20)
 FALLS_EVERY = 7
-LIMIT_SECONDS = 240 + (4 * KILLS if _MORE else 0)
+LIMIT_SECONDS = 400 + (4 * KILLS if _MORE else 0)
 
 
 @pytest.mark.timeout(LIMIT_SECONDS)

@@ -154,7 +154,6 @@ async def must_be_one_story(services: Services, keys: list[LogKey]) -> None:
     assert not rows or tuple(row.key for row in rows) == history[-1][1].signing["both"]
 
 
-@pytest.mark.timeout(120)
 async def test_all_processes_change_at_one_place_in_the_log(founded: Founded) -> None:
     """Two sign as fast as they can while a third turns the keys to and fro."""
     keys = [KeyFiles(founded.settings.keys).main("both"), *(new_key(founded, "both") for _ in range(4))]
@@ -207,7 +206,6 @@ STEPS = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("step", ["begin", "abort", "finish"])
 async def test_an_operator_may_be_killed_at_any_statement(founded: Founded, place: Place, step: str) -> None:
     """Afterwards either nothing was done or all of it, and the next step goes on from there."""

@@ -28,12 +28,13 @@ from exchange.store.answers import PUBLICATIONS_NEAR, CheckpointRow, TreeRow
 from exchange.store.contract import Halted
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_read import publications, rows
-from exchange.store.postgres_session import Server, migrate, prepare
+from exchange.store.postgres_session import BROKEN, Server, migrate, prepare
 from exchange.store.runs import PageQuery
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
 from tests.faults.logs import Logs, new_pens
 from tests.places import Place, open_at
 from tests.postgres import Cluster, Databases
+from tests.world import settled
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = Filter(versions=("all",))
@@ -136,12 +137,10 @@ async def test_a_holder_that_stops_in_the_middle_of_a_message_loses_it(server: C
         way.stall_at = b"INSERT INTO leaf"
         lost = asyncio.get_running_loop().create_task(other.extend([act(new(made(1)))]))
         await way.struck.wait()
-        quick = await done(store, act(new(made(2))))
-        [again] = await lost
-        assert isinstance(again, Done)
-        assert again.stamp.placed[0].tick > quick.stamp.placed[0].tick, "it began once more, behind the other"
-        [held] = await store.held(made(1).id)
-        assert [tick for tick, *_ in held.placements] == [again.stamp.placed[0].tick]
+        await done(store, act(new(made(2))))
+        again = await told(lost)
+        ticks = [tick for one in await store.held(made(1).id) for tick, _ in one.placements]
+        assert ticks == ([again.stamp.placed[0].tick] if again else [])
         await check_log(store)
         await other.close()
     await store.close()
@@ -165,14 +164,24 @@ async def test_a_holder_that_stops_while_another_waits_loses_it(server: Cluster)
         way.stall_after = b"UPDATE label"
         lost = asyncio.get_running_loop().create_task(other.extend([Act(str(uuid.uuid4()), slow)]))
         await asyncio.to_thread(holding.wait)
-        quick = await done(store, act(new(made(2))))
-        assert way.struck.is_set()
-        [again] = await lost
-        assert isinstance(again, Done)
-        assert again.leaves[0].index > quick.leaves[-1].index, "it began once more, behind the other"
+        await done(store, act(new(made(2))))
+        await way.struck.wait()
+        again = await told(lost)
+        assert (await store.trees())["us"].size == (3 if again else 2)
         await check_log(store)
         await other.close()
     await store.close()
+
+
+async def told(lost: asyncio.Task[list[Done | Exception]]) -> Done | None:
+    """What who lost the head is told of what it was writing: it began once more and is done, or, should this machine have stood
+    still for two seconds just then, it was lost again and nothing was done."""
+    try:
+        [result] = await lost
+    except BROKEN:
+        return None
+    assert isinstance(result, Done)
+    return result
 
 
 class Road:
@@ -219,7 +228,7 @@ async def road(server: Cluster) -> AsyncIterator[tuple[Road, int]]:
     listening = await asyncio.start_server(way.carry, "127.0.0.1", 0)
     yield way, listening.sockets[0].getsockname()[1]
     listening.close()
-    await asyncio.sleep(0.05)  # transports close on the loop's next turns
+    await settled()
 
 
 async def test_a_connection_cut_between_commit_and_its_answer(server: Cluster) -> None:

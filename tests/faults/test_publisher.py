@@ -26,6 +26,7 @@ from exchange.store.answers import CheckpointRow
 from exchange.store.contract import Halted, Store
 from tests.faults.crash import Crash, CrashAt
 from tests.faults.logs import Logs, Pen, new_pens, policies_of
+from tests.world import settled
 
 # --- at each statement ---
 
@@ -301,7 +302,7 @@ async def witnessed(directory: Path) -> AsyncIterator[tuple[dict[str, Pen], Call
         await runner.cleanup()
     for witness in running:
         witness.close()
-    await asyncio.sleep(0.05)  # transports close on the loop's next turns
+    await settled()
 
 
 async def test_a_machine_restored_with_its_anchors_learns_it_from_a_witness(tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from exchange.cli.setup import OPERATOR, Home
 from exchange.clock import Clock, SystemClock
 from exchange.hub import working
@@ -78,7 +76,6 @@ async def confirm(settings: Settings, clock: Clock) -> None:
         await services.governance.note(OPERATOR, "clock.step", "clock", {"before": now, "after": now})
 
 
-@pytest.mark.timeout(300)
 async def test_every_poller_ends_with_exactly_what_it_may_have(tmp_path: Path, database: dict[str, Any]) -> None:
     """Writers and pollers turn from hub to hub with each request. The race ends when its blows are struck and its writers have
     their answers, however long that takes."""

@@ -1,6 +1,5 @@
 """Four witnesses of two countries on loopback that a test can silence, and a log that asks them."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from exchange.clock import FixedClock
 from exchange.ledger.note import Policy
 from exchange.ledger.witness import Witness, serve
 from tests.faults.logs import Logs, Pen, new_pens
+from tests.world import free_port, settled
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Both:
             witness.close()
         for name in set(names) - set(self.running):
             witness = Witness(self.directory / name, self.clock)
-            port = int(self.urls[name].rpartition(":")[2]) if name in self.urls else 0
+            port = int(self.urls[name].rpartition(":")[2]) if name in self.urls else free_port()
             runner = await serve(witness, "127.0.0.1", port)
             self.urls[name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
             self.running[name] = witness, runner
@@ -66,7 +66,7 @@ async def both(directory: Path) -> AsyncIterator[Both]:
     finally:
         with contextlib.suppress(OSError):
             await found.speak()
-        await asyncio.sleep(0.05)  # transports close on the loop's next turns
+        await settled()
 
 
 async def round_of(logs: Logs) -> None:

@@ -63,7 +63,6 @@ def disagreements(
     return len(chosen), erred
 
 
-@pytest.mark.timeout(240)
 def test_the_evaluator_and_cedar_agree() -> None:
     make = Maker("against cedar")
     labels = [make.label() for _ in range(LABELS)]

@@ -196,7 +196,9 @@ def unseen(test: Any) -> Any:
 
 @pytest.mark.timeout(600)
 @unseen
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows_at_once=st.sampled_from([ROWS_AT_ONCE, 1]), events=EVENTS)
 @example(rows_at_once=ROWS_AT_ONCE, events=BACK_AGAIN)
 @example(rows_at_once=ROWS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)
@@ -216,7 +218,9 @@ def database_url(databases: Databases) -> str:
 
 @pytest.mark.timeout(600)
 @unseen
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows_at_once=st.sampled_from([ROWS_AT_ONCE, 1]), events=EVENTS)
 @example(rows_at_once=ROWS_AT_ONCE, events=BACK_AGAIN)
 @example(rows_at_once=ROWS_AT_ONCE, events=AGAIN_BEFORE_ITS_NOTICE)

@@ -195,6 +195,7 @@ async def test_a_release_is_proved_page_and_receipt(world: World) -> None:
         for wrong in (page.objects[1:], page.objects[::-1], (*page.objects[1:], page.objects[0] | {"name": "other"})):
             with pytest.raises(EvidenceFault):
                 verify_page(wrong, leaf)
+        await world.cosigned()
         receipt = await reader.receipt(place.log, place.first, wait_seconds=10)
         assert receipt is not None
         proven = verify_receipt(receipt, leaf, policies["both"])

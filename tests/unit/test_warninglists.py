@@ -272,13 +272,16 @@ def test_string_lists_are_exact_and_hostname_lists_are_not() -> None:
 
 def test_a_host_of_thousands_of_labels_costs_no_more() -> None:
     lists = Warninglists.packaged()
-    begun = time.process_time()
-    assert lists.hits_value("host", "a." * 4000 + "gob.mx") is not None
-    lists.hits_value("host", "ñ." * 2000)
-    lists.hits_value("host", "ñ" * 4000)
-    lists.hits_value("url", "http://" + "a@" * 4000)
-    lists.hits_value("url", "http:" + "/" * 8000)
-    assert time.process_time() - begun < 0.5
+    took = []
+    for _ in range(3):
+        begun = time.process_time()
+        assert lists.hits_value("host", "a." * 4000 + "gob.mx") is not None
+        lists.hits_value("host", "ñ." * 2000)
+        lists.hits_value("host", "ñ" * 4000)
+        lists.hits_value("url", "http://" + "a@" * 4000)
+        lists.hits_value("url", "http:" + "/" * 8000)
+        took.append(time.process_time() - begun)
+    assert min(took) < 0.5
 
 
 @pytest.mark.parametrize(
