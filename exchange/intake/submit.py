@@ -304,8 +304,7 @@ class _Draft:
         self.conflicts: list[Failure] = []
 
     def record(self, stamp: Stamp) -> Record:
-        """Called under the lock: entries for what was stored and refused, and the status of all. Once more if that was lost."""
-        self.decided = set()
+        """Called under the lock: entries for what was stored and refused, and the status of all."""
         successes: list[dict[str, Any]] = []
         failures: list[Failure] = []
         entries: list[Entry] = []

@@ -37,7 +37,7 @@ from exchange.store.answers import (
     TreeRow,
 )
 from exchange.store.changes import AgreementRow
-from exchange.store.contract import ClockStepped, Floor, Succession
+from exchange.store.contract import Floor, Succession
 from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.leaves import must_be_open
 from exchange.store.postgres_session import BROKEN, END_FROZEN, LOCK_WAITS, Connection, Server, away, prepare
@@ -72,43 +72,20 @@ class _Writer:
         return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
 
     async def _transact(self, work: Work[T]) -> T:
-        """A session that ended before it was told to commit has done nothing: the work begins once more on a new one. So this
-        process may have stood still for two seconds under the lock, or the server have been restarted, and nobody is told."""
-        committing = False
-
-        async def whole(db: Connection) -> T:
-            nonlocal committing
-            done = await work(db)
-            committing = True
-            return done
-
         async with self._free:
+            db = self._db
+            if db is None or db.is_closed():
+                db = self._db = await self._server.connect()
             try:
-                return await self._in_turn(whole)
-            except BROKEN as error:
-                if committing or isinstance(error, TimeoutError):  # the network is gone: it was waited for long enough
-                    raise
-                lost = error
-            try:
-                return await self._in_turn(work)
-            except ClockStepped:  # this process slept; nobody set a clock
-                raise lost from None
-
-    async def _in_turn(self, work: Work[T]) -> T:
-        """Once whoever has the lock lets it go, or is frozen and loses it."""
-        db = self._db
-        if db is None or db.is_closed():
-            db = self._db = await self._server.connect()
-        try:
-            for _ in range(LOCK_WAITS - 1):
-                try:
-                    return await _committed(db, work)
-                except asyncpg.LockNotAvailableError:  # before anything was done
-                    await db.execute(END_FROZEN)
-            return await _committed(db, work)
-        except BROKEN:
-            db.terminate()
-            raise
+                for _ in range(LOCK_WAITS - 1):
+                    try:
+                        return await _committed(db, work)
+                    except asyncpg.LockNotAvailableError:  # before anything was done
+                        await db.execute(END_FROZEN)
+                return await _committed(db, work)
+            except BROKEN:
+                db.terminate()
+                raise
 
     async def close(self) -> None:
         async def end() -> None:

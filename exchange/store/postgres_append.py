@@ -44,7 +44,7 @@ from exchange.store.postgres_feeds import record as record_run
 from exchange.store.postgres_late import overtaken, step
 from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
-from exchange.store.postgres_session import BROKEN, Connection, arrays
+from exchange.store.postgres_session import Connection, arrays
 
 _Mark = tuple[PlacingMark, int, str, int, int]
 """What `reset` needs to forget an act that failed."""
@@ -164,7 +164,7 @@ class _Transaction:
                 await self.placing.flush()
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             result = error
-        except (*BROKEN, asyncpg.PostgresError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             raise  # the database's fault is no act's
         except Exception as error:  # noqa: BLE001
             result = error

@@ -168,9 +168,7 @@ async def migrate(db: Connection, migrations: Path = _MIGRATIONS) -> None:
     if await _version(db) == len(scripts):
         return
     async with db.transaction():
-        await db.execute(
-            "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
-        )
+        await db.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
         await db.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATING)
         await db.execute("CREATE TABLE IF NOT EXISTS schema_version (version int NOT NULL)")
         have = await _version(db)

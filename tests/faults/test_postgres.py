@@ -23,18 +23,17 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
 from exchange.model.stix import listed
 from exchange.model.versions import Verdict
-from exchange.store.acts import Act, Done, Record, Removal, Stamp
+from exchange.store.acts import Act, Record, Removal, Stamp
 from exchange.store.answers import PUBLICATIONS_NEAR, CheckpointRow, TreeRow
 from exchange.store.contract import Halted
 from exchange.store.postgres import PostgresStore
 from exchange.store.postgres_read import publications, rows
-from exchange.store.postgres_session import BROKEN, Server, migrate, prepare
+from exchange.store.postgres_session import Server, migrate, prepare
 from exchange.store.runs import PageQuery
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
 from tests.faults.logs import Logs, new_pens
 from tests.places import Place, open_at
 from tests.postgres import Cluster, Databases
-from tests.world import settled
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = Filter(versions=("all",))
@@ -55,6 +54,7 @@ async def output(writer: asyncio.subprocess.Process) -> list[list[str]]:
 # --- the lost-object race ---
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.peer("OTX-4")
 async def test_a_tight_poller_misses_nothing_of_several_writers(place: Place) -> None:
     """OpenTAXII on PostgreSQL lost 41 of 4,000 so: `date_added` taken before the commit. Here 0 may be lost."""
@@ -89,41 +89,19 @@ async def test_a_tight_poller_misses_nothing_of_several_writers(place: Place) ->
 # --- writers that stop in the middle ---
 
 
+@pytest.mark.timeout(60)
 async def test_a_frozen_holder_of_the_head_loses_it(databases: Databases) -> None:
-    """SIGSTOP under the lock: the others go on after two seconds. The woken process has written nothing, and begins once more
-    behind them."""
+    """SIGSTOP under the lock: the others go on after two seconds, and the woken process has written nothing."""
     url = await databases.fresh()
     store = await PostgresStore.open(Server(url))
-    frozen = await process("freeze", url, 3600)
+    frozen = await process("freeze", url)
     assert frozen.stdout is not None
     assert await frozen.stdout.readline() == b"holding\n"
     await done(store, act(new(made(1))))
-    assert (await store.trees())["us"].size == 1
     frozen.send_signal(signal.SIGCONT)
-    assert await output(frozen) == [["written", "1"]]
-    assert (await store.trees())["us"].size == 2
-    await check_log(store)
-    await store.close()
-
-
-async def test_who_slept_with_the_head_is_not_told_that_a_clock_was_set(databases: Databases) -> None:
-    """Nobody wrote meanwhile, and what it was writing is not to be stamped so late."""
-    url = await databases.fresh()
-    frozen = await process("freeze", url, 1)
-    assert frozen.stdout is not None
-    assert await frozen.stdout.readline() == b"holding\n"
-    db = await asyncpg.connect(url)
-    while await db.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
-    ):
-        await asyncio.sleep(0.05)
-    await db.close()
-    frozen.send_signal(signal.SIGCONT)
-    [[word, why]] = await output(frozen)
+    [[word, *_]] = await output(frozen)
     assert word == "refused"
-    assert why != "ClockStepped"
-    store = await PostgresStore.open(Server(url))
-    assert (await store.trees())["us"].size == 0
+    assert (await store.trees())["us"].size == 1
     await check_log(store)
     await store.close()
 
@@ -138,9 +116,10 @@ async def test_a_holder_that_stops_in_the_middle_of_a_message_loses_it(server: C
         lost = asyncio.get_running_loop().create_task(other.extend([act(new(made(1)))]))
         await way.struck.wait()
         await done(store, act(new(made(2))))
-        again = await told(lost)
-        ticks = [tick for one in await store.held(made(1).id) for tick, _ in one.placements]
-        assert ticks == ([again.stamp.placed[0].tick] if again else [])
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await lost
+        assert await store.held(made(1).id) == []
+        await done(other, act(new(made(3))))
         await check_log(store)
         await other.close()
     await store.close()
@@ -165,23 +144,12 @@ async def test_a_holder_that_stops_while_another_waits_loses_it(server: Cluster)
         lost = asyncio.get_running_loop().create_task(other.extend([Act(str(uuid.uuid4()), slow)]))
         await asyncio.to_thread(holding.wait)
         await done(store, act(new(made(2))))
-        await way.struck.wait()
-        again = await told(lost)
-        assert (await store.trees())["us"].size == (3 if again else 2)
+        assert way.struck.is_set()
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await lost
         await check_log(store)
         await other.close()
     await store.close()
-
-
-async def told(lost: asyncio.Task[list[Done | Exception]]) -> Done | None:
-    """What who lost the head is told of what it was writing: it began once more and is done, or, should this machine have stood
-    still for two seconds just then, it was lost again and nothing was done."""
-    try:
-        [result] = await lost
-    except BROKEN:
-        return None
-    assert isinstance(result, Done)
-    return result
 
 
 class Road:
@@ -228,7 +196,7 @@ async def road(server: Cluster) -> AsyncIterator[tuple[Road, int]]:
     listening = await asyncio.start_server(way.carry, "127.0.0.1", 0)
     yield way, listening.sockets[0].getsockname()[1]
     listening.close()
-    await settled()
+    await asyncio.sleep(0.05)  # transports close on the loop's next turns
 
 
 async def test_a_connection_cut_between_commit_and_its_answer(server: Cluster) -> None:
@@ -258,6 +226,7 @@ async def test_a_connection_cut_between_commit_and_its_answer(server: Cluster) -
         await store.close()
 
 
+@pytest.mark.timeout(60)
 async def test_a_server_that_falls_keeps_what_it_acknowledged(server: Cluster) -> None:
     store = await PostgresStore.open(Server(await Databases(server.url).fresh(empty=True)))
     before = await done(store, act(new(made(1))))
@@ -273,6 +242,7 @@ async def test_a_server_that_falls_keeps_what_it_acknowledged(server: Cluster) -
     await store.close()
 
 
+@pytest.mark.timeout(60)
 async def test_publishers_of_two_machines_agree(databases: Databases, tmp_path: Path) -> None:
     """Each has anchors and turns of its own, so they overtake each other: no size gets two roots, and neither halts."""
     url = await databases.fresh()
@@ -345,6 +315,7 @@ async def test_a_publisher_that_is_overtaken_does_not_take_it_for_a_rollback(
 # --- reading from a standby ---
 
 
+@pytest.mark.timeout(60)
 async def test_a_walk_over_a_standby_never_goes_back(server: Cluster) -> None:
     """It answers when it has replayed what was told of, and is passed over while it has not, or is away."""
     url = await Databases(server.url).fresh(empty=True)
