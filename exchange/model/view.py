@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -101,42 +101,36 @@ class View:
     after `changes`, whether the view was read since or not."""
     elsewhere: int = 0
     """When something last came under another label that is not shown where it was placed; 0 when nothing did."""
-    windows: tuple[tuple[int, tuple[Window, ...]], ...] = ()
-    """By label. A label that is not named is shown wherever it was placed."""
-    done: tuple[tuple[int, int], ...] = ()
+    windows: Mapping[int, tuple[Window, ...]] = field(default_factory=dict, hash=False)
+    """By label. A label that is not named is shown wherever it was placed. No pair is made for any of them: thousands of labels
+    turn at once for each member, and a collection of garbage that finds so many new pairs stops everybody."""
+    done: Mapping[int, int] = field(default_factory=dict, hash=False)
     """By the same labels: up to where what no window shows has been released late."""
-
-    @cached_property
-    def by_label(self) -> dict[int, tuple[Window, ...]]:
-        return dict(self.windows)
-
-    @cached_property
-    def released(self) -> dict[int, int]:
-        """`done`, by label."""
-        return dict(self.done)
 
     def state(self, label: int) -> int:
         return self.states[label - 1] if label <= len(self.states) else NEW
 
     def settled(self, label: int) -> int:
         """Up to this tick, whatever was placed under the label is shown already, or never will be."""
-        tick = self.released.get(label, self.floor)
-        for window in sorted(self.by_label.get(label, ())):
+        tick = self.done.get(label, self.floor)
+        for window in sorted(self.windows.get(label, ())):
             if window.after <= tick:
                 tick = max(tick, window.until)
         return tick
 
-    @property
-    def shape(self) -> tuple[str, int, tuple[tuple[int, tuple[Window, ...]], ...]]:
+    @cached_property
+    def shape(self) -> tuple[str, int, tuple[int, ...], tuple[tuple[Window, ...], ...]]:
         """Equal ones, and only later late runs in the same member's, place everything alike."""
-        return self.member if self.last_tick else "", self.floor, self.windows
+        labels = tuple(sorted(self.windows))
+        shown = tuple(map(self.windows.__getitem__, labels))
+        return self.member if self.last_tick else "", self.floor, labels, shown
 
     def native(self, label: int, tick: int) -> bool:
         """Whether a row that was placed at a tick is shown there."""
-        windows = self.by_label.get(label)
+        windows = self.windows.get(label)
         return tick > self.floor and (windows is None or any(after < tick <= until for after, until in windows))
 
     def lies(self, label: int, tick: int) -> bool:
         """The same by what the label is to the member."""
         state = self.state(label)
-        return state != CLOSED and (state != DELAYED or label in self.by_label) and self.native(label, tick)
+        return state != CLOSED and (state != DELAYED or label in self.windows) and self.native(label, tick)

@@ -93,7 +93,7 @@ class Scope:
         return orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS)
 
     def _shown(self, label: int) -> list[list[int]]:
-        native, late = self.view.by_label.get(label), self.late.get(label)
+        native, late = self.view.windows.get(label), self.late.get(label)
         if native is None:
             # It has late runs and no windows only if it came under the label when others were not to be seen.
             native = (ALL,)

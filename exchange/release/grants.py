@@ -261,7 +261,7 @@ def _opened(ruled: bytes, written: bytes) -> bytes:
 
 def _seen(view: View, labels: Sequence[int], delays: Mapping[int, int]) -> View | None:
     """What a question about these labels need know of the view: nothing, where all lies as it was placed."""
-    apart = delays.keys() | view.by_label.keys()
-    windows = tuple([(label, view.by_label.get(label, ())) for label in labels if label in apart])
+    apart = delays.keys() | view.windows.keys()
+    windows = {label: view.windows.get(label, ()) for label in labels if label in apart}
     placed_alike = not (windows or view.floor or view.elsewhere)
-    return None if placed_alike else replace(view, states=b"", until_us=EVER, windows=windows, done=())
+    return None if placed_alike else replace(view, states=b"", until_us=EVER, windows=windows, done={})

@@ -139,17 +139,13 @@ class Notices:
             part: dict[int, tuple[Window, ...]] = dict.fromkeys(labels, ())
             for label, window in closed[start : start + WINDOWS_AT_ONCE]:
                 part[label] += (window,)
-            async for one in self._lying(row, labels, scope["until"], tuple(part.items())):
+            async for one in self._lying(row, labels, scope["until"], part):
                 if one not in named:
                     named.add(one)
                     yield {"id": one, "versions": []}
 
     async def _lying(
-        self,
-        row: RecallRow,
-        labels: tuple[int, ...],
-        until_us: int,
-        windows: tuple[tuple[int, tuple[Window, ...]], ...],
+        self, row: RecallRow, labels: tuple[int, ...], until_us: int, windows: Mapping[int, tuple[Window, ...]]
     ) -> AsyncIterator[str]:
         """What lay in these windows. What lay open beside it decides which versions were covered by newer ones, and is not named;
         what came since covers none."""

@@ -103,7 +103,7 @@ class Step:
         closes, view = self._turned.closes, self._view
         if view.elsewhere:  # then any label may have late runs
             return closes
-        return [label for label in closes if label in view.by_label] if view.windows else ()
+        return [label for label in closes if label in view.windows] if view.windows else ()
 
     def change(self, registry: int, rows: int) -> ViewChange:
         """With so many rows, at most, of what may wait."""
@@ -118,7 +118,7 @@ class Step:
         waiting: list[Waiting] = []
         if rows:
             due = self._due
-            kept += [Turn(label, True, (), self._view.floor) for label, _ in due if label not in self._view.by_label]
+            kept += [Turn(label, True, (), self._view.floor) for label, _ in due if label not in self._view.windows]
             waiting += [self._waiting(*one) for one in (*due, *self._rest)]
             waiting += [self._waiting(label, NOW) for label in (*turned.others, *opening) if self._state(label) == OPEN]
         return ViewChange(
@@ -128,8 +128,8 @@ class Step:
 
     def _begun(self) -> Iterator[tuple[int, int]]:
         """Labels that opened with more than one step could give, and until where it lies."""
-        done = self._view.released
-        for label, windows in self._view.windows:
+        done = self._view.done
+        for label, windows in self._view.windows.items():
             until_us = windows[-1].after if windows else 0
             if (
                 done.get(label, self._view.floor) < until_us
@@ -149,8 +149,8 @@ class Step:
         before, state = self._view.states[label - 1], self._standing.states[label - 1]
         if before == CLOSED:
             return Turn(label, True, FROM_NOW if state == OPEN else (), self._since(label), anew=True)
-        windows = self._view.by_label.get(label)
-        done = self._view.released.get(label, self._view.floor)
+        windows = self._view.windows.get(label)
+        done = self._view.done.get(label, self._view.floor)
         if before == OPEN:  # what was shown stays; what comes is delayed
             *earlier, last = windows or (Window(0, EVER),)
             return Turn(label, True, (*earlier, Window(last.after, NOW)), done)

@@ -1,16 +1,15 @@
 """How a step of a member's view becomes rows, for every engine (docs/decisions/0013-late-release.md says why)."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import attrgetter, itemgetter
-from typing import NamedTuple, TypeVar
+from operator import attrgetter
+from typing import NamedTuple
 
 import orjson
 
 from exchange.model.view import CLOSED, NEW, NOW, LateRun, View, Window
 from exchange.store.acts import Stepped, Turn, ViewChange, Waiting
 
-T = TypeVar("T")
 Windows = tuple[Window, ...]
 
 ALIKE = 1_000
@@ -97,7 +96,7 @@ def forgotten(rows: Iterable[Sequence[int]], anew: Sequence[int]) -> tuple[LateR
     return tuple(sorted(runs, key=_RUN))
 
 
-_RUN, _LABEL = attrgetter("run"), itemgetter(0)
+_RUN = attrgetter("run")
 
 
 def stepped(view: View, change: ViewChange, step: Stepped) -> View:
@@ -105,20 +104,15 @@ def stepped(view: View, change: ViewChange, step: Stepped) -> View:
     windows, done = view.windows, view.done
     changed = {*closed_and_anew(change)[0], *[one[0] for one in step.kept]}
     if changed:
-        kept = sorted(step.kept, key=_LABEL)
-        windows = _merged(windows, [(label, shown) for label, shown, _ in kept], changed)
-        done = _merged(done, [(label, until) for label, _, until in kept], changed)
+        windows = {label: shown for label, shown in windows.items() if label not in changed}
+        done = {label: until for label, until in done.items() if label not in changed}
+        windows.update({label: shown for label, shown, _ in step.kept})
+        done.update({label: until for label, _, until in step.kept})
     last_tick = max(view.last_tick, step.late[-1].last_tick if step.late else 0)
     return View(
         view.member, change.number + 1, change.states, change.floor, last_tick, view.born if view.number else step.born,
         step.changes, change.until_us, view.elsewhere, windows, done,
     )  # fmt: skip
-
-
-def _merged(
-    before: Iterable[tuple[int, T]], now: Iterable[tuple[int, T]], changed: Set[int]
-) -> tuple[tuple[int, T], ...]:
-    return tuple(sorted([*[one for one in before if one[0] not in changed], *now], key=_LABEL))
 
 
 def lies_at(view: View, label: int, run: int, tick: int, late: LateRun | None) -> int | None:
@@ -140,8 +134,8 @@ def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) 
 def view_of(member: str, row: tuple[int, bytes, int, int, int, int, int, int], kept: Iterable[Kept]) -> View:
     """The view that these rows state: `row` is number, states, floor, last_tick, born, changes, until_us, elsewhere."""
     labels = list(kept)
-    return View(member, *row, windows=tuple([(one.label, one.windows) for one in labels]),
-                done=tuple([(one.label, one.done) for one in labels]))  # fmt: skip
+    return View(member, *row, windows={one.label: one.windows for one in labels},
+                done={one.label: one.done for one in labels})  # fmt: skip
 
 
 def fresh(ripe: Sequence[Ripe], tick: int) -> list[LateRun]:

@@ -5,23 +5,12 @@ First the heads of the runs, from an index; then, in one question, the bytes of 
 
 from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
-from exchange.model.page import Row, Span, Spans
+from exchange.model.page import Spans
 from exchange.store.answers import HeldObject
 from exchange.store.postgres_read import is_dense, rows, rows_between, shown_where_placed
 from exchange.store.postgres_session import Connection, askable
-from exchange.store.runs import RUN_OBJECTS, Head, PageQuery, Run, is_usual, neighbours
-
-
-class _Piece(NamedTuple):
-    """Rows start..stop-1 of a run, in the view from `tick` on."""
-
-    run: int
-    start: int
-    stop: int
-    label: int
-    tick: int
+from exchange.store.runs import RUN_OBJECTS, Head, PageQuery, Run, RunPiece, is_usual, pieces_of
 
 
 async def spans(db: Connection, query: PageQuery) -> Spans:
@@ -31,14 +20,14 @@ async def spans(db: Connection, query: PageQuery) -> Spans:
         pieces, more = await _walk(db, query, low)
     else:
         found = await rows(db, query, low, query.limit + 1)
-        pieces, more = _pieces(found[: query.limit]), len(found) > query.limit
+        pieces, more = pieces_of(found[: query.limit]), len(found) > query.limit
     runs = await _load(db, pieces)
-    return Spans(tuple([_span(runs[piece.run], piece) for piece in pieces]), more, low)
+    return Spans(tuple([piece.of(runs[piece.run]) for piece in pieces]), more, low)
 
 
-async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[_Piece], bool]:
+async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[RunPiece], bool]:
     """What the page takes of each run, and whether there is more behind it."""
-    pieces: list[_Piece] = []
+    pieces: list[RunPiece] = []
     wanted = query.limit
     async for odd, stretch in _stretches(db, query, low):
         if odd:
@@ -46,7 +35,7 @@ async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[_Piece
             _, stop = stretch[-1].within(low, query.until_us)
             between = (stretch[0].run + start, stretch[-1].run + stop - 1)
             found = await rows_between(db, query, *between, wanted + 1)
-            pieces += _pieces(list(map(stretch[0].seen, found[:wanted])))
+            pieces += pieces_of(list(map(stretch[0].seen, found[:wanted])))
             wanted -= len(found)
         else:
             for head in stretch:
@@ -55,7 +44,7 @@ async def _walk(db: Connection, query: PageQuery, low: int) -> tuple[list[_Piece
                     continue  # all that is asked for lies before it or behind it
                 if wanted > 0:
                     end = min(stop, start + wanted)
-                    pieces.append(_Piece(head.run, start, end, head.label, head.tick + start))
+                    pieces.append(RunPiece(head.run, start, end, head.label, head.tick + start))
                 wanted -= stop - start
         if wanted < 0:
             return pieces, True
@@ -108,19 +97,6 @@ async def _heads(db: Connection, query: PageQuery, begin: int, at_once: int, *, 
     return sorted([*found, *map(Head._make, late)])[:at_once]
 
 
-def _pieces(found: Sequence[Row]) -> list[_Piece]:
-    return [
-        _Piece(part[0].run, part[0].position, part[-1].position + 1, part[0].label, part[0].tick)
-        for part in neighbours(found)
-    ]
-
-
-def _span(run: Run, piece: _Piece) -> Span:
-    size = piece.stop - piece.start
-    items, content = run.hashes(piece.start, piece.stop), run.content(piece.start, piece.stop)
-    return Span(piece.tick, size, piece.label, items, content)
-
-
 def _end(row: str) -> str:
     """Where in the joined form the bodies up to that row end: four bytes, little-endian (store/runs.py)."""
     return "(" + " + ".join(f"get_byte(r.ends, 4 * {row} - {4 - n}) * {256**n}" for n in range(4)) + ")"
@@ -135,7 +111,7 @@ _LOAD = (
 )
 
 
-async def _load(db: Connection, pieces: Sequence[_Piece]) -> dict[int, Run]:
+async def _load(db: Connection, pieces: Sequence[RunPiece]) -> dict[int, Run]:
     """The runs of these pieces, with their bodies from the first of a run's pieces to its last."""
     if not pieces:
         return {}
@@ -157,7 +133,7 @@ async def held(db: Connection, object_id: str) -> list[HeldObject]:
         askable(object_id),
     )
     pieces = [
-        _Piece(row["run"], row["tick"] - row["run"], row["tick"] - row["run"] + 1, row["label"], row["tick"])
+        RunPiece(row["run"], row["tick"] - row["run"], row["tick"] - row["run"] + 1, row["label"], row["tick"])
         for row in found
     ]
     runs = await _load(db, pieces)

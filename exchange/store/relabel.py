@@ -116,10 +116,10 @@ class Relabelling:
         now, state = self.now.get(member, view), view.state(former)
         if now.state(label) != NEW:
             return
-        if former in view.by_label and label not in now.by_label:
-            done = view.released.get(former, view.floor)
-            now = replace(now, windows=(*now.windows, (label, view.by_label[former])), done=(*now.done, (label, done)))
-            self.kept[member, label] = Kept(label, view.by_label[former], done)
+        if former in view.windows and label not in now.windows:
+            done = view.done.get(former, view.floor)
+            now = replace(now, windows={**now.windows, label: view.windows[former]}, done={**now.done, label: done})
+            self.kept[member, label] = Kept(label, view.windows[former], done)
         if state in (CLOSED, DELAYED) or (state == OPEN and wider):
             states = now.states.ljust(label, bytes([NEW]))
             now = replace(now, states=states[: label - 1] + bytes([state]) + states[label:])

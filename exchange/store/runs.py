@@ -6,11 +6,11 @@ and for every filter but the usual one, the rows are asked first and cut out one
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from exchange.model.page import Filter, Row
+from exchange.model.page import Filter, Row, Span
 from exchange.model.stix import StixObject
 from exchange.model.view import EVER, View, Window
 
@@ -136,16 +136,16 @@ class PageQuery:
         return EVER if self.view is None else self.view.until_us
 
     @property
-    def windows(self) -> dict[int, tuple[Window, ...]]:
+    def windows(self) -> Mapping[int, tuple[Window, ...]]:
         """Of the labels that are not simply shown where they were placed."""
-        return {} if self.view is None else self.view.by_label
+        return {} if self.view is None else self.view.windows
 
     @property
     def alike(self) -> dict[tuple[Window, ...], list[int]]:
         """The allowed labels among those, by their windows: what opened in one step has the same."""
         found: dict[tuple[Window, ...], list[int]] = {}
         allowed = set(self.labels)
-        for label, shown in self.view.windows if self.view is not None else ():
+        for label, shown in self.windows.items():
             if label in allowed:
                 found.setdefault(shown, []).append(label)
         return found
@@ -173,6 +173,29 @@ def neighbours(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         if n == len(rows) or rows[n].position != rows[n - 1].position + 1 or rows[n].run != rows[start].run:
             yield rows[start:n]
             start = n
+
+
+class RunPiece(NamedTuple):
+    """Rows start..stop-1 of a run, in the view that is asked from `tick` on."""
+
+    run: int
+    start: int
+    stop: int
+    label: int
+    tick: int
+
+    def of(self, run: Run) -> Span:
+        """With the bytes."""
+        items, content = run.hashes(self.start, self.stop), run.content(self.start, self.stop)
+        return Span(self.tick, self.stop - self.start, self.label, items, content)
+
+
+def pieces_of(found: Sequence[Row]) -> list[RunPiece]:
+    """Rows in tick order: neighbours of one run in one piece."""
+    return [
+        RunPiece(part[0].run, part[0].position, part[-1].position + 1, part[0].label, part[0].tick)
+        for part in neighbours(found)
+    ]
 
 
 class Head(NamedTuple):

@@ -24,6 +24,7 @@ from exchange.store.late import (
     until_of,
     view_of,
 )
+from exchange.store.sqlite_rows import in_one_step
 
 _RECALLS = (
     "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
@@ -135,11 +136,15 @@ def _forget(db: sqlite3.Connection, change: ViewChange) -> tuple[LateRun, ...]:
         )
     if not (closed or anew):
         return ()
-    rows = db.execute(
-        "DELETE FROM late_run WHERE member = ? AND label IN (SELECT value FROM json_each(?)) RETURNING tick, run, count, label",
+    theirs, values = (
+        "member = ? AND label IN (SELECT value FROM json_each(?))",
         (change.member, _listed([*closed, *anew])),
     )
-    return forgotten(rows.fetchall(), anew)
+    columns = ("tick", "run", "count", "label")
+    rows = in_one_step(db, columns, f"SELECT tick, run, count, label FROM late_run WHERE {theirs}", values)
+    if rows:
+        db.execute(f"DELETE FROM late_run WHERE {theirs}", values)
+    return forgotten(rows, anew)
 
 
 def _release(
@@ -174,19 +179,22 @@ def _waiting(db: sqlite3.Connection, change: ViewChange, kept: dict[int, Kept], 
             alike[(*gap, one.collection)].append(one.label)
     found: list[Ripe] = []
     for (after, until, collection), labels in alike.items():
-        rows = db.execute(
-            "SELECT r.first_tick, r.count, r.label, ? FROM json_each(?) l CROSS JOIN run r INDEXED BY run_label"
+        rows = in_one_step(
+            db,
+            ("first_tick", "count", "label"),
+            "SELECT r.first_tick, r.count, r.label FROM json_each(?) l CROSS JOIN run r INDEXED BY run_label"
             " ON r.label = l.value WHERE r.first_tick > ? AND r.first_tick <= ? AND NOT EXISTS (SELECT 1 FROM late_run e"
             " INDEXED BY late_run_run WHERE e.member = ? AND e.run = r.first_tick) ORDER BY r.first_tick LIMIT ?",
-            (collection, _listed(labels), after, until, change.member, change.runs_at_most + 1),
+            (_listed(labels), after, until, change.member, change.runs_at_most + 1),
         )
-        found += map(Ripe._make, rows.fetchall())
+        found += [Ripe(run, size, label, collection) for run, size, label in rows]
     return found
 
 
 def _kept(db: sqlite3.Connection, member: str) -> list[Kept]:
-    rows = db.execute("SELECT label, windows, done FROM view_label WHERE member = ? ORDER BY label", (member,))
-    return [Kept.of(*row) for row in rows.fetchall()]
+    columns = ("label", "windows", "done")
+    sql = "SELECT label, windows, done FROM view_label WHERE member = ? ORDER BY label"
+    return [Kept.of(*row) for row in in_one_step(db, columns, sql, (member,))]
 
 
 def keep(db: sqlite3.Connection, member: str, kept: Sequence[Kept]) -> None:

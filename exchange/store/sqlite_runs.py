@@ -2,13 +2,24 @@
 
 import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterable, Iterator
 
-from exchange.model.page import Row, Span, Spans
+import orjson
+
+from exchange.model.page import Spans
 from exchange.store.answers import HeldObject
-from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, is_usual, neighbours
+from exchange.store.runs import RUN_OBJECTS, Head, NewRun, PageQuery, Run, RunPiece, is_usual, pieces_of
 from exchange.store.sqlite_read import elsewhere, id_key, is_dense, rows, rows_between
+from exchange.store.sqlite_rows import in_one_step
+
+FEW_RUNS = 100
+"""A page of 1,000 has fewer than 20 runs of 64 objects, and of large ones the bytes are better not copied twice."""
+RUNS_IN_ONE_STEP = 500
+_ALL = (
+    "SELECT json_group_array(json_array(r.count, length(r.bodies))), group_concat(hex(r.ends), ''), group_concat(hex(r.items), ''),"
+    " CAST(group_concat(CAST(r.bodies AS TEXT), '') AS BLOB)"
+    " FROM json_each(?) l CROSS JOIN run r ON r.first_tick = l.value"
+)
 
 
 def insert(db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
@@ -70,15 +81,38 @@ def spans(db: sqlite3.Connection, query: PageQuery) -> Spans:
     db.execute("BEGIN")  # one snapshot for the plan, the rows and the bodies
     try:
         if is_usual(query.match):
-            return _walk(db, query, low)
-        found = rows(db, query, low, query.limit + 1)
-        return Spans(tuple(_spans_of(db, found[: query.limit])), len(found) > query.limit, low)
+            pieces, more = _walk(db, query, low)
+        else:
+            found = rows(db, query, low, query.limit + 1)
+            pieces, more = pieces_of(found[: query.limit]), len(found) > query.limit
+        runs = _load_all(db, {piece.run for piece in pieces})
+        return Spans(tuple([piece.of(runs[piece.run]) for piece in pieces]), more, low)
     finally:
         db.execute("COMMIT")
 
 
-def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
-    found: list[Span] = []
+def _load_all(db: sqlite3.Connection, runs: Collection[int]) -> dict[int, Run]:
+    """Few, one by one. Many, as small ones are, in one step each hundreds of them: the texts of all in one, since a page of
+    them takes a tenth of the time then while others want the interpreter (sqlite_rows.py), and half of it alone."""
+    if len(runs) <= FEW_RUNS:
+        return {one: _load(db, one) for one in runs}
+    found: dict[int, Run] = {}
+    ticks = sorted(runs)
+    for start in range(0, len(ticks), RUNS_IN_ONE_STEP):
+        part = ticks[start : start + RUNS_IN_ONE_STEP]
+        sizes, *texts, bodies = db.execute(_ALL, (orjson.dumps(part).decode(),)).fetchone()
+        ends, items = map(bytes.fromhex, texts)
+        row = begin = 0
+        for tick, (count, size) in zip(part, orjson.loads(sizes), strict=True):
+            last, stop = row + count, begin + size
+            found[tick] = Run(ends[4 * row : 4 * last], items[32 * row : 32 * last], bodies[begin:stop])
+            row, begin = last, stop
+    return found
+
+
+def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> tuple[list[RunPiece], bool]:
+    """What the page takes of each run, and whether there is more behind it."""
+    pieces: list[RunPiece] = []
     wanted = query.limit
     for head in _in_order(db, query, low):
         start, stop = head.within(low, query.until_us)
@@ -86,18 +120,18 @@ def _walk(db: sqlite3.Connection, query: PageQuery, low: int) -> Spans:
             continue
         if head.odd:
             kept = rows_between(db, query, head.run + start, head.run + stop - 1, wanted + 1)
-            found += _spans_of(db, list(map(head.seen, kept[:wanted])))
+            pieces += pieces_of(list(map(head.seen, kept[:wanted])))
             rest = len(kept) - wanted
         elif wanted:
             end = min(stop, start + wanted)
-            found.append(_span(_load(db, head.run), head.tick + start, start, end, head.label))
+            pieces.append(RunPiece(head.run, start, end, head.label, head.tick + start))
             rest = stop - start - wanted
         else:
             rest = 1
         if rest > 0:
-            return Spans(tuple(found), True, low)
+            return pieces, True
         wanted = -rest
-    return Spans(tuple(found), False, low)
+    return pieces, False
 
 
 def _in_order(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head]:
@@ -105,16 +139,26 @@ def _in_order(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[He
     native = _native(db, query, low)
     if query.view is None:
         return native
-    allowed = set(query.labels)
-    late = db.execute(
-        "SELECT l.tick, l.count, l.label, r.odd, l.run FROM late_run l NOT INDEXED CROSS JOIN run r ON r.first_tick = l.run"
-        " WHERE l.member = ? AND l.collection = ? AND l.tick > ? ORDER BY l.tick",
-        (query.view.member, query.collection, low - RUN_OBJECTS),
-    )
     return heapq.merge(
-        (head for head in native if query.shows(head.label, head.run)),
-        (head for head in map(Head._make, late) if head.label in allowed),
+        (head for head in native if query.shows(head.label, head.run)), _late(db, query, query.view.member, low)
     )
+
+
+def _late(db: sqlite3.Connection, query: PageQuery, member: str, low: int) -> Iterator[Head]:
+    """The same of what was released late to the member: as many as a page can have, and then more if it had none of some."""
+    allowed, begin, at_once = set(query.labels), low - RUN_OBJECTS, query.limit + 1
+    while True:
+        found = in_one_step(
+            db,
+            ("tick", "count", "label", "odd", "run"),
+            "SELECT l.tick, l.count, l.label, r.odd, l.run FROM late_run l NOT INDEXED CROSS JOIN run r ON r.first_tick = l.run"
+            " WHERE l.member = ? AND l.collection = ? AND l.tick > ? ORDER BY l.tick LIMIT ?",
+            (member, query.collection, begin, at_once),
+        )
+        yield from [head for head in map(Head._make, found) if head.label in allowed]
+        if len(found) < at_once:
+            return
+        begin = found[-1][0]
 
 
 def _native(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head]:
@@ -133,18 +177,3 @@ def _native(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head
         f" WHERE label = ? AND first_tick > ?{elsewhere(query, 'first_tick')} ORDER BY first_tick"
     )
     return map(Head._make, heapq.merge(*[db.execute(sql, (label, begin)) for label in query.labels]))
-
-
-def _spans_of(db: sqlite3.Connection, found: Sequence[Row]) -> Iterator[Span]:
-    """Rows with their bodies: neighbours of one run in one piece."""
-    for first_tick, group in groupby(found, key=lambda row: row.run):
-        part = list(group)
-        run = _load(db, first_tick)
-        for piece in neighbours(part):
-            start = piece[0].position
-            yield _span(run, piece[0].tick, start, start + len(piece), piece[0].label)
-
-
-def _span(run: Run, tick: int, start: int, stop: int, label: int) -> Span:
-    """Rows start..stop-1 of a run, shown from that tick on."""
-    return Span(tick, stop - start, label, run.hashes(start, stop), run.content(start, stop))

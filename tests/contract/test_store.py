@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from exchange.model.member import Country, Credential, Member
 from exchange.model.page import Filter
 from exchange.model.stix import StixObject
 from exchange.model.versions import Known, Verdict, judge
-from exchange.model.view import EVER, NOW, Window
+from exchange.model.view import EVER, NOW, View, Window
 from exchange.store.acts import (
     Act,
     Done,
@@ -408,7 +409,7 @@ async def test_a_view_takes_one_step_at_a_time(store: Store) -> None:
     ]
     view = await store.view("mx-ciber")
     assert view is not None and view.settled(label) == runs[1]
-    [since, _] = view.windows[0][1][0]
+    [since, _] = view.windows[label][0]
     rest = await done(store, step(1, waiting=(Waiting(label, COLLECTION, since),)))
     assert [late.run for late in rest.stamp.step.late] == runs[2:]
     view = await store.view("mx-ciber")
@@ -484,6 +485,43 @@ async def test_what_cannot_be_answered_at_once_is_answered_all_the_same(store: S
     assert (sum(span.size for span in found.spans), found.more) == (count, False)
     assert len((await store.page(COLLECTION, labels, every, 0, count, until_us=FOREVER)).rows) == count
     assert len((await store.page(COLLECTION, labels, Filter(ids=(made(2).id,)), 0, 9, until_us=FOREVER)).rows) == 1
+
+
+@pytest.mark.rule("PAG-02")
+async def test_a_page_of_hundreds_of_runs_is_what_one_of_few_is(store: Store) -> None:
+    """Under hundreds of labels lie as many runs; a page of them is read in few steps. Where it was placed and released late, with
+    gaps where something was taken out, whatever a page begins with."""
+    objects = [made(number, more="ñ" * (number % 7)) for number in range(1_300)]
+    labels = [f"label {number // 3 if number < 300 else number}" for number in range(len(objects))]
+    placed = (await done(store, act(*map(new, objects, labels)))).stamp.placed
+    ids = [row.id for row in await store.labels()]
+    gone = {0, 7, 8, 600, 1_299}
+    await done(store, act(removals=tuple([Removal(COLLECTION, objects[one].id, "us-cyber") for one in sorted(gone)])))
+    lies = {
+        one.tick: obj.body for number, (one, obj) in enumerate(zip(placed, objects, strict=True)) if number not in gone
+    }
+    assert await walked(store, ids) == lies
+
+    opened = [Turn(label, True, (Window(NOW, EVER),), 0) for label in ids]
+    waiting = tuple([Waiting(label, COLLECTION, NOW) for label in ids])
+    late = (await done(store, step(0, *opened, waiting=waiting, runs_at_most=10_000))).stamp.step.late
+    assert len(late) == 1_100
+    again = {run.tick + n: lies[run.run + n] for run in late for n in range(run.size) if run.run + n in lies}
+    assert await walked(store, ids, await store.view("mx-ciber")) == again and len(again) == len(lies)
+
+
+async def walked(store: Store, labels: list[int], view: View | None = None) -> dict[int, bytes]:
+    """Everything, by tick, in pages of 700."""
+    found: dict[int, bytes] = {}
+    after, more = 0, True
+    while more:
+        page = await store.spans(COLLECTION, labels, Filter(), after, 700, until_us=FOREVER, view=view)
+        for span in page.spans:
+            parts = orjson.loads(b"[%b]" % span.content)
+            assert len(parts) == span.size and len(span.items) == 32 * span.size
+            found |= {span.first_tick + n: canonical(one) for n, one in enumerate(parts)}
+        after, more = page.spans[-1].first_tick + page.spans[-1].size - 1, page.more
+    return found
 
 
 def stamp(number: int) -> str:
