@@ -91,10 +91,13 @@ class Sequencer:
 
     async def run(self) -> None:
         """Commit groups until `close`; what was accepted before closing is still committed."""
+        left = False
         while not (self._closing and not self._waiting):
             await self._arrived.wait()
-            await self._gather()
+            if not left:  # what a group had no room for has waited long enough
+                await self._gather()
             group = self._take()
+            left = self._waiting > 0
             if group:
                 await self._commit(group)
 

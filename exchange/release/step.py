@@ -88,6 +88,10 @@ class Step:
         runs = sum([self._grants.row(label).placements for label in labels])
         return min(at_most, len(opening) + max(1, runs)) if self.waits else 0
 
+    def fits(self, rows: int) -> bool:
+        """Whether with so many, at most, all that may wait is written."""
+        return len(self._opening(rows)) == len(self._turned.opens) and self.rows(rows) < rows
+
     def _opening(self, rows: int) -> Sequence[int]:
         """To open a label takes as long as to release three runs. None while what opened before is not given to its end."""
         return () if self._rest or not rows else self._turned.opens[: max(1, rows // 4)]

@@ -25,9 +25,10 @@ from exchange.store.contract import Outdated, Store
 from exchange.store.late import stepped
 
 TRIES = 16
-ROWS_AT_ONCE = 800
+ROWS_AT_ONCE = 200
 """How many rows one step writes of what opens, of labels and of their runs: others take the head in between. Whoever finds so
-many about to be written is answered by what it had, and is given what opened a little later."""
+many about to be written is answered by what it had, and is given what opened a little later. Twice as many, if that is all:
+an answer that says a part of little would be odd, and a step takes no longer than 10 ms all the same."""
 
 
 class Ready(NamedTuple):
@@ -96,22 +97,23 @@ class Views:
                 last_tick = epochs.last_tick if standing.delays else None
                 self._checked[member.slug] = _Checked(rules, len(rows), view, last_tick, step.next_us)
                 return Ready(glance, member, view, whole=True)
-            opens = 0 if given else step.rows(self.rows_at_once)
-            if self._ahead and self._ahead + opens > self.rows_at_once and not patient:
-                opens = 0
-            if written is not None and not (step.behind or opens):
+            at_most = 0 if given or not step.waits else self.rows_at_once * (1 + step.fits(2 * self.rows_at_once))
+            if self._ahead and self._ahead + step.rows(at_most) > self.rows_at_once and not patient:
+                at_most = 0
+            if written is not None and not (step.behind or at_most):
                 return Ready(glance, member, view, whole=False)
-            await self._take(step, opens, glance, view)
-            given = given or opens > 0
+            await self._take(step, at_most, glance, view)
+            given = given or at_most > 0
             glance = await self._rulebook.glance()
         raise changing()
 
-    async def _take(self, step: Step, opens: int, glance: Glance, view: View) -> None:
-        """From `view` on. `opens`: how many rows are to be written of what opens; 0 to leave it for later."""
+    async def _take(self, step: Step, at_most: int, glance: Glance, view: View) -> None:
+        """From `view` on. `at_most`: so many rows are to be written of what opens; 0 to leave it for later."""
+        opens = step.rows(at_most)
         self._ahead += opens
         try:
             rules = glance.rules
-            change = step.change(rules.registry.epoch, self.rows_at_once if opens else 0)
+            change = step.change(rules.registry.epoch, at_most)
             if step.closes:
                 await self._grants.rows(glance.epochs, counts=True)
             act = Act(

@@ -39,6 +39,7 @@ from exchange.store.contract import Floor, Succession
 from exchange.store.feed_rows import FeedRunRow, HeldRow
 from exchange.store.leaves import must_be_open
 from exchange.store.runs import PageQuery
+from exchange.store.sqlite_wal import Journal
 
 T = TypeVar("T")
 
@@ -134,6 +135,8 @@ class SqliteStore:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._write = (writing or connect)(path)
         migrate(self._write)
+        self._write.execute("PRAGMA wal_autocheckpoint = 0")
+        self._journal = Journal(path, lambda: connect(path))
         # Used on the loop's own thread: WAL readers never wait for the writer.
         self._glance = self._connect_glance()
         self._epochs: Epochs | None = None
@@ -155,6 +158,7 @@ class SqliteStore:
         while not self._idle.empty():
             self._idle.get_nowait().close()
         self._glance.close()
+        self._journal.close()
         self._write.close()
 
     # --- writes ---
@@ -372,6 +376,7 @@ class SqliteStore:
                 if self._write.in_transaction:
                     self._write.execute("ROLLBACK")
                 raise
+            self._journal.tidy(self._write)
             return result
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, run)
