@@ -102,7 +102,7 @@ class Scope:
             placed = self._placed[native] = list(self._cut(native))
         return [*placed, *self._late(late)] if late else placed
 
-    # Lists as they are told, and no windows: of thousands of labels at once that costs half of what a step takes.
+    # Lists as they are told, and no windows: of thousands of labels at once they cost an eighth of what a step takes.
 
     def _cut(self, windows: Iterable[Window]) -> Iterator[list[int]]:
         """Not before the view begins, nor behind what was shown."""

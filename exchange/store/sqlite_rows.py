@@ -18,7 +18,7 @@ def in_one_step(
     db: sqlite3.Connection, columns: Sequence[str], sql: str, values: Sequence[Any] = ()
 ) -> list[list[Any]]:
     """What a question answers, its numbers and texts, as one row. With threads beside it that want the interpreter, hundreds of
-    rows that are taken one by one take ten times as long as SQLite needs for them."""
+    rows that are taken one by one take several times as long as SQLite needs for them."""
     row = db.execute(f"SELECT json_group_array(json_array({', '.join(columns)})) FROM ({sql})", values).fetchone()
     found: list[list[Any]] = orjson.loads(row[0])
     return found

@@ -1,6 +1,6 @@
 """SQLite's journal (its write-ahead log) is copied into the database beside the commits, so that none waits while 64 MB are.
 
-SQLite does it in the commit with which the journal has become that long: 60 to 110 ms, in which the hub answers nobody. What was copied
+SQLite does it in the commit with which the journal has become that long: up to 114 ms, in which the hub answers nobody. What was copied
 changes nothing for a reader, nor for what a crash leaves: that is in the journal until it begins anew.
 """
 
