@@ -17,6 +17,7 @@ from exchange.fsck.logs import as_bytes
 from exchange.ledger.rotation import PURPOSE
 from exchange.model.statement import Statement
 from exchange.store.scan import Scan
+from exchange.store.scope import is_owed
 from exchange.times import as_text
 from policies.agreement import load as load_agreement
 
@@ -124,7 +125,7 @@ class RegistryCheck:
 
     def _recall(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         self._put("recall", pub["recall"], name, member=pub["to"], cause=pub["cause"],
-                  collection=leaf["on"].removeprefix("coll:"), acknowledged=False)  # fmt: skip
+                  collection=leaf["on"].removeprefix("coll:"), acknowledged=False, **{"owes as scope": True})  # fmt: skip
 
     def _withdraw(self, leaf: Mapping[str, Any], pub: Mapping[str, Any], name: str) -> None:
         if "to" in pub:  # what the rules took from one member; what its originator took out is told by `recall`
@@ -338,12 +339,12 @@ def _asked(words: bytes) -> _Row:
 
 
 async def _recalls(scan: Scan) -> AsyncIterator[tuple[str, _Row]]:
-    sql = "SELECT id, member, collection, cause, acknowledged_us FROM recall ORDER BY id"
-    async for id_, member, collection, cause, acknowledged in scan.rows(sql):
-        yield (
-            id_,
-            {"member": member, "collection": collection, "cause": cause, "acknowledged": acknowledged is not None},
-        )
+    sql = "SELECT id, member, collection, cause, acknowledged_us, owes, scope FROM recall ORDER BY id"
+    async for id_, member, collection, cause, acknowledged, owes, scope in scan.rows(sql):
+        yield id_, {
+            "member": member, "collection": collection, "cause": cause, "acknowledged": acknowledged is not None,
+            "owes as scope": bool(owes) == is_owed(as_bytes(scope)),
+        }  # fmt: skip
 
 
 _TABLES: dict[str, Callable[[Scan], AsyncIterator[tuple[str, _Row]]]] = {

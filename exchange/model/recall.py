@@ -38,6 +38,8 @@ class RecallRow:
     """That acknowledged it."""
     noticed: bool = False
     """Whether its notice lies in the collection."""
+    owes: bool = False
+    """Whether `scope` names the labels alone: where what closed lay is still kept in the view (store/scope.py)."""
 
 
 class Delivered(NamedTuple):

@@ -101,6 +101,8 @@ class View:
     after `changes`, whether the view was read since or not."""
     elsewhere: int = 0
     """When something last came under another label that is not shown where it was placed; 0 when nothing did."""
+    owes: bool = False
+    """Whether of labels that closed is kept what a recall is still to say: until it does, none of them opens."""
     windows: Mapping[int, tuple[Window, ...]] = field(default_factory=dict, hash=False)
     """By label. A label that is not named is shown wherever it was placed. No pair is made for any of them: thousands of labels
     turn at once for each member, and a collection of garbage that finds so many new pairs stops everybody."""

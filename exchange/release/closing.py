@@ -4,23 +4,17 @@ When an agreement narrows, all members of one kind lose the same. What does not 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress
 from typing import NamedTuple
 
-import orjson
-
 from certs.jcs import canonical
-from exchange.model.view import EVER, LateRun, View, Window
 from exchange.release.grants import SHOWN, Grants
 from exchange.store.graph import alone
 from policies.label import NOTICE
 
 KEPT = 64
 """What so many different kinds of members lose at once is worked out once each."""
-ALL = Window(0, EVER)
 
 Place = tuple[str, str]
 """Of a label: its originator's country, and the collection."""
@@ -72,48 +66,3 @@ class Closing:
         there = self._grants.ids(collection)[:size]
         shown = b"\0" + states.translate(SHOWN).ljust(there[-1] if there else 0, b"\1")
         return list(compress(there, map(shown.__getitem__, there)))
-
-
-@dataclass
-class Scope:
-    """Where what closes lay in a view, for its notice to name: native ticks, since what became visible late has them too."""
-
-    view: View
-    until_us: int
-    """The last tick that was shown by the rules that the view was written by: nothing behind it was given under what closes."""
-    late: dict[int, list[LateRun]]
-    """What was released late under the labels that close, in the order of placement."""
-
-    _placed: dict[tuple[Window, ...], list[list[int]]] = field(default_factory=dict)
-
-    def of(self, labels: Iterable[int], open_then: Sequence[int]) -> bytes:
-        shown = {label: self._shown(label) for label in labels}
-        ends = [until for windows in shown.values() for _, until in windows] if self.view.elsewhere else []
-        told = {"until": max([self.until_us, *ends]), "labels": shown, "open": open_then}
-        return orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS)
-
-    def _shown(self, label: int) -> list[list[int]]:
-        native, late = self.view.windows.get(label), self.late.get(label)
-        if native is None:
-            # It has late runs and no windows only if it came under the label when others were not to be seen.
-            native = (ALL,)
-        placed = self._placed.get(native)
-        if placed is None:
-            placed = self._placed[native] = list(self._cut(native))
-        return [*placed, *self._late(late)] if late else placed
-
-    # Lists as they are told, and no windows: of thousands of labels at once they cost an eighth of what a step takes.
-
-    def _cut(self, windows: Iterable[Window]) -> Iterator[list[int]]:
-        """Not before the view begins, nor behind what was shown."""
-        for after, until in windows:
-            begin, end = max(after, self.view.floor), min(until, self.until_us)
-            if begin < end:
-                yield [begin, end]
-
-    def _late(self, late: Sequence[LateRun]) -> list[list[int]]:
-        if self.view.elsewhere:  # what came under the label when others that lie around it were not to be seen
-            return [[run.run - 1, run.run + run.size - 1] for run in late if run.tick <= self.until_us]
-        # Released in order and without a gap, but for what a window shows.
-        begin, end = late[0].run - 1, min(late[-1].run + late[-1].size - 1, self.until_us)
-        return [[begin, end]] if begin < end else []

@@ -179,6 +179,7 @@ class Recalls:
         if one.label in allowed.labels:
             return False
         if one.again:  # whoever was shown it and may not have it now has it as a late run
+            await self._release.views.settle((await self._release.views.ready(glance, member)).view)
             late = late_tick(await self._store.late(member.slug, collection.id), one.placed)
             return late is not None and not await self._release.holds(allowed, glance.epochs, one.id)
         if one.former not in allowed.labels:

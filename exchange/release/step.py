@@ -2,17 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from exchange.ledger.entry import HUB, Entry, route
 from exchange.model.member import Member
 from exchange.model.recall import RecallRow
 from exchange.model.view import CLOSED, DELAYED, EVER, NEW, NOW, OPEN, LateRun, View, Window, turns
-from exchange.release.closing import Closing, Scope, Told
+from exchange.release.closing import Closing, Told
 from exchange.release.grants import Grants, Standing
 from exchange.rules import Rules
-from exchange.store.acts import Record, Stamp, Stepped, Turn, ViewChange, Waiting
+from exchange.store.acts import Record, Stamp, Turn, ViewChange, Waiting
 from exchange.store.graph import alone
 from exchange.store.runs import RUN_OBJECTS
+from exchange.store.scope import Scope, by_label, owed
 from exchange.times import as_text
 
 FROM_NOW = (Window(NOW, EVER),)
@@ -37,6 +39,11 @@ class Step:
         self._now_us = now_us
         self._history_us = max(history_us, view.floor)
         self._turned = turns(view.states, standing.states)
+        self._closed: dict[Place, tuple[int, ...]] = {}
+        """The labels that close with something under them, by where that is told."""
+        self._forgotten: Sequence[int] = ()
+        """Of the labels that close, those that something is kept of until then."""
+        self._owes = False
         self._states = standing.states
         self._due: list[tuple[int, int]] = []
         self._rest: list[tuple[int, int]] = []
@@ -96,14 +103,27 @@ class Step:
         """To open a label takes as long as to release three runs. None while what opened before is not given to its end."""
         return () if self._rest or not rows else self._turned.opens[: max(1, rows // 4)]
 
+    def close(self, forget_at_once: int) -> None:
+        """Once it is known how much lies under each label: see what is told of those that close, and whether what is kept of them is
+        forgotten with it. Of more labels than `forget_at_once` it is not: their recalls owe where they lay."""
+        closed: dict[Place, list[int]] = defaultdict(list)
+        for (country, collection), labels in self._closing.places(self._turned.closes).items():
+            there = [label for label in labels if self._grants.row(label).placements]
+            if there:
+                closed[self._log(country), collection] += there
+        self._closed = {place: tuple(sorted(labels)) for place, labels in closed.items()}
+        kept = self._kept()
+        self._owes = bool(closed) and len(kept) > forget_at_once
+        later = {label for labels in closed.values() for label in labels} if self._owes else ()
+        self._forgotten = [label for label in kept if label not in later]
+
     def weight(self, opens: int) -> int:
-        """In objects: a row of what opens, or of what had opened and closes, takes half as long as one, to tell of a label that
+        """In objects: a row of what opens, or of what had opened and is forgotten, takes half as long as one, to tell of a label that
         closes a seventh."""
         return (opens + len(self._forgotten)) // 2 + len(self._turned.closes) // 7
 
-    @property
-    def _forgotten(self) -> Sequence[int]:
-        """Of the labels that close, those that something is to be forgotten of."""
+    def _kept(self) -> Sequence[int]:
+        """Of the labels that close, those that something is kept of."""
         closes, view = self._turned.closes, self._view
         if view.elsewhere:  # then any label may have late runs
             return closes
@@ -127,7 +147,7 @@ class Step:
             waiting += [self._waiting(label, NOW) for label in (*turned.others, *opening) if self._state(label) == OPEN]
         return ViewChange(
             self._member.slug, self._view.number, registry, self._states, self._view.floor, self._rules.until_us - 1,
-            tuple(kept), tuple(waiting), max(1, rows - len(opening)),
+            tuple(kept), tuple(waiting), max(1, rows - len(opening)), self._owes,
         )  # fmt: skip
 
     def _begun(self) -> Iterator[tuple[int, int]]:
@@ -179,23 +199,15 @@ class Step:
             late[(*self._place(run.label), cause)].append(run)
         entries = [self._publish(*place, runs) for place, runs in sorted(late.items())]
         recalls: list[RecallRow] = []
-        scope = self._scope(stamp.step)
-        for (log, collection), labels in sorted(self._closed().items()):
+        scope = Scope(self._view, stamp.step.until_us, by_label(stamp.step.gone))
+        for (log, collection), labels in sorted(self._closed.items()):
             told = self._closing.told(labels)
             there = self._closing.open(self._view.states, collection, len(self._grants.ids(collection)))
-            recall = self._recall(collection, told, scope.of(labels, there), stamp.time_us)
+            lay = owed(labels, scope.until_us, there) if self._owes else scope.of(labels, there)
+            recall = self._recall(collection, told, lay, stamp.time_us)
             entries.append(self._withdraw(log, collection, labels, told, recall))
             recalls.append(recall)
         return Record(tuple(entries), recalls=tuple(recalls))
-
-    def _closed(self) -> dict[Place, tuple[int, ...]]:
-        """The labels that close with something under them, by where that is told."""
-        found: dict[Place, list[int]] = defaultdict(list)
-        for (country, collection), labels in self._closing.places(self._turned.closes).items():
-            there = [label for label in labels if self._grants.row(label).placements]
-            if there:
-                found[self._log(country), collection] += there
-        return {place: tuple(sorted(labels)) for place, labels in found.items()}
 
     def _place(self, label: int) -> Place:
         row = self._grants.row(label)
@@ -225,13 +237,8 @@ class Step:
     def _recall(self, collection: str, told: Told, scope: bytes, now_us: int) -> RecallRow:
         suspended = not any(self._rules.withheld.isdisjoint(one) for one in told.originators)
         cause = "suspension" if suspended else "grant"
-        return self._rules.recall(self._member.slug, collection, cause, told.countries, told.what, now_us, scope=scope)
-
-    def _scope(self, step: Stepped) -> Scope:
-        late: dict[int, list[LateRun]] = defaultdict(list)
-        for run in step.gone:
-            late[run.label].append(run)
-        return Scope(self._view, step.until_us, late)
+        made = self._rules.recall(self._member.slug, collection, cause, told.countries, told.what, now_us, scope=scope)
+        return replace(made, owes=self._owes)
 
     def _withdraw(self, log: str, collection: str, labels: Iterable[int], told: Told, recall: RecallRow) -> Entry:
         count = sum([self._grants.row(label).placements for label in labels])

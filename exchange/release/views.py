@@ -19,7 +19,7 @@ from exchange.release.closing import Closing
 from exchange.release.grants import Grants
 from exchange.release.step import Step
 from exchange.rules import Glance, RuleBook, Rules, changing
-from exchange.store.acts import Act
+from exchange.store.acts import Act, Record, Stamp
 from exchange.store.answers import Epochs
 from exchange.store.contract import Outdated, Store
 from exchange.store.late import stepped
@@ -29,6 +29,10 @@ ROWS_AT_ONCE = 200
 """How many rows one step writes of what opens, of labels and of their runs: others take the head in between. Whoever finds so
 many about to be written is answered by what it had, and is given what opened a little later. Twice as many, if that is all:
 an answer that says a part of little would be odd, and such a step takes some 10 ms of CPU time."""
+
+FORGOTTEN_AT_ONCE = 200
+"""Of how many labels that close a step forgets what had opened late. Of more the hub's round does: the recall owes meanwhile
+where they lay (store/scope.py), and nobody waits for it."""
 
 
 class Ready(NamedTuple):
@@ -69,6 +73,7 @@ class Views:
         self._ahead = 0
         """Rows of what opens that are about to be written."""
         self.rows_at_once = ROWS_AT_ONCE
+        self.forgotten_at_once = FORGOTTEN_AT_ONCE
 
     async def ready(self, glance: Glance, member: Member, *, patient: bool = False) -> Ready:
         """Bring the member's view up to the rules that it is to be answered by. What closed, is delayed or came up is always
@@ -102,6 +107,10 @@ class Views:
                 at_most = 0
             if written is not None and not (step.behind or at_most):
                 return Ready(glance, member, view, whole=False)
+            if at_most and view.owes:  # what opens may lie where what closed lay
+                await self.settle(view)
+                glance = await self._rulebook.glance()
+                continue
             await self._take(step, at_most, glance, view)
             given = given or at_most > 0
             glance = await self._rulebook.glance()
@@ -113,9 +122,10 @@ class Views:
         self._ahead += opens
         try:
             rules = glance.rules
-            change = step.change(rules.registry.epoch, at_most)
             if step.closes:
                 await self._grants.rows(glance.epochs, counts=True)
+                step.close(self.forgotten_at_once)
+            change = step.change(rules.registry.epoch, at_most)
             act = Act(
                 str(uuid.uuid4()), step.record, rules.number, rules.until_us, view=change, weight=step.weight(opens),
                 moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
@@ -127,22 +137,32 @@ class Views:
         finally:
             self._ahead -= opens
 
+    async def settle(self, view: View) -> None:
+        """Have the member's recalls say what they owe, and forget what is kept for it."""
+        if view.owes:
+            weight = len(view.windows) // 2
+            await self._sequencer.append(Act(str(uuid.uuid4()), _nothing_to_tell, weight=weight, settles=view.member))
+
     async def catch_up(self) -> None:
         """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow. After each
-        step during which others had something to write it rests as long as that took: half of the time, at least, is for those."""
+        step during which others had something to write it rests as long as that took: half of the time, at least, is for those.
+        What recalls owe comes last: the sooner everybody's labels are closed, the fewer have to close them while they ask."""
         glance = await self._rulebook.glance()
         if glance.rules.agreement is not None:
-            for member in glance.rules.registry.members.values():
-                if member.status == "active" and not member.auditor:
-                    glance = await self._give(glance, member)
+            for settling in (False, True):
+                for member in glance.rules.registry.members.values():
+                    if member.status == "active" and not member.auditor:
+                        glance = await self._give(glance, member, settling=settling)
 
-    async def _give(self, glance: Glance, member: Member) -> Glance:
+    async def _give(self, glance: Glance, member: Member, *, settling: bool) -> Glance:
         now = asyncio.get_running_loop().time
         while True:
             began, accepted = now(), self._sequencer.accepted
-            glance, _, _, whole = await self.ready(glance, member, patient=True)
-            if whole:
+            glance, _, view, whole = await self.ready(glance, member, patient=True)
+            if whole and not (settling and view.owes):
                 return glance
+            if whole:
+                await self.settle(view)
             others = self._sequencer.accepted - accepted > 1
             await asyncio.sleep(now() - began if others else 0)
             glance = await self._rulebook.glance()
@@ -189,6 +209,11 @@ class _Written:
     def learn(self, view: View) -> None:
         """What this process wrote itself need not be read back."""
         self._views[view.member] = view
+
+
+def _nothing_to_tell(_: Stamp) -> Record:
+    """The closing was told when it was written."""
+    return Record(())
 
 
 def _history_us(rules: Rules, now_us: int) -> int:

@@ -61,7 +61,7 @@ class Turn(NamedTuple):
 
     label: int
     opens: bool
-    """False when it closes: its windows and late rows are forgotten."""
+    """False when it closes, and its windows and late runs are forgotten."""
     windows: tuple[Window, ...] = ()
     """Of native ticks. One that begins at NOW begins, and one that ends at NOW ends, at the last tick before this act."""
     done: int = 0
@@ -95,6 +95,8 @@ class ViewChange:
     waiting: tuple[Waiting, ...] = ()
     runs_at_most: int = 1
     """How many runs are released late in this step: what is left waits for the next."""
+    owes: bool = False
+    """Whether recalls come with it that owe where what closes lay. It is kept, and no turn says of these labels that they close."""
 
 
 class StatusRow(NamedTuple):
@@ -166,7 +168,7 @@ class Stepped(NamedTuple):
     late: tuple[LateRun, ...]
     """What was released late."""
     gone: tuple[LateRun, ...]
-    """What had been, under the labels that closed, in the order of placement."""
+    """What had been, under the labels that turned and closed."""
 
 
 class Stamp(NamedTuple):
@@ -219,6 +221,8 @@ class Act(NamedTuple):
     """The tick of a Relabelled whose recalls these are; Outdated when somebody else was faster. 0 for none."""
     noticed: str = ""
     """The recall whose notice these objects are; Outdated when it has one already."""
+    settles: str = ""
+    """The member of whose view that is forgotten which recalls owe: they say it first."""
     citing: int | None = None
     """Outdated unless the `Epochs.citing` is still this; None when that does not matter."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
@@ -89,14 +88,15 @@ def closed_and_anew(change: ViewChange) -> tuple[list[int], list[int]]:
     return closed, [turn.label for turn in change.turns if turn.opens and turn.anew]
 
 
-def forgotten(rows: Iterable[Sequence[int]], anew: Sequence[int]) -> tuple[LateRun, ...]:
-    """The late runs (tick, run, count, label) of labels that close, in the order of placement."""
+def follows(change: ViewChange, number: int, owes: int) -> bool:
+    """Whether it is a step of the view as it is. While a recall owes where something lay, nothing comes to lie elsewhere."""
+    return change.number == number and not (owes and any(turn.anew for turn in change.turns))
+
+
+def forgotten(runs: Iterable[LateRun], anew: Sequence[int]) -> tuple[LateRun, ...]:
+    """Those of labels that close."""
     left = set(anew)
-    runs = [LateRun(tick, run, size, label) for tick, run, size, label in rows if label not in left]
-    return tuple(sorted(runs, key=_RUN))
-
-
-_RUN = attrgetter("run")
+    return tuple([run for run in runs if run.label not in left])
 
 
 def stepped(view: View, change: ViewChange, step: Stepped) -> View:
@@ -111,7 +111,7 @@ def stepped(view: View, change: ViewChange, step: Stepped) -> View:
     last_tick = max(view.last_tick, step.late[-1].last_tick if step.late else 0)
     return View(
         view.member, change.number + 1, change.states, change.floor, last_tick, view.born if view.number else step.born,
-        step.changes, change.until_us, view.elsewhere, windows, done,
+        step.changes, change.until_us, view.elsewhere, view.owes or change.owes, windows, done,
     )  # fmt: skip
 
 
@@ -131,11 +131,11 @@ def shown_at(view: View, label: int, run: int, tick: int, late: LateRun | None) 
     return None if (run if late is None else late.tick) > view.until_us else lies_at(view, label, run, tick, late)
 
 
-def view_of(member: str, row: tuple[int, bytes, int, int, int, int, int, int], kept: Iterable[Kept]) -> View:
-    """The view that these rows state: `row` is number, states, floor, last_tick, born, changes, until_us, elsewhere."""
+def view_of(member: str, row: tuple[int, bytes, int, int, int, int, int, int, int], kept: Iterable[Kept]) -> View:
+    """The view that these rows state: `row` is number, states, floor, last_tick, born, changes, until_us, elsewhere, owes."""
     labels = list(kept)
-    return View(member, *row, windows={one.label: one.windows for one in labels},
-                done={one.label: one.done for one in labels})  # fmt: skip
+    return View(member, *row[:8], bool(row[8]), {one.label: one.windows for one in labels},
+                {one.label: one.done for one in labels})  # fmt: skip
 
 
 def fresh(ripe: Sequence[Ripe], tick: int) -> list[LateRun]:

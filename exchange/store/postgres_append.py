@@ -41,7 +41,7 @@ from exchange.store.leaves import Grown, Leaves
 from exchange.store.placing import Laid
 from exchange.store.postgres_feeds import note, put_release
 from exchange.store.postgres_feeds import record as record_run
-from exchange.store.postgres_late import overtaken, step
+from exchange.store.postgres_late import overtaken, settle, step
 from exchange.store.postgres_place import Placing
 from exchange.store.postgres_read import tile_from_leaves
 from exchange.store.postgres_session import Connection, arrays
@@ -192,8 +192,8 @@ class _Transaction:
         if record.recalls:
             await self.db.executemany(
                 "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
-                " seen_us, acknowledged_us, account, noticed)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                " seen_us, acknowledged_us, account, noticed, owes)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
                 map(astuple, record.recalls),
             )
         return Done(stamp, leaves)
@@ -213,6 +213,8 @@ class _Transaction:
                 map(astuple, act.sizes),
             )
         await self._take_down(act)
+        if act.settles:
+            self.views += await settle(self.db, act.settles)
         taken = await self._step(act.view) if act.view is not None else None
         self.views += self.placing.steps
         return Stamp(self.time_us, placed, removed, taken, tuple(self.placing.moved))

@@ -11,7 +11,7 @@ from exchange.model.view import LateRun, View
 from exchange.store.graph import End, EndsOf, Lain, Moving, PlacementsOf, ReferringTo, still_named
 from exchange.store.late import Kept, view_of
 from exchange.store.placing import Laid
-from exchange.store.postgres_late import keep
+from exchange.store.postgres_late import VIEW, keep, owing, settle
 from exchange.store.postgres_session import Connection, arrays, askable
 from exchange.store.relabel import Relabelling, pieces
 from exchange.store.runs import Run
@@ -85,8 +85,9 @@ async def relabel(
 async def _begun(
     db: Connection, moving: Sequence[Moving], runs: Sequence[int], labels: set[int], since: tuple[int, int]
 ) -> Relabelling:
-    views, countries = {}, {}
-    for country, view in await _views(db, labels | {one.lain.label for one in moving}):
+    views, countries, concerned = {}, {}, labels | {one.lain.label for one in moving}
+    settled = sum([await settle(db, member) for member in await owing(db, concerned)])
+    for country, view in await _views(db, concerned):
         views[view.member], countries[view.member] = view, country
     late: dict[int, dict[str, LateRun]] = {run: {} for run in runs}
     sql = "SELECT member, tick, run, count, label FROM late_run WHERE member = ANY($1) AND run = ANY($2)"
@@ -95,7 +96,7 @@ async def _begun(
     pending = await db.fetch(
         "SELECT placed FROM relabelled WHERE again AND placed = ANY($1)", [one.lain.tick for one in moving]
     )
-    return Relabelling(views, countries, late, frozenset([row[0] for row in pending]), *since)
+    return Relabelling(views, countries, late, settled, frozenset([row[0] for row in pending]), *since)
 
 
 class _Rows:
@@ -182,7 +183,7 @@ async def _write(db: Connection, made: Relabelling) -> None:
 
 async def _name_again(db: Connection, made: Relabelling) -> None:
     """Notices that are still to be made name what closed, under whatever label it lies by then."""
-    unnoticed = await db.fetch("SELECT id, member, scope FROM recall WHERE NOT noticed AND scope <> ''")
+    unnoticed = await db.fetch("SELECT id, member, scope FROM recall WHERE NOT noticed AND NOT owes AND scope <> ''")
     for recall, member, scope in unnoticed:
         told = still_named(scope, made.again, made.states(member))
         if told is not None:
@@ -195,8 +196,5 @@ async def _views(db: Connection, labels: set[int]) -> list[tuple[str, View]]:
     found = await db.fetch("SELECT member, label, windows, done FROM view_label WHERE label = ANY($1)", list(labels))
     for member, *row in found:
         kept[member].append(Kept.of(*row))
-    views = await db.fetch(
-        "SELECT m.country, v.member, v.number, v.states, v.floor, v.last_tick, v.born, v.changes, v.until_us, v.elsewhere"
-        " FROM member_view v JOIN member m ON m.slug = v.member"
-    )
+    views = await db.fetch(f"SELECT m.country, v.member, {VIEW} FROM member_view v JOIN member m ON m.slug = v.member")
     return [(country, view_of(member, tuple(row), kept[member])) for country, member, *row in views]

@@ -1,6 +1,6 @@
 """Members' views on PostgreSQL: read, and taken a step further inside the append transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from exchange.model.recall import RELABELLED_AT_ONCE, UNNOTICED_AT_ONCE, RecallRow, Relabelled
 from exchange.model.view import LateRun, View
@@ -11,6 +11,7 @@ from exchange.store.late import (
     Ripe,
     closed_and_anew,
     first,
+    follows,
     forgotten,
     fresh,
     opened,
@@ -19,19 +20,20 @@ from exchange.store.late import (
     view_of,
 )
 from exchange.store.postgres_session import Connection, arrays
+from exchange.store.scope import Owed, settled
 
 _RECALLS = (
     "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
-    " acknowledged_us, account, noticed FROM recall"
+    " acknowledged_us, account, noticed, owes FROM recall"
 )
+_OWES = "EXISTS (SELECT 1 FROM recall WHERE owes AND recall.member = v.member)"
+VIEW = f"v.number, v.states, v.floor, v.last_tick, v.born, v.changes, v.until_us, v.elsewhere, {_OWES}"
+"""What `view_of` reads, of member_view v."""
 
 
 async def view(db: Connection, member: str) -> View | None:
     """See Store.view. All of it in the caller's snapshot."""
-    row = await db.fetchrow(
-        "SELECT number, states, floor, last_tick, born, changes, until_us, elsewhere FROM member_view WHERE member = $1",
-        member,
-    )
+    row = await db.fetchrow(f"SELECT {VIEW} FROM member_view v WHERE v.member = $1", member)
     return view_of(member, tuple(row), await _kept(db, member)) if row else None
 
 
@@ -54,7 +56,7 @@ async def recalls(db: Connection, member: str | None) -> list[RecallRow]:
 
 async def unnoticed(db: Connection) -> list[RecallRow]:
     """See Store.unnoticed."""
-    sql = f"{_RECALLS} WHERE NOT noticed ORDER BY opened_us, id LIMIT $1"
+    sql = f"{_RECALLS} WHERE NOT noticed AND NOT owes ORDER BY opened_us, id LIMIT $1"
     return [RecallRow(*row) for row in await db.fetch(sql, UNNOTICED_AT_ONCE)]
 
 
@@ -76,9 +78,11 @@ async def ripe(db: Connection, after: Sequence[tuple[int, int]]) -> dict[int, in
 
 async def step(db: Connection, change: ViewChange, last_tick: int, changes: int) -> Stepped:
     """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
-    row = await db.fetchrow("SELECT number, until_us FROM member_view WHERE member = $1", change.member)
-    number, until_us = row or (0, 0)
-    if change.number != number:
+    row = await db.fetchrow(
+        f"SELECT v.number, v.until_us, {_OWES} FROM member_view v WHERE v.member = $1", change.member
+    )
+    number, until_us, owes = row or (0, 0, False)
+    if not follows(change, number, owes):
         raise Outdated
     kept, settled = opened(change, last_tick)
     gone = await _forget(db, change)
@@ -95,6 +99,29 @@ async def step(db: Connection, change: ViewChange, last_tick: int, changes: int)
     return Stepped(changes, until_us, last_tick, (*settled, *done), tuple(given), gone)
 
 
+async def settle(db: Connection, member: str) -> bool:
+    """Have the member's recalls say where what closed lay, and forget it. False when they say it all."""
+    recalls = [
+        Owed.of(*row) for row in await db.fetch("SELECT id, scope FROM recall WHERE member = $1 AND owes", member)
+    ]
+    before = await view(db, member) if recalls else None
+    if before is None:
+        return False
+    labels = [label for one in recalls for label in one.labels]
+    await _unkeep(db, member, labels)
+    said = settled(before, recalls, await _unrelease(db, member, labels))
+    await db.executemany("UPDATE recall SET scope = $1, owes = false WHERE id = $2", said)
+    await db.execute("UPDATE member_view SET number = number + 1 WHERE member = $1", member)
+    return True
+
+
+async def owing(db: Connection, labels: Set[int]) -> list[str]:
+    """The members that still have recalls to say something of one of these labels."""
+    rows = await db.fetch("SELECT id, scope, member FROM recall WHERE owes ORDER BY member")
+    found = {member: None for recall, scope, member in rows if not labels.isdisjoint(Owed.of(recall, scope).labels)}
+    return list(found)
+
+
 async def overtaken(db: Connection, tick: int) -> None:
     """The rules changed: by those that views were written by, nothing behind the tick is shown."""
     await db.execute("UPDATE member_view SET until_us = $1 WHERE until_us > $1", tick)
@@ -103,15 +130,22 @@ async def overtaken(db: Connection, tick: int) -> None:
 async def _forget(db: Connection, change: ViewChange) -> tuple[LateRun, ...]:
     closed, anew = closed_and_anew(change)
     if closed:
-        await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", change.member, closed)
-    if not (closed or anew):
-        return ()
+        await _unkeep(db, change.member, closed)
+    return forgotten(await _unrelease(db, change.member, [*closed, *anew]), anew)
+
+
+async def _unkeep(db: Connection, member: str, labels: Sequence[int]) -> None:
+    await db.execute("DELETE FROM view_label WHERE member = $1 AND label = ANY($2)", member, labels)
+
+
+async def _unrelease(db: Connection, member: str, labels: Sequence[int]) -> list[LateRun]:
+    """Take out what was released late under these labels."""
+    if not labels:
+        return []
     rows = await db.fetch(
-        "DELETE FROM late_run WHERE member = $1 AND label = ANY($2) RETURNING tick, run, count, label",
-        change.member,
-        [*closed, *anew],
+        "DELETE FROM late_run WHERE member = $1 AND label = ANY($2) RETURNING tick, run, count, label", member, labels
     )
-    return forgotten(rows, anew)
+    return list(map(LateRun._make, rows))
 
 
 async def _release(

@@ -57,6 +57,8 @@ class Relabelling:
     """The members'."""
     late: Mapping[int, Mapping[str, LateRun]]
     """By run and member."""
+    settled: int
+    """How many views had it settled first what their recalls owe: they changed by that."""
     pending: frozenset[int]
     """Ticks of what came under another label before, and of which it is still to be told to who lost it by that."""
     time_us: int
@@ -162,6 +164,10 @@ class Relabelling:
         """What labels are to a member by now; nothing where it was never answered."""
         view = self.now.get(member) or self.views.get(member)
         return view.states if view is not None else b""
+
+    @property
+    def steps(self) -> int:
+        return self.settled + len(self.rows)
 
     @property
     def rows(self) -> list[tuple[str, bytes, int]]:

@@ -37,7 +37,7 @@ from exchange.store.gathered import Mark as PlacingMark
 from exchange.store.leaves import Grown, Leaves
 from exchange.store.sqlite_feeds import note, put_release
 from exchange.store.sqlite_feeds import record as record_run
-from exchange.store.sqlite_late import overtaken, step
+from exchange.store.sqlite_late import overtaken, settle, step
 from exchange.store.sqlite_place import Placing
 from exchange.store.sqlite_read import tile_from_leaves
 from exchange.store.sqlite_rows import insert_rows
@@ -147,7 +147,8 @@ class _Transaction:
         if record.recalls:
             self.db.executemany(
                 "INSERT INTO recall (id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required,"
-                " seen_us, acknowledged_us, account, noticed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " seen_us, acknowledged_us, account, noticed, owes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 map(astuple, record.recalls),
             )
         return Done(stamp, leaves)
@@ -167,6 +168,8 @@ class _Transaction:
                 map(astuple, act.sizes),
             )
         self._take_down(act)
+        if act.settles:
+            self.views += settle(self.db, act.settles)
         taken = self._step(act.view) if act.view is not None else None
         self.views += self.placing.steps
         return Stamp(self.time_us, placed, removed, taken, tuple(self.placing.moved))

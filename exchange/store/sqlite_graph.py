@@ -16,7 +16,7 @@ from exchange.store.late import Kept, view_of
 from exchange.store.placing import Laid
 from exchange.store.relabel import Relabelling, pieces
 from exchange.store.runs import Run
-from exchange.store.sqlite_late import keep
+from exchange.store.sqlite_late import VIEW, keep, owing, settle
 from exchange.store.sqlite_read import id_key, number_list
 
 _AT_ONCE = 500
@@ -84,8 +84,9 @@ def relabel(
 def _begun(
     db: sqlite3.Connection, moving: Sequence[Moving], runs: Iterable[int], labels: set[int], since: tuple[int, int]
 ) -> Relabelling:
-    views, countries = {}, {}
-    for country, view in _views(db, labels | {one.lain.label for one in moving}):
+    views, countries, concerned = {}, {}, labels | {one.lain.label for one in moving}
+    settled = sum([settle(db, member) for member in owing(db, concerned)])
+    for country, view in _views(db, concerned):
         views[view.member], countries[view.member] = view, country
     late: dict[int, dict[str, LateRun]] = {run: {} for run in runs}
     members = ",".join("?" * len(views))
@@ -97,7 +98,7 @@ def _begun(
         late[row[1]][member] = LateRun(*row)
     ticks = number_list(sorted(one.lain.tick for one in moving))
     pending = db.execute(f"SELECT placed FROM relabelled WHERE again = 1 AND placed IN ({ticks})")
-    return Relabelling(views, countries, late, frozenset([row[0] for row in pending]), *since)
+    return Relabelling(views, countries, late, settled, frozenset([row[0] for row in pending]), *since)
 
 
 def _turn(
@@ -159,7 +160,9 @@ def _write(db: sqlite3.Connection, made: Relabelling) -> None:
 
 def _name_again(db: sqlite3.Connection, made: Relabelling) -> None:
     """Notices that are still to be made name what closed, under whatever label it lies by then."""
-    unnoticed = db.execute("SELECT id, member, scope FROM recall WHERE noticed = 0 AND scope <> X''").fetchall()
+    unnoticed = db.execute(
+        "SELECT id, member, scope FROM recall WHERE noticed = 0 AND owes = 0 AND scope <> X''"
+    ).fetchall()
     for recall, member, scope in unnoticed:
         told = still_named(scope, made.again, made.states(member))
         if told is not None:
@@ -174,7 +177,6 @@ def _views(db: sqlite3.Connection, labels: set[int]) -> Iterator[tuple[str, View
     ):
         kept[member].append(Kept.of(*row))
     for country, member, *row in db.execute(
-        "SELECT m.country, v.member, v.number, v.states, v.floor, v.last_tick, v.born, v.changes, v.until_us, v.elsewhere"
-        " FROM member_view v JOIN member m ON m.slug = v.member"
+        f"SELECT m.country, v.member, {VIEW} FROM member_view v JOIN member m ON m.slug = v.member"
     ):
         yield country, view_of(member, tuple(row), kept[member])

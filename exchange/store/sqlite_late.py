@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from exchange.store.late import (
     Ripe,
     closed_and_anew,
     first,
+    follows,
     forgotten,
     fresh,
     opened,
@@ -24,25 +25,30 @@ from exchange.store.late import (
     until_of,
     view_of,
 )
+from exchange.store.scope import Owed, settled
 from exchange.store.sqlite_rows import in_one_step
 
 _RECALLS = (
     "SELECT id, member, collection, cause, term, reveals, countries, what, scope, opened_us, due_us, required, seen_us,"
-    " acknowledged_us, account, noticed FROM recall"
+    " acknowledged_us, account, noticed, owes FROM recall"
 )
+_OWES = "EXISTS (SELECT 1 FROM recall INDEXED BY recall_owes WHERE owes = 1 AND recall.member = v.member)"
+VIEW = f"v.number, v.states, v.floor, v.last_tick, v.born, v.changes, v.until_us, v.elsewhere, {_OWES}"
+"""What `view_of` reads, of member_view v."""
 
 
 def view(db: sqlite3.Connection, member: str) -> View | None:
     """See Store.view."""
     db.execute("BEGIN")  # one snapshot for the view and its labels
     try:
-        row = db.execute(
-            "SELECT number, states, floor, last_tick, born, changes, until_us, elsewhere FROM member_view WHERE member = ?",
-            (member,),
-        ).fetchone()
-        return view_of(member, row, _kept(db, member)) if row else None
+        return _view(db, member)
     finally:
         db.execute("COMMIT")
+
+
+def _view(db: sqlite3.Connection, member: str) -> View | None:
+    row = db.execute(f"SELECT {VIEW} FROM member_view v WHERE v.member = ?", (member,)).fetchone()
+    return view_of(member, row, _kept(db, member)) if row else None
 
 
 def views(db: sqlite3.Connection) -> dict[str, int]:
@@ -63,12 +69,14 @@ def recalls(db: sqlite3.Connection, member: str | None) -> list[RecallRow]:
 
 def unnoticed(db: sqlite3.Connection) -> list[RecallRow]:
     """See Store.unnoticed."""
-    return _recalls(db.execute(f"{_RECALLS} WHERE noticed = 0 ORDER BY opened_us, id LIMIT ?", (UNNOTICED_AT_ONCE,)))
+    return _recalls(
+        db.execute(f"{_RECALLS} WHERE noticed = 0 AND owes = 0 ORDER BY opened_us, id LIMIT ?", (UNNOTICED_AT_ONCE,))
+    )
 
 
 def _recalls(rows: Iterable[Sequence[Any]]) -> list[RecallRow]:
     made = (RecallRow(*row) for row in rows)
-    return [replace(one, required=bool(one.required), noticed=bool(one.noticed)) for one in made]
+    return [replace(one, required=bool(one.required), noticed=bool(one.noticed), owes=bool(one.owes)) for one in made]
 
 
 def relabelled(db: sqlite3.Connection) -> list[Relabelled]:
@@ -91,9 +99,11 @@ def ripe(db: sqlite3.Connection, after: Sequence[tuple[int, int]]) -> dict[int, 
 
 def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: int) -> Stepped:
     """Take a view a step further. What becomes visible late has its ticks behind `last_tick`, one after the other."""
-    row = db.execute("SELECT number, until_us FROM member_view WHERE member = ?", (change.member,)).fetchone()
-    number, until_us = row or (0, 0)
-    if change.number != number:
+    row = db.execute(
+        f"SELECT v.number, v.until_us, {_OWES} FROM member_view v WHERE v.member = ?", (change.member,)
+    ).fetchone()
+    number, until_us, owes = row or (0, 0, 0)
+    if not follows(change, number, owes):
         raise Outdated
     kept, settled = opened(change, last_tick)
     gone = _forget(db, change)
@@ -117,6 +127,28 @@ def step(db: sqlite3.Connection, change: ViewChange, last_tick: int, changes: in
     return Stepped(changes, until_us, last_tick, (*settled, *done), tuple(given), gone)
 
 
+def settle(db: sqlite3.Connection, member: str) -> bool:
+    """Have the member's recalls say where what closed lay, and forget it. False when they say it all."""
+    rows = db.execute("SELECT id, scope FROM recall INDEXED BY recall_owes WHERE member = ? AND owes = 1", (member,))
+    recalls = [Owed.of(*row) for row in rows]
+    view = _view(db, member) if recalls else None
+    if view is None:
+        return False
+    labels = [label for one in recalls for label in one.labels]
+    _unkeep(db, member, labels)
+    said = settled(view, recalls, _unrelease(db, member, labels))
+    db.executemany("UPDATE recall SET scope = ?, owes = 0 WHERE id = ?", said)
+    db.execute("UPDATE member_view SET number = number + 1 WHERE member = ?", (member,))
+    return True
+
+
+def owing(db: sqlite3.Connection, labels: Set[int]) -> list[str]:
+    """The members that still have recalls to say something of one of these labels."""
+    rows = db.execute("SELECT id, scope, member FROM recall INDEXED BY recall_owes WHERE owes = 1 ORDER BY member")
+    found = {member: None for recall, scope, member in rows if not labels.isdisjoint(Owed.of(recall, scope).labels)}
+    return list(found)
+
+
 def overtaken(db: sqlite3.Connection, tick: int) -> None:
     """The rules changed: by those that views were written by, nothing behind the tick is shown."""
     db.execute("UPDATE member_view SET until_us = ? WHERE until_us > ?", (tick, tick))
@@ -127,24 +159,30 @@ def _last(given: Sequence[LateRun]) -> int:
 
 
 def _forget(db: sqlite3.Connection, change: ViewChange) -> tuple[LateRun, ...]:
-    # All at once: no index leads to a member's late runs by label, so each look goes over all of them.
     closed, anew = closed_and_anew(change)
     if closed:
-        db.execute(
-            "DELETE FROM view_label WHERE member = ? AND label IN (SELECT value FROM json_each(?))",
-            (change.member, _listed(closed)),
-        )
-    if not (closed or anew):
-        return ()
-    theirs, values = (
-        "member = ? AND label IN (SELECT value FROM json_each(?))",
-        (change.member, _listed([*closed, *anew])),
-    )
+        _unkeep(db, change.member, closed)
+    return forgotten(_unrelease(db, change.member, [*closed, *anew]), anew)
+
+
+_THEIRS = "member = ? AND label IN (SELECT value FROM json_each(?))"
+
+
+def _unkeep(db: sqlite3.Connection, member: str, labels: Sequence[int]) -> None:
+    db.execute(f"DELETE FROM view_label WHERE {_THEIRS}", (member, _listed(labels)))
+
+
+def _unrelease(db: sqlite3.Connection, member: str, labels: Sequence[int]) -> list[LateRun]:
+    """Take out what was released late under these labels. All at once: no index leads to a member's late runs by label, so each
+    look goes over all of them."""
+    if not labels:
+        return []
+    theirs = member, _listed(labels)
     columns = ("tick", "run", "count", "label")
-    rows = in_one_step(db, columns, f"SELECT tick, run, count, label FROM late_run WHERE {theirs}", values)
+    rows = in_one_step(db, columns, f"SELECT tick, run, count, label FROM late_run WHERE {_THEIRS}", theirs)
     if rows:
-        db.execute(f"DELETE FROM late_run WHERE {theirs}", values)
-    return forgotten(rows, anew)
+        db.execute(f"DELETE FROM late_run WHERE {_THEIRS}", theirs)
+    return list(map(LateRun._make, rows))
 
 
 def _release(

@@ -99,7 +99,7 @@ class Placing(Gathered):
             self.flush()
             made = relabel(self.db, self.laid, self.time_us, self.labels, moving)
             self.moved += made.moved
-            self.steps += len(made.rows)
+            self.steps += made.steps
             self.changed, self.moves = True, self.moves + 1
             self._look_again({self.labels[one.facets] for one in moving} | {one.lain.label for one in moving})
 

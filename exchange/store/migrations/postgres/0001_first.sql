@@ -176,10 +176,12 @@ CREATE TABLE recall (               -- what a member is asked to drop
     term text NOT NULL, reveals text NOT NULL, countries text NOT NULL, what bytea NOT NULL, scope bytea NOT NULL,
     opened_us bigint NOT NULL, due_us bigint, required boolean NOT NULL,
     seen_us bigint, acknowledged_us bigint, account text NOT NULL,
-    noticed boolean NOT NULL        -- whether its notice lies in the collection
+    noticed boolean NOT NULL,       -- whether its notice lies in the collection
+    owes boolean NOT NULL           -- scope names labels alone, and where they lay is kept in the view
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
 CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE NOT noticed;
+CREATE INDEX recall_owes ON recall (member) WHERE owes;
 
 CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick bigint PRIMARY KEY, collection text NOT NULL, id text NOT NULL,

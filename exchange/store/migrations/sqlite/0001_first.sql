@@ -171,10 +171,12 @@ CREATE TABLE recall (               -- what a member is asked to drop
     reveals TEXT NOT NULL, countries TEXT NOT NULL,
     what BLOB NOT NULL, scope BLOB NOT NULL, opened_us INTEGER NOT NULL, due_us INTEGER, required INTEGER NOT NULL,
     seen_us INTEGER, acknowledged_us INTEGER, account TEXT NOT NULL,
-    noticed INTEGER NOT NULL            -- whether its notice lies in the collection
+    noticed INTEGER NOT NULL,           -- whether its notice lies in the collection
+    owes INTEGER NOT NULL               -- 1: scope names labels alone, and where they lay is kept in the view
 );
 CREATE INDEX recall_member ON recall (member, opened_us);
 CREATE INDEX recall_unnoticed ON recall (opened_us, id) WHERE noticed = 0;
+CREATE INDEX recall_owes ON recall (member) WHERE owes = 1;
 
 CREATE TABLE relabelled (           -- versions that revoke, or lie under another label than the one before, until whoever is to drop something was told
     tick INTEGER PRIMARY KEY, collection TEXT NOT NULL, id TEXT NOT NULL,
