@@ -1,7 +1,8 @@
 """A new version of the agreement while members poll: how long anybody waits for it, by requests answered in this process.
 
 Every member is a recipient class of its own. One version closes the border for what one clause lets over, the next opens it
-again: what closed is recalled, what opened is released late, for every member that it concerns.
+again, and a third closes it again: what closed is recalled, what opened is released late, for every member that it concerns; and to close
+what opened late is more than to close what was never closed.
 """
 
 import asyncio
@@ -95,7 +96,7 @@ async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()
         phases = {NOTHING: Watch(), PREPARED: Watch()}
-        for name, document in (("closes", closed), ("opens", open_)):
+        for name, document in (("closes", closed), ("opens", open_), ("closes again", closed)):
             phases[name] = Watch()
             async with hub.polling(phases, members):
                 hub.phase = phases[PREPARED]

@@ -47,7 +47,7 @@ from policies.overlay import Overlay
 LOOK_SECONDS = 0.5
 """How often a running hub looks whether something is due."""
 
-AHEAD_US = 10_000_000
+AHEAD_US = 20_000_000
 """How long before its time a version is prepared for."""
 
 _log = structlog.get_logger("puente.agreements")

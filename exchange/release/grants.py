@@ -1,6 +1,7 @@
 """Which labels a recipient may see under the agreement in force: judged once per label and recipient, never per object."""
 
 import asyncio
+import gc
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -82,9 +83,11 @@ class _Last(NamedTuple):
     labels: int
     """The last one's id."""
     kept: _Kept
+    key: "Key"
 
 
 Key = tuple[Member | Recipient, str, int, str]
+"""Whose, of which collection, by which view of the member alone, and of which hour."""
 
 SHOWN = bytes(state != CLOSED for state in range(256))
 """By what a label is to a member, whether anything under it is shown: all labels are looked at in one go."""
@@ -134,8 +137,10 @@ class Grants:
             kept = self._made(collection.id, shelf, states, standing, None if plain else view)
         elif kept.changes < self._labels.changed:
             kept = self._later(kept)
+        if last is not None and last.key != key and last.key[2]:
+            self._allowed.pop(last.key, None)  # of a view of its own that is no more: each step makes one
         self._allowed[key] = kept
-        self._last[member.slug, collection.id] = _Last(rules, member, view, self._labels.last_id, kept)
+        self._last[member.slug, collection.id] = _Last(rules, member, view, self._labels.last_id, kept, key)
         return kept.allowed
 
     def _made(self, collection: str, shelf: Shelf, states: bytes, standing: Standing, view: View | None) -> _Kept:
@@ -234,6 +239,9 @@ class Grants:
             await self.rows(await self._store.epochs())
             labels = [(row.id, self.label(row)) for row in self._labels.order]
             self._next = await asyncio.to_thread(Judged.ahead, rules, labels)
+            # What was judged stays, in no cycles: it is not to bring on a collection of garbage while everybody's views follow. What
+            # garbage in cycles there is now stays too: for each version some hundreds of values, rarely thousands.
+            gc.freeze()
 
     def _under(self, rules: Rules) -> None:
         if rules.basis != self._judged.basis:

@@ -25,7 +25,7 @@ from exchange.store.contract import Outdated, Store
 from exchange.store.late import stepped
 
 TRIES = 16
-ROWS_AT_ONCE = 200
+ROWS_AT_ONCE = 150
 """How many rows one step writes of what opens, of labels and of their runs: others take the head in between. Whoever finds so
 many about to be written is answered by what it had, and is given what opened a little later. Twice as many, if that is all:
 an answer that says a part of little would be odd, and such a step takes some 10 ms of CPU time."""
