@@ -95,6 +95,7 @@ async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
         gc.set_threshold(*GC_THRESHOLDS)  # as a hub does
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()
+        hub.release.grants.when_judged = gc.freeze
         phases = {NOTHING: Watch(), PREPARED: Watch()}
         for name, document in (("closes", closed), ("opens", open_), ("closes again", closed)):
             phases[name] = Watch()

@@ -120,6 +120,9 @@ async def serve_until_told(settings: Settings, clock: Clock, *, named: bool = Fa
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with running(settings, clock) as hub:
         gc.freeze()  # what stands now stands for good
+        # So does what is judged of a version, in no cycles: it is not to bring on a collection of garbage while everybody's views
+        # follow. What garbage in cycles there is then stays too: for each version some hundreds of values, rarely thousands.
+        hub.services.release.grants.when_judged = gc.freeze
         who = f" ({os.getpid()})" if named else ""
         say(f"Serving TAXII 2.1 at {hub.url}/taxii2/{who}", f"Sirviendo TAXII 2.1 en {hub.url}/taxii2/{who}")
         await stop.wait()

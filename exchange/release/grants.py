@@ -1,9 +1,8 @@
 """Which labels a recipient may see under the agreement in force: judged once per label and recipient, never per object."""
 
 import asyncio
-import gc
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
@@ -104,6 +103,8 @@ class Grants:
         self._labels = Labels(store)
         self._judged = Judged(None)
         self._next = Judged(None)
+        self.when_judged: Callable[[], None] = lambda: None
+        """Called when everything was judged by rules that are about to hold."""
         self._hour = ""
         """Embargoes end on the hour: what was made of decisions in another is not kept."""
         self._forget()
@@ -239,9 +240,7 @@ class Grants:
             await self.rows(await self._store.epochs())
             labels = [(row.id, self.label(row)) for row in self._labels.order]
             self._next = await asyncio.to_thread(Judged.ahead, rules, labels)
-            # What was judged stays, in no cycles: it is not to bring on a collection of garbage while everybody's views follow. What
-            # garbage in cycles there is now stays too: for each version some hundreds of values, rarely thousands.
-            gc.freeze()
+            self.when_judged()
 
     def _under(self, rules: Rules) -> None:
         if rules.basis != self._judged.basis:
