@@ -156,9 +156,7 @@ def _measure(report: Report, bench: Bench) -> None:
         bench.say("the agreement's evaluator")
         report.policy = policy.measure(LABELS // 10 if bench.quick else LABELS)
     if "activation" in bench.only:
-        bench.say("a version that closes and one that opens, under pollers")
-        labels = LABELS // 10 if bench.quick else LABELS
-        report.activation = activation.measure(bench.directory, labels, bench.clock)
+        _activations(report, bench)
         _flips(report, bench)
     if "ledger" in bench.only:
         _ledger(report, bench)
@@ -174,6 +172,18 @@ def _measure(report: Report, bench: Bench) -> None:
                 report.feeds[case] = found
                 bench.say(f"feeds: {feeds.CASES[case]}: {found.per_cpu_second:,.0f} records a second")
     report.verifies_per_cpu_second.append(calibrate())
+
+
+def _activations(report: Report, bench: Bench) -> None:
+    labels = LABELS // 10 if bench.quick else LABELS
+    bench.say("versions that close and open, under pollers, SQLite")
+    report.activation["SQLite"] = activation.measure(bench.directory / "activation.sqlite", labels, bench.clock)
+    with reported(report, bench.directory, "postgres"):
+        from bench.postgres import postgres  # its driver is an extra
+
+        with postgres() as server:
+            bench.say("versions that close and open, under pollers, PostgreSQL")
+            report.activation["PostgreSQL"] = activation.measure(server.empty(), labels, bench.clock)
 
 
 def _flips(report: Report, bench: Bench) -> None:

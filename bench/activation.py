@@ -78,14 +78,15 @@ class Activation:
     phases: dict[str, Watch]
 
 
-def measure(directory: Path, labels: int, clock: Clock) -> Activation:
-    return asyncio.run(_measure(directory, labels, clock))
+def measure(place: Path | str, labels: int, clock: Clock) -> Activation:
+    """`place`: a new file for SQLite, or the URL of an empty database of PostgreSQL."""
+    return asyncio.run(_measure(place, labels, clock))
 
 
-async def _measure(directory: Path, count: int, clock: Clock) -> Activation:
+async def _measure(place: Path | str, count: int, clock: Clock) -> Activation:
     labels = list(islice(label_range(), count))
     members = [member_of(one) for one in recipient_range()]
-    async with in_process(directory / "activation.sqlite", clock) as hub:
+    async with in_process(place, clock) as hub:
         await hub.found(members, labels)
         open_ = sample_agreement()
         head, clause, tail = open_.partition(CLAUSE)
@@ -212,8 +213,15 @@ class Hub:
 
 
 @contextlib.asynccontextmanager
-async def in_process(file: Path, clock: Clock, kind: type[Sequencer] = Sequencer) -> AsyncIterator[Hub]:
-    store = SqliteStore(file, clock)
+async def in_process(place: Path | str, clock: Clock, kind: type[Sequencer] = Sequencer) -> AsyncIterator[Hub]:
+    store: Store
+    if isinstance(place, Path):
+        store = SqliteStore(place, clock)
+    else:
+        from exchange.store.postgres import PostgresStore  # its driver is an extra
+        from exchange.store.postgres_session import Server
+
+        store = await PostgresStore.open(Server(place))
     sequencer = kind(store)
     running = asyncio.get_running_loop().create_task(sequencer.run())
     try:

@@ -50,7 +50,8 @@ class Report:
     growth: Growth | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
     policy: Policy | None = None
-    activation: Activation | None = None
+    activation: dict[str, Activation] = field(default_factory=dict)
+    """By store."""
     flips: dict[str, Flips] = field(default_factory=dict)
     """By store."""
     ledger: Ledger | None = None
@@ -232,26 +233,39 @@ class Report:
         yield from table(["one decision", "µs of CPU"], rows)
 
     def _activating(self) -> Iterator[str]:
-        found = self.activation
-        if found is None:
+        if not self.activation:
             return
+        found = next(iter(self.activation.values()))
         yield ""
         yield f"## A new version under pollers, {found.labels:,} labels by {found.members} recipient classes"
         yield ""
         yield (
             "Requests answered in the process of the benchmark, without HTTP: every member asks once a second what is new, and"
             " four objects a second are placed. The last two columns: the longest that the event loop was kept from its turn by"
-            " the clock, neighbours on the machine included, and the most CPU time that the process took meanwhile."
+            " the clock, neighbours on the machine included, and the most CPU time that the process took meanwhile. PostgreSQL's server has"
+            " the same cores."
         )
         yield ""
         rows = [
             [
-                name, f"{one.pairs:,}", f"{len(one.waits_ms):,}", *(f"{one.at(share):,.1f}" for share in (0.5, 0.99, 1)),
+                store, name, f"{one.pairs:,}", f"{len(one.waits_ms):,}", *(f"{one.at(share):,.1f}" for share in (0.5, 0.99, 1)),
                 f"{one.seconds:.2f}", f"{one.held_ms:.0f}", f"{one.held_cpu_ms:.0f}",
             ]
+            for store, found in self.activation.items()
             for name, one in found.phases.items()
         ]  # fmt: skip
-        head = ["a version that", "pairs", "polls", "p50 ms", "p99 ms", "longest", "all done, s", "held ms", "CPU ms"]
+        head = [
+            "store",
+            "a version that",
+            "pairs",
+            "polls",
+            "p50 ms",
+            "p99 ms",
+            "longest",
+            "all done, s",
+            "held ms",
+            "CPU ms",
+        ]
         yield from table(head, rows)
         yield from self._flipping()
 
