@@ -39,7 +39,7 @@ from bench.suite import (
     reads,
     whole,
 )
-from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, load, packed_page, pull
+from bench.taxii import FIRST_PAGE, NOTHING_NEW, PAGE_OBJECTS, Running, ask, load, packed_page, pull, pull_gzip
 from exchange.clock import Clock, SystemClock
 from exchange.times import as_text
 
@@ -245,10 +245,12 @@ def _hub(report: Report, bench: Bench, hub: Hub, objects: Sequence[bytes]) -> No
         if "nginx" in bench.only:
             with reported(report, bench.directory, "nginx"):
                 _beside_nginx(report, bench, hub, running, objects)
+    for one, rows in ((pull, ("pull-8-cold", "pull-8")), (pull_gzip, ("pull-gzip-8-cold", "pull-gzip-8"))):
+        with hub.again(place) as running:
+            for row in rows:
+                bench.say(f"puente: {ROWS[row][0]}")
+                run.cells[row] = counted(asyncio.run(one(running.server, running.place, 8)), 8 * len(objects))
     with hub.again(place) as running:
-        for row in ("pull-8-cold", "pull-8"):
-            bench.say(f"puente: everything out, 8 clients ({row})")
-            run.cells[row] = counted(asyncio.run(pull(running.server, running.place, 8)), 8 * len(objects))
         bench.say("puente: what a reader of about half may see")
         run.cells["pull-part"] = Cell.of(
             asyncio.run(pull(running.server, hub.place_of(PARTIAL_READER), 1, effort.pulls))

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from bench.load import Measured
-from bench.taxii import FIRST_PAGE, NOTHING_NEW, Running, ask, load, packed_page, poll, pull
+from bench.taxii import FIRST_PAGE, NOTHING_NEW, Running, ask, load, packed_page, poll, pull, pull_gzip
 
 Fresh = Callable[[Path], AbstractContextManager[Running]]
 """Starts a server with nothing in it, keeping its files in the directory named."""
@@ -25,6 +25,10 @@ ROWS = {
     "pull-1": ("everything out, 1 client, again", "objects"),
     "pull-8-cold": ("everything out, 8 clients, after a restart", "objects"),
     "pull-8": ("everything out, 8 clients, again", "objects"),
+    "pull-gzip-1-cold": ("everything out in gzip, 1 client, first time", "objects"),
+    "pull-gzip-1": ("everything out in gzip, 1 client, again", "objects"),
+    "pull-gzip-8-cold": ("everything out in gzip, 8 clients, after a restart", "objects"),
+    "pull-gzip-8": ("everything out in gzip, 8 clients, again", "objects"),
     "pull-part": ("what a reader of about half may see, 1 client", "objects"),
     "poll-1": ("poll that finds nothing, 1 connection", "polls"),
     "poll-8": ("poll that finds nothing, 8 connections", "polls"),
@@ -163,6 +167,9 @@ def reads(run: Run, running: Running, objects: Sequence[bytes], effort: Effort, 
 def ours(run: Run, running: Running, effort: Effort, say: Say) -> None:
     """What only the hub is asked: peers compress nothing, and could not bear so many pollers."""
     server, place = running.server, running.place
+    for row, clients, rounds in (("pull-gzip-1-cold", 1, 1), ("pull-gzip-1", 1, effort.pulls), ("pull-gzip-8", 8, 1)):
+        say(f"{run.subject}: {ROWS[row][0]}")
+        run.take(row, pull_gzip(server, place, clients, rounds), clients * rounds * run.objects)
     for coding in ("gzip", "zstd"):
         row = f"page-{coding}"
         say(f"{run.subject}: {ROWS[row][0]}")

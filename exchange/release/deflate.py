@@ -7,11 +7,15 @@ first (RFC 1952, 2.2).
 """
 
 import struct
-import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
-LEVEL = 3
-"""Of zlib: half the time of its default, for a tenth more bytes."""
+from isal.isal_zlib import DEFLATED, MAX_WBITS, Z_FULL_FLUSH, compressobj, crc32
+
+LEVEL = 2
+"""Of ISA-L: a page in a sixth of the time that zlib takes at its level 3, and no longer."""
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952, 2.3: no name, no time, unknown system
 _BLOCK_BYTES = 65_535
@@ -31,17 +35,17 @@ class Deflated:
 
     def around(self, head: bytes, tail: bytes) -> tuple[bytes, ...]:
         """One gzip member of head, content and a short tail."""
-        crc = zlib.crc32(tail, _times(self.shift, zlib.crc32(head)) ^ self.crc)
+        crc = crc32(tail, _times(self.shift, crc32(head)) ^ self.crc)
         size = len(head) + self.size + len(tail)
         trailer = struct.pack("<II", crc, size & 0xFFFFFFFF)
         return _HEADER + _stored(head), self.data, _block(tail, last=True) + trailer
 
 
 def deflate(content: bytes) -> Deflated:
-    """Takes milliseconds for a page: not for the event loop."""
-    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    data = packer.compress(content) + packer.flush(zlib.Z_FULL_FLUSH)
-    return Deflated(data, len(content), zlib.crc32(content), _shift(len(content)))
+    """Takes a millisecond for a large page: not for the event loop."""
+    packer = compressobj(LEVEL, DEFLATED, -MAX_WBITS)
+    data = packer.compress(content) + packer.flush(Z_FULL_FLUSH)
+    return Deflated(data, len(content), crc32(content), _shift(len(content)))
 
 
 def _stored(content: bytes) -> bytes:
@@ -67,12 +71,22 @@ def _times(one: int, other: int) -> int:
     return product
 
 
+def _squares(power: int) -> Iterator[int]:
+    """It, its square, the square of that, and so on."""
+    while True:
+        yield power
+        power = _times(power, power)
+
+
+_SHIFTS: Final = tuple(islice(_squares(_ONE >> 8), 32))
+"""x to the power of 8, 16, 32 and so on."""
+
+
 def _shift(size: int) -> int:
     """x to the power of 8 * size: what appending so many bytes does to a CRC-32."""
-    result, power = _ONE, _ONE >> 8
-    while size:
+    result = _ONE
+    for power in _SHIFTS:
         if size & 1:
             result = _times(power, result)
-        power = _times(power, power)
         size >>= 1
     return result

@@ -1,7 +1,6 @@
 """The one way out: allowed labels, one range scan, a committed `release` entry, and only then the bytes."""
 
 import uuid
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from exchange.clock import Clock
@@ -14,7 +13,7 @@ from exchange.model.recall import Delivered
 from exchange.model.view import EVER
 from exchange.release.disclosure import Sums, border_closed, first_abroad, release_entries, sum_entries
 from exchange.release.grants import Allowed, Grants
-from exchange.release.packing import Packed, Packing
+from exchange.release.packing import Packing
 from exchange.release.sheet import Sheet, Sheets, View
 from exchange.release.views import Views
 from exchange.rules import Caller, Glance, RuleBook, changing
@@ -35,8 +34,6 @@ class Released:
 
     sheet: Sheet
     leaves: tuple[LeafRef, ...] = ()
-    packed: Packed | None = None
-    """The sheet's content, if it is to leave compressed."""
 
 
 class Release:
@@ -77,7 +74,7 @@ class Release:
             if allowed.last_tick <= low:
                 self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(Sheet.empty(low))
-            question, sheet = await self._sheet(allowed, epochs, match, after_us, limit, view)
+            sheet = await self._sheet(allowed, epochs, match, after_us, limit, view, packing)
             if not sheet.count:
                 self.sums.poll(caller, collection, self._clock.now_us())
                 return Released(sheet)
@@ -86,6 +83,7 @@ class Release:
                 sheet = await self._read(allowed, match, after_us, limit, view, abroad - 1)
                 if not sheet.count:
                     raise border_closed()
+                sheet = await sheet.as_sent(packing)
             record = Record(release_entries(caller, collection, view.name, sheet.parts))
             try:
                 act = Act(str(uuid.uuid4()), lambda _: record, rules.number, rules.until_us, moves=epochs.moves)  # noqa: B023
@@ -94,7 +92,7 @@ class Release:
                 glance = await self._rulebook.glance()
                 continue  # the agreement changed between decision and record: decide again (invariant I8)
             self.sums.given(caller, collection, sheet.parts, self._clock.now_us())
-            return Released(sheet, done.leaves, await self._sheets.packed(question, sheet, packing))
+            return Released(sheet, done.leaves)
         raise changing()
 
     async def allowed(self, glance: Glance, member: Member, collection: Collection) -> tuple[Allowed, Glance]:
@@ -104,17 +102,25 @@ class Release:
         return await self.grants.allowed(rules, epochs, member, collection, view), glance
 
     async def _sheet(
-        self, allowed: Allowed, epochs: Epochs, match: Filter, after_us: int, limit: int, view: View
-    ) -> tuple[Hashable, Sheet]:
-        words = (allowed.collection, match, after_us, limit, view.name)
-        question = (words, allowed.labels, allowed.view and allowed.view.shape)
-        sheet = self._sheets.find(question, epochs.last_tick, epochs.revision)
-        if sheet is None:
+        self,
+        allowed: Allowed,
+        epochs: Epochs,
+        match: Filter,
+        after_us: int,
+        limit: int,
+        view: View,
+        packing: Packing | None,
+    ) -> Sheet:
+        async def make() -> Sheet:
             # What came since may lie under labels that were not judged.
-            sheet = await self._read(allowed, match, after_us, limit, view, epochs.last_tick)
-            if match.length <= KEPT_LENGTH:
-                self._sheets.keep(question, sheet, epochs.last_tick, epochs.revision, words)
-        return question, sheet
+            found = await self._read(allowed, match, after_us, limit, view, epochs.last_tick)
+            return await found.as_sent(packing)
+
+        if match.length > KEPT_LENGTH:
+            return await make()
+        words = (allowed.collection, match, after_us, limit, view.name, packing)
+        question = (words, allowed.labels, allowed.view and allowed.view.shape)
+        return await self._sheets.get(question, epochs.last_tick, epochs.revision, make)
 
     async def _read(
         self, allowed: Allowed, match: Filter, after_us: int, limit: int, view: View, until_us: int

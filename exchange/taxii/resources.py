@@ -7,7 +7,6 @@ import orjson
 
 from exchange.model.member import Collection, Member
 from exchange.model.page import Row
-from exchange.release.packing import Packed
 from exchange.release.sheet import Sheet, View
 from exchange.settings import Settings
 from exchange.times import as_text
@@ -104,17 +103,14 @@ VERSIONS = View("versions", _version_texts)
 """TAXII 2.1, 5.8.1: the versions' own texts, in the order they were added."""
 
 
-def paged(
-    sheet: Sheet, view: View, following: str | None, *, packed: Packed | None = None, lists: bool = False
-) -> tuple[bytes, ...]:
+def paged(sheet: Sheet, view: View, following: str | None, *, lists: bool = False) -> tuple[bytes, ...]:
     """The resource that a page is sent as, in pieces; `following` is its `next`. It is compressed when its content is.
 
     `lists` is the wish of a client that cannot do without a list, even an empty one.
     """
-    name, items = b"versions" if view is VERSIONS else b"objects", sheet.content
-    if not items and not lists:
+    if not sheet.count and not lists:
         return (b"{}",)  # 2: an empty list is left out
     # 3.5 makes `next` optional, but taxii2-client repeats page one for ever without it. Base64url needs no escapes.
     head = b'{"more":false,"' if following is None else b'{"more":true,"next":"%b","' % following.encode()
-    head += name + b'":['
-    return packed.around(head, b"]}") if packed else (head, items, b"]}")
+    head += (b"versions" if view is VERSIONS else b"objects") + b'":['
+    return sheet.packed.around(head, b"]}") if sheet.packed else (head, sheet.content, b"]}")

@@ -101,9 +101,9 @@ async def _page(
     if sheet.more:
         place = Cursor(caller.member.slug, collection.id, begin.match, sheet.last_us)
         following = encode(place, services.cursor_key)
-    pieces = resources.paged(sheet, view, following, packed=released.packed, lists=caller.product.empty_lists)
+    pieces = resources.paged(sheet, view, following, lists=caller.product.empty_lists)
     response = Pieces(pieces, {hdrs.CONTENT_TYPE: TAXII}) if sheet.count else _taxii(b"".join(pieces))
-    if wish is not None and released.packed is not None:
+    if wish is not None and sheet.packed is not None:
         response.headers[hdrs.CONTENT_ENCODING] = wish.coding.value
     _stamp(response, services, released)
     return response
