@@ -246,13 +246,13 @@ async def list_sizes(db: Connection, member: str, collection: str) -> dict[str, 
 
 
 async def labels(db: Connection, since: int = -1) -> list[LabelRow]:
+    columns = "SELECT id, collection, facets, country, placements, last_tick FROM label"
+    # Each part by its own index. With OR, or to be sorted by the server, the whole table would be looked through.
     found = await db.fetch(
-        "SELECT id, collection, facets, country, placements, last_tick FROM label WHERE last_tick > $1"
-        " OR (joined > 0 AND joined > $1)"
-        " ORDER BY id",
+        f"{columns} WHERE last_tick > $1 UNION ALL {columns} WHERE joined > 0 AND joined > $1 AND last_tick + 0 <= $1",
         since,
     )
-    return [LabelRow(*row) for row in found]
+    return sorted([LabelRow(*row) for row in found], key=lambda row: row.id)
 
 
 async def citing(db: Connection, known: int) -> tuple[int, list[CitingRow]]:

@@ -56,45 +56,67 @@ async def _stretches(db: Connection, query: PageQuery, low: int) -> AsyncIterato
     lies nothing that the view does not show."""
     begin = low - RUN_OBJECTS  # the run that holds `low` begins after this
     at_once = query.limit // RUN_OBJECTS + 2
-    dense = await is_dense(db, query)
+    dense: bool | None = None
     while True:
-        found = await _heads(db, query, begin, at_once, dense=dense)
+        # Most ask for what has just come: the first step finds all of that, whoever may see however much of it.
+        found, end = await (_sought if dense is False else _scanned)(db, query, begin, at_once)
         heads = [head for head in found if head.last_tick > low and head.tick <= query.until_us]
         for key, stretch in groupby(
             heads, key=lambda head: (bool(head.odd), head.tick if head.odd and query.view else 0)
         ):
             yield key[0], list(stretch)
-        if len(found) < at_once or found[-1].tick > query.until_us:
+        if end is None or end > query.until_us:
             return
-        begin, at_once = found[-1].tick, at_once * 4  # small runs: it takes many
+        begin, at_once = end, at_once * 4  # small runs: it takes many
+        if dense is None:
+            dense = await is_dense(db, query)
 
 
-async def _heads(db: Connection, query: PageQuery, begin: int, at_once: int, *, dense: bool) -> list[Head]:
-    """The next runs of the view: `at_once`, or all that there are."""
-    value = [query.collection, begin, list(query.labels), at_once]
-    shown = f" AND {shown_where_placed(query, 'run', 'first_tick')}" if query.view is not None else ""
-    if dense:
-        sql = (
-            "SELECT first_tick, count, label, odd, first_tick AS run FROM run"
-            f" WHERE collection = $1 AND first_tick > $2 AND label + 0 = ANY($3){shown} ORDER BY first_tick LIMIT $4"
-        )
-    else:
-        sql = (
-            "SELECT r.* FROM unnest($3::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT first_tick, count, label, odd,"
-            f" first_tick AS run FROM run WHERE label = l.id AND first_tick > $2 AND collection || '' = $1{shown}"
-            " ORDER BY first_tick LIMIT $4) r ORDER BY r.first_tick LIMIT $4"
-        )
-    found = list(map(Head._make, await db.fetch(sql, *value)))
+async def _scanned(db: Connection, query: PageQuery, begin: int, at_once: int) -> tuple[list[Head], int | None]:
+    """The runs of the view after `begin`, and up to where these are all of them (None: there are no more), found along the
+    collection. By which labels they lie for the reader, and in which windows, is looked at here: PostgreSQL would look through thousands
+    of them for each run, and plan the question anew for each view."""
+    sql = "SELECT first_tick, count, label, odd, first_tick AS run, false FROM run WHERE collection = $1 AND first_tick > $2"
     if query.view is None:
-        return found
-    late = await db.fetch(
-        "SELECT l.tick, l.count, l.label, r.odd, l.run FROM (SELECT * FROM late_run WHERE member = $5 AND collection = $1"
-        " AND tick > $2 AND label = ANY($3) ORDER BY tick LIMIT $4) l"
-        " CROSS JOIN LATERAL (SELECT odd FROM run WHERE first_tick = l.run OFFSET 0) r ORDER BY l.tick",
-        *value,
-        query.view.member,
+        found = await db.fetch(f"{sql} ORDER BY first_tick LIMIT $3", query.collection, begin, at_once)
+    else:
+        if query.view.elsewhere:
+            sql += " AND NOT EXISTS (SELECT 1 FROM late_run e WHERE e.member = $5 AND e.run = run.first_tick)"
+        found = await db.fetch(
+            f"({sql} ORDER BY first_tick LIMIT $3) UNION ALL {_LATE.format(labels='')}",
+            query.collection, max(begin, query.view.floor), at_once, begin, query.view.member,
+        )  # fmt: skip
+    placed, late = [sorted([Head(*row[:5]) for row in found if row[5] is kind]) for kind in (False, True)]
+    end = min([of_kind[-1].tick for of_kind in (placed, late) if len(of_kind) == at_once], default=None)
+    allowed = set(query.labels)
+    heads = [head for head in placed if head.label in allowed and query.shows(head.label, head.run)]
+    heads += [head for head in late if head.label in allowed]
+    return sorted([head for head in heads if end is None or head.tick <= end]), end
+
+
+_LATE = (
+    "SELECT l.tick, l.count, l.label, r.odd, l.run, true FROM (SELECT * FROM late_run WHERE member = $5 AND collection = $1"
+    " AND tick > $4{labels} ORDER BY tick LIMIT $3) l"
+    " CROSS JOIN LATERAL (SELECT odd FROM run WHERE first_tick = l.run OFFSET 0) r"
+)
+"""What was released late to a member: collection $1, as many as $3, after $4."""
+
+
+async def _sought(db: Connection, query: PageQuery, begin: int, at_once: int) -> tuple[list[Head], int | None]:
+    """The same, found label by label: of those that may be seen there is little among the rest."""
+    shown = f" AND {shown_where_placed(query, 'run', 'first_tick')}" if query.view is not None else ""
+    labels = list(query.labels)
+    sql = (
+        "SELECT r.* FROM unnest($4::bigint[]) AS l (id) CROSS JOIN LATERAL (SELECT first_tick, count, label, odd,"
+        f" first_tick AS run FROM run WHERE label = l.id AND first_tick > $2 AND collection || '' = $1{shown}"
+        " ORDER BY first_tick LIMIT $3) r ORDER BY r.first_tick LIMIT $3"
     )
-    return sorted([*found, *map(Head._make, late)])[:at_once]
+    found = list(map(Head._make, await db.fetch(sql, query.collection, begin, at_once, labels)))
+    if query.view is not None:
+        sql = _LATE.format(labels=" AND label = ANY($2)")
+        late = await db.fetch(sql, query.collection, labels, at_once, begin, query.view.member)
+        found = sorted([*found, *[Head(*row[:5]) for row in late]])[:at_once]
+    return found, found[-1].tick if len(found) == at_once else None
 
 
 def _end(row: str) -> str:

@@ -38,6 +38,7 @@ CREATE TABLE leaf_private (         -- deletable: erasing a row leaves the tree 
     PRIMARY KEY (log, idx)
 );
 -- Lists of objects by their first tick: a payload that begins with {"items":[" or with {"runs":[[ and has the tick behind it
+ALTER TABLE leaf_private ALTER payload SET STORAGE EXTERNAL;   -- every writer would wait while a long list is packed
 CREATE INDEX leaf_private_items ON leaf_private (substr(payload, 12, 16)) WHERE substr(payload, 1, 11) = '\x7b226974656d73223a5b22';
 CREATE INDEX leaf_private_runs ON leaf_private (substr(payload, 11, 16)) WHERE substr(payload, 1, 10) = '\x7b2272756e73223a5b5b';
 
