@@ -117,9 +117,7 @@ class Sheets:
         kept = self.find(*asked)
         if kept is None and asked in self._making:
             await self._making[asked].wait()
-            kept = self.find(
-                *asked
-            )  # none if that one failed, was given up, or is not to be kept: then each makes its own
+            kept = self.find(*asked)  # none if that failed, was given up or is not kept: then each makes its own
         if kept is not None:
             return kept
         self._making[asked] = done = asyncio.Event()
