@@ -100,13 +100,14 @@ def _as_it_stands(data: bytes) -> Json | None:
 
 
 def _check_depth(data: bytes, max_depth: int) -> None:
-    if data.count(b"[") + data.count(b"{") <= max_depth:
-        return  # the usual single object: it cannot be too deep
     # A bracket inside a string must not count: ["]",["]",… hides its depth from a scan that takes it for one. So keep
     # quotes and brackets only (escapes first, or \" would end its string), then drop every second part between quotes.
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    marks = data.translate(_STEPS, _NEITHER).replace(b'""', b"")
+    marks = data.translate(_STEPS, _NEITHER)
+    if marks.count(b"\x01") <= max_depth:
+        return  # the usual single object: it cannot be too deep
+    marks = marks.replace(b'""', b"")
     steps = b"".join(marks.split(b'"')[::2])
     rest = steps
     for _ in range(max_depth):

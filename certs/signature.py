@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from cryptography import x509
@@ -256,12 +257,23 @@ def _check_times(signed_at: str, obj: Mapping[str, Any], key: TrustedKey, receiv
 
 
 def _moment(text: object) -> datetime:
+    if isinstance(text, str):
+        return _read_moment(text)
+    raise _no_time()
+
+
+@lru_cache(maxsize=1024)  # of short texts: what is signed together often has one time, and faults are not kept
+def _read_moment(text: str) -> datetime:
     try:
-        if isinstance(text, str) and _TIME.fullmatch(text):
+        if _TIME.fullmatch(text):
             return datetime.fromisoformat(text)
     except ValueError:
         pass  # a thirteenth month has the form, too
-    raise _time("A time is not RFC 3339 in UTC.", "Una hora no está en RFC 3339 y UTC.")
+    raise _no_time()
+
+
+def _no_time() -> SignatureFault:
+    return _time("A time is not RFC 3339 in UTC.", "Una hora no está en RFC 3339 y UTC.")
 
 
 def _form(en: str, es: str) -> SignatureFault:
