@@ -258,11 +258,11 @@ class _Timed(Sequencer):
     waits: list[float]
     writes = True
 
-    async def append(self, act: Act) -> Done:
+    async def append(self, act: Act, *, patient: bool = False) -> Done:
         if not self.writes:
             return Done(Stamp(0), ())
         began = time.perf_counter()
-        done = await super().append(act)
+        done = await super().append(act, patient=patient)
         self.waits.append(time.perf_counter() - began)
         return done
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from exchange.store.contract import Store
 from tests.packs import Packs, make_packs
-from tests.places import Place
+from tests.places import Place, open_at
 from tests.postgres import Cluster, Databases, NoPostgres, cluster
 
 ENGINES = ("sqlite", "postgres")
@@ -58,6 +59,13 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Where a new database is, for each engine."""
     return tmp_path / "hub.sqlite" if request.param == "sqlite" else _fresh(request)
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[Store]:
+    opened = await open_at(place)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -41,10 +41,16 @@ QUEUE_ACTS = 10_000
 """Beyond this the hub says 503 rather than gather a backlog it cannot drain."""
 
 
+PATIENCE_SECONDS = 0.1
+"""What nobody waits for gives way to all others for so long, and then goes with them: a busy hub gets on with it, too."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     act: Act
     future: asyncio.Future[Done]
+    until: float = 0.0
+    """By the loop's time: when a patient one goes with the others."""
 
 
 class Sequencer:
@@ -57,6 +63,7 @@ class Sequencer:
         logs: Iterable[str] | None = None,
         *,
         gather_seconds: float = GATHER_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """With a `clock`, nothing is stamped by one that was set forward: see CLOCK_STEP_US. With `logs`, nothing is written to
         others: a log may be closed, and a next one begun, while this process slept."""
@@ -64,10 +71,12 @@ class Sequencer:
         self._clock = clock
         self._logs = frozenset(logs) if logs is not None else None
         self._gather_seconds = gather_seconds
+        self._patience_seconds = patience_seconds
         self._offset_us: int | None = None
         """By how much stamps were ahead of the steady clock, at most."""
         self._placing: deque[_Waiting] = deque()
         self._others: deque[_Waiting] = deque()
+        self._patient: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
         self.accepted = 0
@@ -75,16 +84,17 @@ class Sequencer:
         self.committed = asyncio.Event()
         """Set after each group that wrote something; the publisher clears it."""
 
-    async def append(self, act: Act) -> Done:
-        """Commit one act. Returns when it is durable.
+    async def append(self, act: Act, *, patient: bool = False) -> Done:
+        """Commit one act. Returns when it is durable. A `patient` one gives way to others, for nobody waits to be answered.
 
         Raises Outdated when the agreement changed meanwhile (decide again), Unavailable when the ledger cannot be
         written (nothing may be shown or sent then), and whatever the act's own `record` raised.
         """
         if self._closing or self._waiting >= QUEUE_ACTS:
             raise _unavailable()
-        waiting = _Waiting(act, asyncio.get_running_loop().create_future())
-        (self._placing if _objects(act) else self._others).append(waiting)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(act, loop.create_future(), loop.time() + self._patience_seconds)
+        (self._patient if patient else self._placing if _objects(act) else self._others).append(waiting)
         self.accepted += 1
         self._arrived.set()
         return await waiting.future
@@ -97,7 +107,7 @@ class Sequencer:
             if not left:  # what a group had no room for has waited long enough
                 await self._gather()
             group = self._take()
-            left = self._waiting > 0
+            left = bool(self._placing or self._others)
             if group:
                 await self._commit(group)
 
@@ -124,13 +134,15 @@ class Sequencer:
                 break
             objects += size
             group.append(self._placing.popleft())
+        if self._patient and (not group or self._patient[0].until <= asyncio.get_running_loop().time()):
+            group.append(self._patient.popleft())
         if not self._waiting and not self._closing:
             self._arrived.clear()
         return group
 
     @property
     def _waiting(self) -> int:
-        return len(self._placing) + len(self._others)
+        return len(self._placing) + len(self._others) + len(self._patient)
 
     async def _commit(self, group: list[_Waiting]) -> None:
         # Read first: what the commit takes is no step.

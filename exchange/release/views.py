@@ -111,12 +111,12 @@ class Views:
                 await self.settle(view)
                 glance = await self._rulebook.glance()
                 continue
-            await self._take(step, at_most, glance, view)
+            await self._take(step, at_most, glance, view, patient=patient)
             given = given or at_most > 0
             glance = await self._rulebook.glance()
         raise changing()
 
-    async def _take(self, step: Step, at_most: int, glance: Glance, view: View) -> None:
+    async def _take(self, step: Step, at_most: int, glance: Glance, view: View, *, patient: bool) -> None:
         """From `view` on. `at_most`: so many rows are to be written of what opens; 0 to leave it for later."""
         opens = step.rows(at_most)
         self._ahead += opens
@@ -131,7 +131,7 @@ class Views:
                 moves=glance.epochs.moves,  # what closed since by what cites it is not opened now
             )  # fmt: skip
             with contextlib.suppress(Outdated):  # another process took the step, or the agreement changed: look again
-                done = await self._sequencer.append(act)
+                done = await self._sequencer.append(act, patient=patient)
                 if done.stamp.step is not None:
                     self._written.learn(stepped(view, change, done.stamp.step))
         finally:
@@ -145,7 +145,8 @@ class Views:
 
     async def catch_up(self) -> None:
         """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow. After each
-        step during which others had something to write it rests as long as that took: half of the time, at least, is for those.
+        step during which others had something to write it rests as long as that took: half of the time, at least, is for those; and what
+        it writes gives way to theirs.
         What recalls owe comes last: the sooner everybody's labels are closed, the fewer have to close them while they ask."""
         glance = await self._rulebook.glance()
         if glance.rules.agreement is not None:

@@ -1,23 +1,13 @@
 """Acts that are committed together: none of them is judged or kept otherwise than alone, whatever becomes of its neighbours."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from exchange.model.versions import Verdict
 from exchange.store.acts import Act, Done, NewObject, Record, Removal, Stamp
 from exchange.store.contract import Outdated, Store
 from exchange.store.runs import RUN_OBJECTS
 from tests.contract.test_store import COLLECTION, act, check_log, made, new
-from tests.places import Place, ask, open_at
-
-
-@pytest.fixture
-async def store(place: Place) -> AsyncIterator[Store]:
-    opened = await open_at(place)
-    yield opened
-    await opened.close()
+from tests.places import Place, ask
 
 
 async def verdicts(store: Store, *acts: Act) -> list[Verdict | type[Exception]]:

@@ -3,9 +3,8 @@
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
@@ -17,7 +16,6 @@ from exchange.clock import FixedClock
 from exchange.errors import LedgerFault
 from exchange.ledger.entry import Entry
 from exchange.ledger.merkle import inclusion_proof, leaf_hash, root, verify_inclusion
-from exchange.ledger.sequencer import Sequencer
 from exchange.model.member import Country, Credential, Member
 from exchange.model.page import Filter
 from exchange.model.stix import StixObject
@@ -48,13 +46,6 @@ from tests.postgres import Databases
 
 FOREVER = 2**62
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
-
-
-@pytest.fixture
-async def store(place: Place) -> AsyncIterator[Store]:
-    opened = await open_at(place)
-    yield opened
-    await opened.close()
 
 
 def made(number: int, version: int = 0, **more: object) -> StixObject:
@@ -441,38 +432,6 @@ async def test_two_stores_on_one_database_share_one_order(place: Place) -> None:
     await check_log(stores[0])
     for store in stores:
         await store.close()
-
-
-async def test_the_sequencer_finishes_what_it_accepted(store: Store) -> None:
-    sequencer = Sequencer(store)
-    running = asyncio.get_running_loop().create_task(sequencer.run())
-    waiting = [asyncio.get_running_loop().create_task(sequencer.append(act(new(made(n))))) for n in range(50)]
-    await asyncio.sleep(0)
-    sequencer.close()
-    results = await asyncio.gather(*waiting)
-    await running
-    assert sorted(r.leaves[0].index for r in results) == list(range(50))
-
-
-async def test_what_arrives_together_is_committed_together(store: Store) -> None:
-    sizes: list[int] = []
-
-    class Counting:
-        async def extend(self, batch: Sequence[Act], **_: object) -> list[Done | Exception]:
-            sizes.append(len(batch))
-            return await store.extend(batch)
-
-    async def arrive(turns: int) -> Done:
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        return await sequencer.append(act())
-
-    sequencer = Sequencer(cast(Store, Counting()), gather_seconds=60)  # turns decide, however long they take
-    running = asyncio.get_running_loop().create_task(sequencer.run())
-    await asyncio.gather(*(arrive(turns) for turns in range(5)))
-    sequencer.close()
-    await running
-    assert sizes == [5]
 
 
 async def test_what_cannot_be_answered_at_once_is_answered_all_the_same(store: Store) -> None:
