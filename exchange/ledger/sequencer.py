@@ -40,7 +40,6 @@ _QUIET_TURNS = 2
 QUEUE_ACTS = 10_000
 """Beyond this the hub says 503 rather than gather a backlog it cannot drain."""
 
-
 PATIENCE_SECONDS = 0.1
 """What nobody waits for gives way to all others for so long, and then goes with them: a busy hub gets on with it, too."""
 

@@ -137,11 +137,12 @@ class Views:
         finally:
             self._ahead -= opens
 
-    async def settle(self, view: View) -> None:
+    async def settle(self, view: View, *, patient: bool = False) -> None:
         """Have the member's recalls say what they owe, and forget what is kept for it."""
         if view.owes:
             weight = len(view.windows) // 2
-            await self._sequencer.append(Act(str(uuid.uuid4()), _nothing_to_tell, weight=weight, settles=view.member))
+            act = Act(str(uuid.uuid4()), _nothing_to_tell, weight=weight, settles=view.member)
+            await self._sequencer.append(act, patient=patient)
 
     async def catch_up(self) -> None:
         """Bring every active member's view up to the rules, whether it asks or not, and give it all that they allow. After each
@@ -163,7 +164,7 @@ class Views:
             if whole and not (settling and view.owes):
                 return glance
             if whole:
-                await self.settle(view)
+                await self.settle(view, patient=True)
             others = self._sequencer.accepted - accepted > 1
             await asyncio.sleep(now() - began if others else 0)
             glance = await self._rulebook.glance()
