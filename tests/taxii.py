@@ -105,3 +105,12 @@ async def leaves(world: World, log: str, kind: str) -> list[dict[str, Any]]:
     store = world.hub.services.store
     size = (await store.trees())[log].size
     return [leaf for data in await store.leaves(log, 0, size) if (leaf := orjson.loads(data))["t"] == kind]
+
+
+async def private_part(world: World, log: str, leaf: dict[str, Any]) -> Any:
+    """The private part of an entry."""
+    store = world.hub.services.store
+    size = (await store.trees())[log].size
+    held = [orjson.loads(data) for data in await store.leaves(log, 0, size)]
+    [found] = [one for one in await store.openings(log, 0, size) if held[one.index] == leaf]
+    return orjson.loads(found.payload)

@@ -131,7 +131,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "withdraw": Event(
         Rule.ROUTED, {"cause": "text", "count": "count", "object?": "text", "versions?": "texts", "to?": "text", "recall?": "text",
          "owner?": "text"},
-        f"{_CALLER}; or which labels", (11,),
+        f"{_CALLER}; or the names of the labels, and of whom, of which class and TLP they are", (11,),
         Text("Objects ceased to be available.", "Unos objetos dejaron de estar disponibles."),
     ),
     "recall": Event(

@@ -9,6 +9,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from certs.jcs import canonical
+from exchange.ledger.entry import label_name
 from exchange.release.grants import SHOWN, Grants
 from exchange.store.graph import alone
 from policies.label import NOTICE
@@ -28,7 +29,8 @@ class Told(NamedTuple):
     countries: frozenset[str]
     originators: frozenset[frozenset[str]]
     private: bytes
-    """Of the entry: of labels what they say of the objects themselves, for their ends may be the other country's affair."""
+    """Of the entry: `what`, and the labels' names. Those are of what labels say of the objects themselves, for their ends may be the
+    other country's affair; an agreement closes thousands at once to each of a hundred members, and facets are ten times as long."""
 
 
 class Closing:
@@ -54,12 +56,13 @@ class Closing:
         rows = list(map(self._grants.row, ids))
         labels = list(map(self._grants.label, rows))
         what = sorted({(label.originator, label.object_class, label.tlp) for label in labels})
-        told = {"labels": [{"originator": who, "class": kind, "tlp": tlp} for who, kind, tlp in what]}
+        told = [{"originator": who, "class": kind, "tlp": tlp} for who, kind, tlp in what]
+        names = sorted({label_name(alone(row.facets)) for row in rows})
         return Told(
-            told,
+            {"labels": told},
             frozenset([row.country for row in rows]),
             frozenset([label.originators for label in labels]),
-            canonical({"labels": [alone(row.facets) for row in rows]}),
+            canonical({"labels": names, "what": told}),
         )
 
     def _open(self, states: bytes, collection: str, size: int) -> list[int]:

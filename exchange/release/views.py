@@ -25,10 +25,10 @@ from exchange.store.contract import Outdated, Store
 from exchange.store.late import stepped
 
 TRIES = 16
-ROWS_AT_ONCE = 150
+ROWS_AT_ONCE = 100
 """How many rows one step writes of what opens, of labels and of their runs: others take the head in between. Whoever finds so
 many about to be written is answered by what it had, and is given what opened a little later. Twice as many, if that is all:
-an answer that says a part of little would be odd, and such a step takes some 10 ms of CPU time."""
+an answer that says a part of little would be odd, and such a step takes some 7 ms of CPU time."""
 
 FORGOTTEN_AT_ONCE = 200
 """Of how many labels that close a step forgets what had opened late. Of more the hub's round does: the recall owes meanwhile

@@ -10,7 +10,7 @@ import pytest_asyncio
 from exchange.cli.setup import OPERATOR
 from exchange.clock import FixedClock
 from exchange.times import parse_us
-from tests.taxii import add, call, collection, get, ids, leaves
+from tests.taxii import add, call, collection, get, ids, leaves, private_part
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -87,18 +87,26 @@ async def test_every_face_of_the_hub_tells_the_same_date_added(world: World, fre
 
 
 async def test_the_log_says_what_opened_and_closed_and_for_whom(world: World, fresh: str) -> None:
-    await add(world, fresh, 3)
+    sent = await add(world, fresh, 3)
     await get(world, f"collections/{fresh}/objects/", SLUG)
     await authority(world, is_one=False)
     await world.hub.services.release.views.catch_up()
     await authority(world, is_one=True)
     await world.hub.services.release.views.catch_up()
-    told = [
-        leaf["pub"]
+    entries = [
+        leaf
         for kind in ("withdraw", "publish")
         for leaf in await leaves(world, "both", kind)
         if leaf["on"] == f"coll:{fresh}" and leaf["pub"].get("to") == SLUG
     ]
+    told = [leaf["pub"] for leaf in entries]
     assert [(one["cause"], one["count"]) for one in told] == [("grant", 3), ("grant", 3)]
+    given = {one["id"] for one in sent}
+    named = {one["pub"]["label"] for one in await leaves(world, "us", "submit") if one["pub"]["object"] in given}
+    closed = await private_part(world, "both", entries[0])
+    assert closed == {
+        "labels": sorted(named),
+        "what": [{"originator": "us-cyber", "class": "indicator", "tlp": "amber"}],
+    }
     [row, *_] = (await get(world, f"collections/{fresh}/manifest/", SLUG))["objects"]
     assert told[1]["first"] == row["date_added"]

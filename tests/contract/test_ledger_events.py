@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 import pytest
 import pytest_asyncio
 
@@ -22,7 +21,7 @@ from exchange.rules import Caller
 from exchange.store.acts import Act, Done, Record
 from policies.markings import CAVEAT_MARKINGS
 from tests.places import Place, open_at
-from tests.taxii import UNKNOWN, heads, leaves
+from tests.taxii import UNKNOWN, heads, leaves, private_part
 from tests.world import TLP2, World, make_world
 
 NOFORN = next(one for one, definition in CAVEAT_MARKINGS.items() if definition["name"] == "NOFORN")
@@ -35,15 +34,6 @@ async def world(tmp_path_factory: pytest.TempPathFactory, database: dict[str, An
     quiet = {"poll_sum_interval_seconds": 1e6, "anchor_interval_seconds": 1e6}
     async with make_world(tmp_path_factory.mktemp("events"), **quiet, **database) as made:
         yield made
-
-
-async def opened(world: World, log: str, leaf: dict[str, Any]) -> Any:
-    """The private part of an entry."""
-    store = world.hub.services.store
-    size = (await store.trees())[log].size
-    held = [orjson.loads(data) for data in await store.leaves(log, 0, size)]
-    [found] = [one for one in await store.openings(log, 0, size) if held[one.index] == leaf]
-    return orjson.loads(found.payload)
 
 
 async def status(world: World, path: str, **headers: str) -> int:
@@ -69,7 +59,7 @@ async def test_refusals_are_written_once_and_then_summed(world: World) -> None:
         assert await status(world, path, **world.headers("mx-ciber")) == 404
     [first] = (await leaves(world, "mx", "deny"))[counts["deny"] :]
     assert (first["pub"]["code"], first["out"]) == ("not-found", "refused")
-    assert (await opened(world, "mx", first))["path"].endswith(path)
+    assert (await private_part(world, "mx", first))["path"].endswith(path)
     assert len(await leaves(world, "mx", "deny.sum")) == counts["deny.sum"]
     await world.hub.services.release.flush_sums()
     [rest] = (await leaves(world, "mx", "deny.sum"))[counts["deny.sum"] :]
@@ -100,7 +90,7 @@ async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(worl
     submitted = {one["pub"]["object"]: one["pub"]["label"] for one in await leaves(world, "us", "submit")}
     decided = {one["pub"]["label"]: one for one in await leaves(world, "us", "decide")}
     entry = decided[submitted[hidden["id"]]]
-    verdicts = (await opened(world, "us", entry))["verdicts"]
+    verdicts = (await private_part(world, "us", entry))["verdicts"]
     assert root([" ".join(words).encode() for words in verdicts]).hex() == entry["pub"]["root"]
     assert label_name(entry["pub"]["facets"]) == entry["pub"]["label"]
     assert {words[0]: words[1] for words in verdicts}["mx-ciber"] == "deny"
@@ -108,7 +98,7 @@ async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(worl
     assert shown["id"] in await world.pull("mx-ciber") and hidden["id"] not in await world.pull("mx-ciber")
     await world.hub.services.release.flush_sums()
     [kept] = [one for one in await leaves(world, "us", "withhold") if one["pub"]["to"] == "mx-ciber"]
-    labels = (await opened(world, "us", kept))["labels"]
+    labels = (await private_part(world, "us", kept))["labels"]
     assert submitted[hidden["id"]] in {name for name, *_ in labels}
     assert kept["pub"]["count"] == sum(count for _, count, _ in labels)
     assert await leaves(world, "mx", "withhold") == [], "a requester must not learn that there is more"
@@ -140,7 +130,7 @@ async def test_a_question_to_the_logs_is_one_of_them(world: World) -> None:
     await world.hub.services.records.read(caller, "who-saw", ["both", "mx"], 3, words={"object": UNKNOWN}, seed="1")
     [entry] = await leaves(world, "mx", "audit.read")
     assert entry["pub"] == {"question": "who-saw", "logs": ["both", "mx"], "rows": 3, "seed": "1"}
-    assert (await opened(world, "mx", entry))["object"] == UNKNOWN
+    assert (await private_part(world, "mx", entry))["object"] == UNKNOWN
 
 
 async def test_what_an_operator_read_is_in_each_log_and_what_was_asked_in_no_country(world: World) -> None:
@@ -185,7 +175,7 @@ async def test_whose_an_account_is_stays_in_its_country(world: World) -> None:
     [given] = [one for one in await leaves(world, "both", "acct.add") if one["pub"]["account"] == credential.id]
     [bound] = [one for one in await leaves(world, "mx", "acct.bind") if one["pub"]["account"] == credential.id]
     assert bound["req"] == given["req"] and "c" not in given
-    assert await opened(world, "mx", bound) == {"note": "turno de noche, ext. 118"}
+    assert await private_part(world, "mx", bound) == {"note": "turno de noche, ext. 118"}
 
 
 # --- a clock that is set ---
