@@ -23,7 +23,7 @@ that log up to it: their common order, and nothing of the other country's number
 What the list leaves to be understood:
 
 - **Why one `decide` a label, not an object.** An agreement is judged by label, and every `submit` names its object's. So one `decide` holds for all
-  objects of a label: it has its facets in clear and a root over each member's verdict, whose opening the owner's country has. It is written
+  objects of a label: it has its facets in clear and the RFC 6962 root over lines of each member's verdict, whose opening the owner's country has. It is written
   with the first object of a label that a process takes in under a version of the agreement, in the same transaction. For older objects
   under a newer version, facets and the text of the agreement give the verdict again, as both are kept.
 - **Why `withhold` is a sum.** A leaf for each page would put a root over all that a member may *not* see into every release. So there is one for each

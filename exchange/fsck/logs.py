@@ -15,9 +15,9 @@ from exchange.fsck.findings import Findings, Progress
 from exchange.fsck.scratch import Scratch
 from exchange.ledger.entry import commitment
 from exchange.ledger.generations import kind
-from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root
+from exchange.ledger.merkle import EMPTY, HASH_BYTES, Frontier, leaf_hash, root
 from exchange.ledger.note import Checkpoint, NoteFault, Policy, Verifier, cosigned_by, open_note
-from exchange.ledger.tiles import HASH_BYTES, WIDTH
+from exchange.ledger.tiles import WIDTH
 from exchange.store.scan import Cells, Scan
 
 Take = Callable[[str, int, Mapping[str, Any], Any], Awaitable[None]]

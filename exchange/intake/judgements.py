@@ -6,7 +6,7 @@ from typing import Any
 
 from exchange.intake.labelling import Labeller
 from exchange.ledger.entry import HUB, Entry, label_name, national
-from exchange.ledger.merkle import root
+from exchange.ledger.merkle import root_of_lines
 from exchange.model.member import Member
 from exchange.rules import Rules
 from policies.cited import lets_open
@@ -97,7 +97,7 @@ def _decision(encoded: str, country: str, policy: str, label: Label, found: Sequ
         "policy": policy,
         "permitted": permitted,
         "forbidden": len(found) - permitted,
-        "root": root([" ".join(words).encode() for words in verdicts]).hex(),
+        "root": root_of_lines([" ".join(words) for words in verdicts]).hex(),
     }
     if len(encoded) <= FACETS_LOGGED:
         pub["facets"] = encoded

@@ -14,7 +14,7 @@ from typing import Any
 from exchange.ledger.copied import Files
 from exchange.ledger.findings import TEXTS, Finding, Findings
 from exchange.ledger.generations import Closing, following, kind, named, number
-from exchange.ledger.merkle import EMPTY, Frontier, leaf_hash, root, verify_consistency
+from exchange.ledger.merkle import EMPTY, HASH_BYTES, Frontier, leaf_hash, root, verify_consistency
 from exchange.ledger.note import (
     NOTE_LIMIT_BYTES,
     Checked,
@@ -44,7 +44,7 @@ from exchange.ledger.papers import check_papers
 from exchange.ledger.receipt import RECEIPT_LIMIT_BYTES, Proven, Receipt, ReceiptFault
 from exchange.ledger.rotation import KeyStory
 from exchange.ledger.sense import Events
-from exchange.ledger.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile, bundles_of, unbundle
+from exchange.ledger.tiles import HEIGHT, WIDTH, Tile, bundles_of, unbundle
 
 __all__ = [
     "CopySource", "Finding", "LogReport", "Report", "log_of", "verify_copy", "verify_receipt_file", "write_copy",

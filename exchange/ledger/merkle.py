@@ -7,6 +7,9 @@ from hashlib import sha256
 HashReader = Callable[[list[tuple[int, int]]], list[bytes]]
 """Answers (level, n) with the hash of the complete subtree over leaves [n * 2**level, (n + 1) * 2**level)."""
 
+HASH_BYTES = 32
+PAIR_BYTES = 2 * HASH_BYTES
+
 EMPTY_ROOT = sha256(b"").digest()
 """RFC 6962, 2.1: the hash of an empty list."""
 
@@ -23,16 +26,24 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root(hashes: Sequence[bytes]) -> bytes:
     """The root over leaf hashes (or over the hashes of equally tall complete subtrees)."""
-    if not hashes:
-        return EMPTY_ROOT
-    level = list(hashes)
-    while len(level) > 1:
+    return root_of_joined(b"".join(hashes))
+
+
+def root_of_joined(level: bytes) -> bytes:
+    """The same over leaf hashes of 32 bytes, one behind the other. Raises ValueError where they end within one."""
+    if len(level) % HASH_BYTES:
+        raise ValueError(f"{len(level)} bytes are no hashes of {HASH_BYTES}")
+    while len(level) > HASH_BYTES:
         # Pairing from the left and carrying an odd last node up gives RFC 6962's split at the largest power of two.
-        paired = [sha256(b"\1" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
-    return level[0]
+        paired = len(level) // PAIR_BYTES * PAIR_BYTES
+        nodes = [sha256(b"\1" + level[i : i + PAIR_BYTES]).digest() for i in range(0, paired, PAIR_BYTES)]
+        level = b"".join(nodes) + level[paired:]
+    return level or EMPTY_ROOT
+
+
+def root_of_lines(lines: Iterable[str]) -> bytes:
+    """The root over lines of text. Over the lines themselves, without the hash of each, other lines could have the same root."""
+    return root([leaf_hash(line.encode()) for line in lines])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Protocol
 
 from exchange.ledger.generations import stem
-from exchange.ledger.merkle import HashReader, consistency_proof, inclusion_proof, leaf_hash, root
+from exchange.ledger.merkle import HASH_BYTES, HashReader, consistency_proof, inclusion_proof, leaf_hash, root
 from exchange.ledger.note import Checkpoint, split_note
 from exchange.ledger.opened import Page, opening_line, openings_path, page_line, pages_path
 from exchange.ledger.receipt import Receipt
-from exchange.ledger.tiles import HASH_BYTES, WIDTH, Tile, bundle, bundles_of, tile_reader, tiles_of
+from exchange.ledger.tiles import WIDTH, Tile, bundle, bundles_of, tile_reader, tiles_of
 from exchange.store.answers import Opening
 
 Progress = Callable[[str, int, int], None]

@@ -4,13 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from exchange.ledger.merkle import HashReader, root
+from exchange.ledger.merkle import HASH_BYTES, HashReader, root_of_joined
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
 """Hashes in a full tile, entries in a full bundle."""
-
-HASH_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +112,4 @@ def _from_tile(size: int, read: Callable[[Tile], bytes], level: int, n: int) -> 
     data, first = read(tile), start % WIDTH
     if len(data) != tile.width * HASH_BYTES or first + (1 << above) > tile.width:
         raise ValueError(f"{tile.path()} does not hold hash {n} of level {level}")
-    return root([data[i * HASH_BYTES : (i + 1) * HASH_BYTES] for i in range(first, first + (1 << above))])
+    return root_of_joined(data[first * HASH_BYTES : (first + (1 << above)) * HASH_BYTES])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from exchange.errors import Unavailable
 from exchange.ledger.entry import HUB, Entry, label_name, national, route
-from exchange.ledger.merkle import root
+from exchange.ledger.merkle import HASH_BYTES, root_of_joined, root_of_lines
 from exchange.model.member import Collection
 from exchange.rules import Caller
 from exchange.store.answers import LabelRow
@@ -17,13 +17,11 @@ from exchange.times import as_text
 
 K = TypeVar("K")
 
-ITEM_BYTES = 32
-
 ROOTS_KEPT = 4096
 """Of as many pages, in some 800 kB: so four million objects pulled in full are hashed once, by whomever and however often they are
 pulled. A page's root is a sixth of what a page costs that is read from the disk."""
 
-SHORT_ITEMS = 20 * ITEM_BYTES
+SHORT_ITEMS = 20 * HASH_BYTES
 """What is no longer than this is hashed anew: it is the answer to a question after single objects, which push nothing out."""
 
 _roots: OrderedDict[bytes, str] = OrderedDict()
@@ -68,8 +66,8 @@ def _part(country: str, pieces: Sequence[Piece]) -> Part:
     pub = {
         "first": as_text(pieces[0].first_tick),
         "last": as_text(pieces[-1].last_tick),
-        "count": len(items) // ITEM_BYTES,
-        "items_root": _root_of(items) if len(items) <= SHORT_ITEMS else _known_root(items),
+        "count": len(items) // HASH_BYTES,
+        "items_root": root_of_joined(items).hex() if len(items) <= SHORT_ITEMS else _known_root(items),
     }
     return Part(country, pub, tick_runs(pieces))
 
@@ -78,14 +76,10 @@ def _known_root(items: bytes) -> str:
     digest = sha256(items).digest()
     known = _roots.get(digest)
     if known is None:
-        known = _roots[digest] = _root_of(items)
+        known = _roots[digest] = root_of_joined(items).hex()
         if len(_roots) > ROOTS_KEPT:
             _roots.popitem(last=False)
     return known
-
-
-def _root_of(items: bytes) -> str:
-    return root([items[n : n + ITEM_BYTES] for n in range(0, len(items), ITEM_BYTES)]).hex()
 
 
 def first_abroad(caller: Caller, given: Sequence[Part]) -> int | None:
@@ -188,7 +182,7 @@ class Sums:
         """A `withhold` entry in the log of the owners' country, of what the labels in `rows` held; None for what was said
         before, and for nothing."""
         lines = _lines(rows)
-        digest = root([" ".join(map(str, line)).encode() for line in lines]).hex()
+        digest = root_of_lines([" ".join(map(str, line)) for line in lines]).hex()
         if not lines or self._withheld.get(given) == digest:
             return None
         self._withheld[given] = digest

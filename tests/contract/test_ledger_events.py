@@ -14,7 +14,7 @@ from exchange.clock import FixedClock
 from exchange.errors import Unavailable
 from exchange.governance.records import anchor_digest
 from exchange.ledger.entry import HUB, Entry, label_name
-from exchange.ledger.merkle import root
+from exchange.ledger.merkle import root_of_lines
 from exchange.ledger.note import new_witness_key
 from exchange.ledger.sequencer import CLOCK_STEP_US, Sequencer
 from exchange.rules import Caller
@@ -91,7 +91,7 @@ async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(worl
     decided = {one["pub"]["label"]: one for one in await leaves(world, "us", "decide")}
     entry = decided[submitted[hidden["id"]]]
     verdicts = (await private_part(world, "us", entry))["verdicts"]
-    assert root([" ".join(words).encode() for words in verdicts]).hex() == entry["pub"]["root"]
+    assert root_of_lines([" ".join(words) for words in verdicts]).hex() == entry["pub"]["root"]
     assert label_name(entry["pub"]["facets"]) == entry["pub"]["label"]
     assert {words[0]: words[1] for words in verdicts}["mx-ciber"] == "deny"
 
@@ -101,6 +101,7 @@ async def test_what_was_decided_and_what_was_kept_back_is_in_the_owners_log(worl
     labels = (await private_part(world, "us", kept))["labels"]
     assert submitted[hidden["id"]] in {name for name, *_ in labels}
     assert kept["pub"]["count"] == sum(count for _, count, _ in labels)
+    assert kept["pub"]["root"] == root_of_lines([" ".join(map(str, line)) for line in labels]).hex()
     assert await leaves(world, "mx", "withhold") == [], "a requester must not learn that there is more"
 
     await world.pull("mx-ciber")

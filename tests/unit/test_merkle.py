@@ -80,11 +80,20 @@ def test_the_hashes_are_those_of_the_rfc() -> None:
     assert node_hash(b"N123", b"N456").hex() == "aa217fe888e47007fa15edab33c2b492a722cb106c64667fc2b044444de66bbb"
 
 
+def test_lines_are_hashed_before_they_make_a_root() -> None:
+    """Else a list of one would be its own root, and where one line ends could be moved."""
+    assert merkle.root_of_lines(["one"]) == leaf_hash(b"one")
+    assert merkle.root_of_lines(["ab", "c"]) == node_hash(leaf_hash(b"ab"), leaf_hash(b"c"))
+    assert merkle.root_of_lines(["ab", "c"]) != merkle.root_of_lines(["a", "bc"])
+    with pytest.raises(ValueError, match="33 bytes"):
+        merkle.root_of_joined(bytes(33))
+
+
 def test_roots_and_frontiers_of_every_small_tree() -> None:
     frontier = EMPTY
     for size in range(LARGEST + 1):
         leaves = LEAVES[:size]
-        assert merkle.root(leaves) == ROOTS[size]
+        assert merkle.root(leaves) == merkle.root_of_joined(b"".join(leaves)) == ROOTS[size]
         assert merkle.root_at(size, READ) == ROOTS[size]
         assert EMPTY.extend(leaves) == frontier
         assert frontier.root() == ROOTS[size]
