@@ -157,7 +157,10 @@ class Why:
             return fact.text("label") in self._labels
         if fact.t == "withhold":
             return about == self._to and fact.collection in {one.fact.collection for one in self._published.values()}
-        if fact.t in ("acct.status", "role.change", "withdraw"):
+        if fact.t == "withdraw":
+            labels = (fact.private or {}).get("labels")
+            return about == self._to and not (labels and self._labels and self._labels.isdisjoint(labels))
+        if fact.t in ("acct.status", "role.change"):
             return about == self._to
         return fact.t == "deny" and fact.member == self._to
 

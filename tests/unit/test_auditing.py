@@ -254,6 +254,27 @@ def test_a_release_under_a_superseded_agreement_is_found() -> None:
     assert [(row["log"], row["time"][-4:]) for row in found.rows] == [("both", "030Z"), ("us", "031Z")]
 
 
+@pytest.mark.parametrize(
+    ("private", "known", "told"),
+    [
+        ({"labels": ["b" * 16, "a" * 16]}, True, True),
+        ({"labels": ["b" * 16]}, True, False),
+        ({"labels": ["b" * 16]}, False, True),  # under which label it came is in the other country's log
+        (None, True, True),  # which labels closed may not be seen
+    ],
+)
+def test_a_closing_is_told_of_the_objects_whose_labels_it_names(
+    private: dict[str, Any] | None, known: bool, told: bool
+) -> None:
+    logs = Logs()
+    if known:
+        logs.add("us", "submit", "us:us-cyber:acct:1", 10, {"object": ID, "version": VERSION, "sha256": DIGEST, "label": "a" * 16})  # fmt: skip
+    closing = {"cause": "grant", "to": "mx-ciber", "count": 1, "recall": "r"}
+    logs.add("both", "withdraw", "hub:puente:acct:hub", 20, closing, private, on="coll:c1")
+    rows = [row["event"] for row in logs.ask("why", object=ID, to="mx-ciber").rows]
+    assert ("withdraw" in rows) is told
+
+
 def test_a_start_without_a_stop_before_it_is_marked() -> None:
     logs = Logs()
     for at, kind in enumerate(("log.start", "log.stop", "log.start", "log.start", "clock.step")):
