@@ -68,6 +68,10 @@ class Watch:
         """The wait that this share of the polls did not exceed."""
         return sorted(self.waits_ms)[min(len(self.waits_ms) - 1, int(len(self.waits_ms) * share))]
 
+    def told(self) -> dict[str, float]:
+        """What is recorded of the waits."""
+        return {"polls": len(self.waits_ms), "p50_ms": self.at(0.5), "p99_ms": self.at(0.99), "longest_ms": self.at(1)}
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:

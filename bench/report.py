@@ -80,6 +80,10 @@ class Report:
         }
         if self.hub is not None:
             document["hub"]["bytes_per_object"] = growth(self.hub)
+        for store, made in self.activation.items():
+            for name, phase in document["activation"][store]["phases"].items():
+                del phase["waits_ms"]  # thousands; what the table says of them
+                phase |= made.phases[name].told()
         return orjson.dumps(document, option=_JSON)
 
     def markdown(self) -> str:
