@@ -99,6 +99,11 @@ class Step:
         """Whether with so many, at most, all that may wait is written."""
         return len(self._opening(rows)) == len(self._turned.opens) and self.rows(rows) < rows
 
+    def only_runs(self, rows: int) -> bool:
+        """Whether it opens no label, and of no more that are open gives what lies there than it would open with so many rows."""
+        labels = len(self._due) + len(self._rest) + len(self._turned.others)
+        return not self._opening(rows) and labels <= max(1, rows // 4)
+
     def _opening(self, rows: int) -> Sequence[int]:
         """To open a label takes as long as to release three runs. None while what opened before is not given to its end."""
         return () if self._rest or not rows else self._turned.opens[: max(1, rows // 4)]

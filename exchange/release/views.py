@@ -30,6 +30,10 @@ ROWS_AT_ONCE = 100
 many about to be written is answered by what it had, and is given what opened a little later. Twice as many, if that is all:
 an answer that says a part of little would be odd, and such a step takes some 7 ms of CPU time."""
 
+RUNS_AT_ONCE = 2_000
+"""How many runs a step writes that opens no label, where what lies under one or a few is much: a row of a run costs a twentieth of
+what a label costs."""
+
 FORGOTTEN_AT_ONCE = 200
 """Of how many labels that close a step forgets what had opened late. Of more the hub's round does: the recall owes meanwhile
 where they lay (store/scope.py), and nobody waits for it."""
@@ -73,6 +77,7 @@ class Views:
         self._ahead = 0
         """Rows of what opens that are about to be written."""
         self.rows_at_once = ROWS_AT_ONCE
+        self.runs_at_once = RUNS_AT_ONCE
         self.forgotten_at_once = FORGOTTEN_AT_ONCE
 
     async def ready(self, glance: Glance, member: Member, *, patient: bool = False) -> Ready:
@@ -102,8 +107,9 @@ class Views:
                 last_tick = epochs.last_tick if standing.delays else None
                 self._checked[member.slug] = _Checked(rules, len(rows), view, last_tick, step.next_us)
                 return Ready(glance, member, view, whole=True)
-            at_most = 0 if given or not step.waits else self.rows_at_once * (1 + step.fits(2 * self.rows_at_once))
-            if self._ahead and self._ahead + step.rows(at_most) > self.rows_at_once and not patient:
+            rows_at_once = self.runs_at_once if step.only_runs(self.rows_at_once) else self.rows_at_once
+            at_most = 0 if given or not step.waits else rows_at_once * (1 + step.fits(2 * rows_at_once))
+            if self._ahead and self._ahead + step.rows(at_most) > rows_at_once and not patient:
                 at_most = 0
             if written is not None and not (step.behind or at_most):
                 return Ready(glance, member, view, whole=False)

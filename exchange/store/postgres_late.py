@@ -31,6 +31,9 @@ VIEW = f"v.number, v.states, v.floor, v.last_tick, v.born, v.changes, v.until_us
 """What `view_of` reads, of member_view v."""
 
 
+LATE_COLUMNS = ("member", "collection", "tick", "run", "count", "label")
+
+
 async def view(db: Connection, member: str) -> View | None:
     """See Store.view. All of it in the caller's snapshot."""
     row = await db.fetchrow(f"SELECT {VIEW} FROM member_view v WHERE v.member = $1", member)
@@ -155,23 +158,20 @@ async def _release(
         return [], []
     if any(one.label not in kept for one in change.waiting):
         kept = {**{one.label: one for one in await _kept(db, change.member)}, **kept}
-    found = await _waiting(db, change.member, change.waiting, kept, last_tick, change.runs_at_most + 1)
+    found = await waiting_runs(db, change.member, change.waiting, kept, last_tick, change.runs_at_most + 1)
     going, cut = first(found, change.runs_at_most)
     done = [released(one, kept[one.label], last_tick, going, cut=cut) for one in change.waiting]
     await keep(db, change.member, done)
     given = fresh(going, last_tick + 1)
-    await db.execute(
-        "INSERT INTO late_run (member, collection, tick, run, count, label)"
-        " SELECT $1, u.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[]) AS u",
-        change.member,
-        *arrays([(run.collection, *one) for run, one in zip(going, given, strict=True)], 5),
-    )
+    rows = [(change.member, run.collection, *one) for run, one in zip(going, given, strict=True)]
+    await db.copy_records_to_table("late_run", records=rows, columns=LATE_COLUMNS)
     return given, done
 
 
-async def _waiting(
+async def waiting_runs(
     db: Connection, member: str, waiting: Sequence[Waiting], kept: dict[int, Kept], last_tick: int, at_most: int
 ) -> list[Ripe]:
+    """The first runs under each label that waits, so many at most. Not what is shown where it was before."""
     asked = [
         (one.label, one.collection, *gap) for one in waiting for gap in kept[one.label].gaps(until_of(one, last_tick))
     ]
@@ -179,7 +179,7 @@ async def _waiting(
         "SELECT r.first_tick, r.count, a.label, a.collection"
         " FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS a (label, collection, after, until)"
         " CROSS JOIN LATERAL (SELECT first_tick, count FROM run WHERE run.label = a.label AND first_tick > a.after"
-        " AND first_tick <= a.until AND NOT EXISTS (SELECT 1 FROM late_run l WHERE l.member = $6 AND l.run = first_tick)"
+        " AND first_tick <= a.until AND NOT EXISTS (SELECT 1 FROM late_run WHERE member = $6 AND run = first_tick OFFSET 0)"
         " ORDER BY first_tick LIMIT $5) r",
         *arrays(asked, 4),
         at_most,

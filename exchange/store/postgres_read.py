@@ -61,7 +61,7 @@ _COLUMNS = "p.tick, p.label, o.id, o.version, o.item, p.run, p.tick - p.run AS p
 
 async def rows(db: Connection, query: PageQuery, low: int, limit: int) -> list[Row]:
     """Up to `limit` rows with low < tick <= query.until_us."""
-    found = await _native(db, query, low, limit)
+    found = await _native(db, query, max(low, query.begins), limit)
     if query.view is not None:
         found = sorted([*found, *await _late(db, query, query.view.member, low, limit)])[:limit]
     return found
@@ -154,7 +154,7 @@ def shown_where_placed(query: PageQuery, alias: str, tick: str = "tick") -> str:
     member = query.view.member.replace("'", "''")
     run = f"{alias}.{'run' if tick == 'tick' else tick}"
     if query.view.elsewhere:
-        cases += f" AND NOT EXISTS (SELECT 1 FROM late_run e WHERE e.member = '{member}' AND e.run = {run})"
+        cases += f" AND NOT EXISTS (SELECT 1 FROM late_run e WHERE e.member = '{member}' AND e.run = {run} OFFSET 0)"
     return f"({alias}.{tick} > {int(query.view.floor)}{cases})"
 
 

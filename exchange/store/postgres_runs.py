@@ -12,6 +12,9 @@ from exchange.store.postgres_read import is_dense, rows, rows_between, shown_whe
 from exchange.store.postgres_session import Connection, askable
 from exchange.store.runs import RUN_OBJECTS, Head, PageQuery, Run, RunPiece, is_usual, pieces_of
 
+HEADS_AT_ONCE = 4_000
+"""So many rows are made of an answer while everybody else waits: more are asked for again."""
+
 
 async def spans(db: Connection, query: PageQuery) -> Spans:
     """See Store.spans. All of it in the caller's snapshot."""
@@ -67,7 +70,7 @@ async def _stretches(db: Connection, query: PageQuery, low: int) -> AsyncIterato
             yield key[0], list(stretch)
         if end is None or end > query.until_us:
             return
-        begin, at_once = end, at_once * 4  # small runs: it takes many
+        begin, at_once = end, min(at_once * 4, max(at_once, HEADS_AT_ONCE))  # small runs: it takes many
         if dense is None:
             dense = await is_dense(db, query)
 
@@ -81,10 +84,10 @@ async def _scanned(db: Connection, query: PageQuery, begin: int, at_once: int) -
         found = await db.fetch(f"{sql} ORDER BY first_tick LIMIT $3", query.collection, begin, at_once)
     else:
         if query.view.elsewhere:
-            sql += " AND NOT EXISTS (SELECT 1 FROM late_run e WHERE e.member = $5 AND e.run = run.first_tick)"
+            sql += " AND NOT EXISTS (SELECT 1 FROM late_run WHERE member = $5 AND late_run.run = first_tick OFFSET 0)"
         found = await db.fetch(
             f"({sql} ORDER BY first_tick LIMIT $3) UNION ALL {_LATE.format(labels='')}",
-            query.collection, max(begin, query.view.floor), at_once, begin, query.view.member,
+            query.collection, max(begin, query.begins), at_once, begin, query.view.member,
         )  # fmt: skip
     placed, late = [sorted([Head(*row[:5]) for row in found if row[5] is kind]) for kind in (False, True)]
     end = min([of_kind[-1].tick for of_kind in (placed, late) if len(of_kind) == at_once], default=None)
@@ -111,7 +114,7 @@ async def _sought(db: Connection, query: PageQuery, begin: int, at_once: int) ->
         f" first_tick AS run FROM run WHERE label = l.id AND first_tick > $2 AND collection || '' = $1{shown}"
         " ORDER BY first_tick LIMIT $3) r ORDER BY r.first_tick LIMIT $3"
     )
-    found = list(map(Head._make, await db.fetch(sql, query.collection, begin, at_once, labels)))
+    found = list(map(Head._make, await db.fetch(sql, query.collection, max(begin, query.begins), at_once, labels)))
     if query.view is not None:
         sql = _LATE.format(labels=" AND label = ANY($2)")
         late = await db.fetch(sql, query.collection, labels, at_once, begin, query.view.member)

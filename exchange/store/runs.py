@@ -131,6 +131,15 @@ class PageQuery:
         return self.view is None or self.view.native(label, run)
 
     @property
+    def begins(self) -> int:
+        """Nothing that was placed up to here is shown where it was placed."""
+        if self.view is None:
+            return 0
+        if not self.windows.keys() >= set(self.labels):
+            return self.view.floor
+        return max(self.view.floor, min([min(shown).after for shown in self.alike if shown], default=EVER))
+
+    @property
     def covering_us(self) -> int:
         """Versions that came later cover none of before."""
         return EVER if self.view is None else self.view.until_us

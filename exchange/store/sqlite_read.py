@@ -64,7 +64,7 @@ def page(db: sqlite3.Connection, query: PageQuery) -> Page:
 def rows(db: sqlite3.Connection, query: PageQuery, low: int, limit: int) -> list[Row]:
     """Up to `limit` rows with low < tick <= query.until_us. SQLite's planner is never left the choice: the wrong plan costs a
     hundred times the right one."""
-    found = _native(db, query, low, limit)
+    found = _native(db, query, max(low, query.begins), limit)
     if query.view is not None:
         found = list(islice(heapq.merge(found, _late(db, query, query.view.member, low, limit)), limit))
     return found

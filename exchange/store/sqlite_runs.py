@@ -163,7 +163,7 @@ def _late(db: sqlite3.Connection, query: PageQuery, member: str, low: int) -> It
 
 def _native(db: sqlite3.Connection, query: PageQuery, low: int) -> Iterator[Head]:
     """The same of those that lie where they were placed, by the same two plans as rows."""
-    begin = low - RUN_OBJECTS  # the run that holds `low` begins after this
+    begin = max(low - RUN_OBJECTS, query.begins)  # the run that holds `low` begins after this
     if is_dense(db, query):
         allowed = set(query.labels)
         scan = db.execute(

@@ -23,11 +23,15 @@ from exchange.ledger.sequencer import Sequencer
 from exchange.model.page import Filter
 from exchange.model.stix import listed
 from exchange.model.versions import Verdict
-from exchange.store.acts import Act, Record, Removal, Stamp
+from exchange.model.view import View
+from exchange.store.acts import Act, Record, Removal, Stamp, Waiting
 from exchange.store.answers import PUBLICATIONS_NEAR, CheckpointRow, TreeRow
 from exchange.store.contract import Halted
+from exchange.store.late import Kept
 from exchange.store.postgres import PostgresStore
+from exchange.store.postgres_late import waiting_runs
 from exchange.store.postgres_read import publications, rows
+from exchange.store.postgres_runs import spans
 from exchange.store.postgres_session import Server, migrate, prepare
 from exchange.store.runs import PageQuery
 from tests.contract.test_store import COLLECTION, FOREVER, act, check_log, done, made, new
@@ -366,6 +370,16 @@ class Explaining:
         return await self._db.fetch(sql, *values)
 
 
+@asynccontextmanager
+async def explained(url: str) -> AsyncIterator[tuple[PostgresStore, Explaining]]:
+    store, db = await PostgresStore.open(Server(url)), await Server(url).connect()
+    try:
+        yield store, Explaining(db)
+    finally:
+        await db.close()
+        await store.close()
+
+
 @pytest.mark.parametrize(
     ("match", "labels", "ways"),
     [
@@ -379,18 +393,29 @@ async def test_plans_do_not_hang_on_statistics(
     databases: Databases, match: Filter, labels: int, ways: set[str]
 ) -> None:
     """A table that grew in a minute has none. Left to itself the planner walked the collection until an id came by."""
-    url = await databases.fresh()
-    store = await PostgresStore.open(Server(url))
-    for part in range(8):
-        await done(store, act(*(new(made(1000 * part + n), label=f"{part}") for n in range(400))))
-    allowed = tuple([row.id for row in await store.labels()][:labels])
-    db = Explaining(await Server(url).connect())
-    found = await rows(db, PageQuery(COLLECTION, allowed, match, 0, 100, FOREVER), 0, 101)
-    assert found
-    assert set(re.findall(r"(?:using|on) (\w+_(?:version|vid|pkey|label|revoked))", db.plan)) == ways
-    assert not re.search(r"Seq Scan|Hash|Merge|Bitmap", db.plan), db.plan
-    await db._db.close()
-    await store.close()
+    async with explained(await databases.fresh()) as (store, db):
+        for part in range(8):
+            await done(store, act(*(new(made(1000 * part + n), label=f"{part}") for n in range(400))))
+        allowed = tuple([row.id for row in await store.labels()][:labels])
+        assert await rows(db, PageQuery(COLLECTION, allowed, match, 0, 100, FOREVER), 0, 101)
+        assert set(re.findall(r"(?:using|on) (\w+_(?:version|vid|pkey|label|revoked))", db.plan)) == ways
+        assert not re.search(r"Seq Scan|Hash|Merge|Bitmap", db.plan), db.plan
+
+
+@pytest.mark.parametrize("match", [Filter(), Filter(types=("indicator",))])
+@pytest.mark.parametrize("labels", [1, 8])
+async def test_what_came_late_is_sought_run_by_run(databases: Databases, match: Filter, labels: int) -> None:
+    """Left to itself the planner joined each run to all that the member had been given late: to give 100,000 runs took a minute."""
+    async with explained(await databases.fresh()) as (store, db):
+        for part in range(8):
+            await done(store, act(*(new(made(1000 * part + n), label=f"{part}") for n in range(40))))
+        allowed = tuple([row.id for row in await store.labels()][:labels])
+        view = View("mx-reader", 1, b"o" * 8, 0, 1, 1, elsewhere=1)
+        assert (await spans(db, PageQuery(COLLECTION, allowed, match, 0, 1_000, FOREVER, view))).spans
+        waiting, kept = zip(*[(Waiting(one, COLLECTION, FOREVER), Kept(one, (), 0)) for one in allowed], strict=True)
+        assert await waiting_runs(db, view.member, waiting, dict(zip(allowed, kept, strict=True)), FOREVER, 100)
+        assert db.plan.count("late_run_run") >= 2
+        assert "Anti Join" not in db.plan
 
 
 async def test_what_lists_objects_is_found_by_their_places(databases: Databases) -> None:

@@ -159,6 +159,7 @@ async def play(place: Place, at_once: tuple[int, int], events: list[tuple[str, t
     async with scene(place) as made:
         views = made.release.views
         views.rows_at_once, views.forgotten_at_once = at_once
+        views.runs_at_once = views.rows_at_once
         for author in AUTHORS:
             for mark in MARKS:
                 await made.submit((author, mark), 1)
