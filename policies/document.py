@@ -308,7 +308,7 @@ class Expectation(Form):
 class Example(Form):
     """One executable example. Without a recipient it asks whether the object may be submitted."""
 
-    name: Prose
+    name: Text
     label: TestLabel
     recipient: Name | FixtureMember | None = None
     at: Time | None = None

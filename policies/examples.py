@@ -1,12 +1,30 @@
 """A document's own examples, run: an approval covers them, and a document is not adopted while one of them fails."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from policies.clauses import Agreement
 from policies.consent import Consent
 from policies.decide import Decision, decide, may_submit
 from policies.document import Example, FixtureMember, TestConsent, TestLabel
 from policies.label import Label, Recipient
+from policies.words import Text
+
+
+class Unmet(NamedTuple):
+    """What an example expected of the decision and did not get, in the words of the document."""
+
+    what: str
+    want: str
+    got: str
+
+    @property
+    def en(self) -> str:
+        return f"{self.what}: expected {self.want}, got {self.got or 'none'}"
+
+    @property
+    def es(self) -> str:
+        return f"{self.what}: se esperaba {self.want} y resultó {self.got or 'nada'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +33,10 @@ class TestResult:
 
     __test__ = False  # not for pytest
 
-    name: str
+    name: Text
     passed: bool
     decision: Decision
-    unmet: tuple[str, ...]
-    """What was expected and did not come: "effect: expected permit, got deny"."""
+    unmet: tuple[Unmet, ...]
 
 
 def run_tests(agreement: Agreement) -> list[TestResult]:
@@ -38,7 +55,7 @@ def _run(agreement: Agreement, example: Example) -> TestResult:
         decision = decide(agreement, label, recipient, now=now, consents=consents)
     expected = example.expect
     unmet = [
-        f"{what}: expected {want}, got {', '.join(got) or 'none'}"
+        Unmet(what, want, ", ".join(got))
         for what, want, got in (
             ("effect", expected.effect, (decision.effect,)),
             ("rule", expected.rule, decision.rules),

@@ -76,7 +76,9 @@ def sense_mistakes(document: Document, values: Mapping[str, Any]) -> Iterator[Mi
     yield from _parties(document)
     yield from _ceilings(document)
     yield from _twice("duplicate-id", (((kind, n, "id"), rule.id) for kind, n, rule in document.rules()))
-    yield from _twice("duplicate-test", ((("test", n, "name"), one.name) for n, one in enumerate(document.test)))
+    for tongue in ("en", "es"):
+        names = ((("test", n, "name", tongue), getattr(one.name, tongue)) for n, one in enumerate(document.test))
+        yield from _twice("duplicate-test", names)
     for kind, number, rule in document.rules():
         for path, name, known in _names(rule, document):
             if name not in known:

@@ -41,7 +41,7 @@ def check(file: Path) -> None:
     found = as_read(file)
     failed = [result for result in run_tests(found) if not result.passed]
     for result in failed:
-        click.echo(f"✗ {result.name}", err=True)
+        say(f"✗ {result.name.en}", f"✗ {result.name.es}", err=True)
     if failed:
         sys.exit(1)
     passed = len(run_tests(found))
@@ -64,11 +64,23 @@ def check(file: Path) -> None:
 def test(file: Path, as_json: bool) -> None:
     """Run the document's own tests and show what was decided in each."""
     results = run_tests(as_read(file))
-    rows = [
-        (one.passed if as_json else yes(one.passed), one.decision.effect if as_json else word(one.decision.effect), one.decision.clause, one.name, "; ".join(one.unmet))
-        for one in results
-    ]  # fmt: skip
-    listing(("passed", "effect", "clause", "name", "fault"), rows, as_json=as_json)
+    if as_json:
+        machine([
+            {
+                "passed": one.passed, "effect": one.decision.effect, "clause": one.decision.clause,
+                "name": {"en": one.name.en, "es": one.name.es}, "unmet": [unmet._asdict() for unmet in one.unmet],
+            }
+            for one in results
+        ])  # fmt: skip
+    else:
+        tongue = language()
+        table(("passed", "effect", "clause", "name", "fault"), [
+            (
+                yes(one.passed), word(one.decision.effect), one.decision.clause, getattr(one.name, tongue),
+                "; ".join(getattr(unmet, tongue) for unmet in one.unmet),
+            )
+            for one in results
+        ])  # fmt: skip
     if not all(one.passed for one in results):
         sys.exit(1)
 

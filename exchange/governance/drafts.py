@@ -63,8 +63,8 @@ def read(document: bytes) -> Agreement:
     failed = [result.name for result in run_tests(agreement) if not result.passed]
     if failed:
         raise NotPermitted(
-            f"The agreement's own test fails: {failed[0]}",
-            f"Falla la propia prueba del acuerdo: {failed[0]}",
+            f"The agreement's own test fails: {failed[0].en}",
+            f"Falla la propia prueba del acuerdo: {failed[0].es}",
             code="agreement-test",
         )
     return agreement

@@ -253,28 +253,33 @@ def test_an_empty_file_lacks_everything() -> None:
     ],
 )
 def test_examples_are_checked_too(test: str, code: str, where: str) -> None:
-    text = f'{SMALL}\n[[test]]\nname = "x"\n{test}\nexpect = {{ effect = "deny", forbid = "F-ONE" }}\n'
+    text = f'{SMALL}\n[[test]]\nname.en = "x"\nname.es = "equis"\n{test}\nexpect = {{ effect = "deny", forbid = "F-ONE" }}\n'
     assert (code, where) in [(one.code, one.where) for one in findings(text)]
 
 
 def test_an_example_must_expect_rules_that_exist_and_have_a_name_of_its_own() -> None:
-    one = '\n[[test]]\nname = "x"\nlabel = { country = "US" }\nexpect = { effect = "deny", forbid = "F-NOWHERE" }\n'
+    one = '\n[[test]]\nname.en = "x"\nname.es = "equis"\nlabel = { country = "US" }\nexpect = { effect = "deny", forbid = "F-NOWHERE" }\n'
     assert [(f.code, f.where) for f in findings(SMALL + one * 2)] == [
         ("undefined-name", "test 1, expect.forbid"),
-        ("duplicate-test", "test 2, name"),
+        ("duplicate-test", "test 2, name.en"),
+        ("duplicate-test", "test 2, name.es"),
         ("undefined-name", "test 2, expect.forbid"),
     ]
 
 
 def test_a_failing_example_says_what_was_unmet() -> None:
     one = (
-        '\n[[test]]\nname = "x"\nlabel = { country = "US", roles = ["agency"] }\n'
+        '\n[[test]]\nname.en = "x"\nname.es = "equis"\nlabel = { country = "US", roles = ["agency"] }\n'
         'recipient = { country = "MX", roles = ["agency"], sectors = ["trade.port"] }\n'
         'expect = { effect = "deny", forbid = "F-ONE", view = "full" }\n'
     )
     (result,) = run_tests(load((SMALL + one).encode()))
     assert not result.passed
-    assert result.unmet == ("effect: expected deny, got permit", "forbid: expected F-ONE, got none")
+    assert [one.en for one in result.unmet] == ["effect: expected deny, got permit", "forbid: expected F-ONE, got none"]
+    assert [one.es for one in result.unmet] == [
+        "effect: se esperaba deny y resultó permit",
+        "forbid: se esperaba F-ONE y resultó nada",
+    ]
 
 
 def test_the_digest_is_of_the_canonical_form_not_of_the_layout() -> None:

@@ -192,7 +192,9 @@ def test_an_opaque_marking_that_is_known_is_not_of_the_unknown() -> None:
     ],
 )
 def test_an_example_names_rules_that_exist(expect: str, code: str | None, key: str) -> None:
-    text = WHOLE + f'\n[[test]]\nname = "x"\nlabel = {{ country = "US" }}\nexpect = {{ {expect} }}\n'
+    text = (
+        WHOLE + f'\n[[test]]\nname.en = "x"\nname.es = "equis"\nlabel = {{ country = "US" }}\nexpect = {{ {expect} }}\n'
+    )
     if code is None:
         assert load(text.encode())
     else:
@@ -203,7 +205,9 @@ def test_an_example_names_rules_that_exist(expect: str, code: str | None, key: s
     "expect", ['effect = "permit", forbid = "F-ONE"', 'effect = "permit", ceiling = "ceilings.anywhere"', 'effect = "deny", rule = "P-ONE"']
 )  # fmt: skip
 def test_an_example_that_contradicts_itself_is_refused(expect: str) -> None:
-    text = WHOLE + f'\n[[test]]\nname = "x"\nlabel = {{ country = "US" }}\nexpect = {{ {expect} }}\n'
+    text = (
+        WHOLE + f'\n[[test]]\nname.en = "x"\nname.es = "equis"\nlabel = {{ country = "US" }}\nexpect = {{ {expect} }}\n'
+    )
     assert [one.code for one in findings(text)] == ["contradictory-test"]
 
 
