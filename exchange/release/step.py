@@ -100,7 +100,7 @@ class Step:
         return len(self._opening(rows)) == len(self._turned.opens) and self.rows(rows) < rows
 
     def only_runs(self, rows: int) -> bool:
-        """Whether it opens no label, and of no more that are open gives what lies there than it would open with so many rows."""
+        """Whether it opens no label and gives only what lies under a few that are open: no more than it would open with so many rows."""
         labels = len(self._due) + len(self._rest) + len(self._turned.others)
         return not self._opening(rows) and labels <= max(1, rows // 4)
 

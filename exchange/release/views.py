@@ -31,8 +31,7 @@ many about to be written is answered by what it had, and is given what opened a 
 an answer that says a part of little would be odd, and such a step takes some 7 ms of CPU time."""
 
 RUNS_AT_ONCE = 2_000
-"""How many runs a step writes that opens no label, where what lies under one or a few is much: a row of a run costs a twentieth of
-what a label costs."""
+"""How many runs a step writes that opens no label and gives what lies under a few: a run costs a twentieth of what a label costs."""
 
 FORGOTTEN_AT_ONCE = 200
 """Of how many labels that close a step forgets what had opened late. Of more the hub's round does: the recall owes meanwhile
