@@ -31,9 +31,6 @@ VIEW = f"v.number, v.states, v.floor, v.last_tick, v.born, v.changes, v.until_us
 """What `view_of` reads, of member_view v."""
 
 
-LATE_COLUMNS = ("member", "collection", "tick", "run", "count", "label")
-
-
 async def view(db: Connection, member: str) -> View | None:
     """See Store.view. All of it in the caller's snapshot."""
     row = await db.fetchrow(f"SELECT {VIEW} FROM member_view v WHERE v.member = $1", member)
@@ -164,7 +161,8 @@ async def _release(
     await keep(db, change.member, done)
     given = fresh(going, last_tick + 1)
     rows = [(change.member, run.collection, *one) for run, one in zip(going, given, strict=True)]
-    await db.copy_records_to_table("late_run", records=rows, columns=LATE_COLUMNS)
+    columns = ("member", "collection", "tick", "run", "count", "label")
+    await db.copy_records_to_table("late_run", records=rows, columns=columns)
     return given, done
 
 
